@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/clock.h"
+#include "coordinator/store/records.h"
+
+namespace tidemark::coordinator {
+
+// Changes that take effect together or not at all.
+struct WriteBatch {
+  // Inserted if revision is 0, else they replace the row of that revision.
+  std::vector<JobRecord> jobs;
+  std::vector<RunRecord> runs;
+  std::vector<TaskRecord> tasks;
+  std::vector<PermitRecord> permits;
+  // Session ids.
+  std::vector<std::string> dropped_permits;
+  std::vector<WatermarkAdvance> watermarks;
+  std::vector<AuditEvent> audit;
+};
+
+struct RunFilter {
+  std::string job_name;  // Empty: any.
+  std::optional<RunStatus> status;
+  // Runs created before the run of this id (ids sort by creation); empty: from the newest.
+  std::string before;
+  int limit = 100;
+};
+
+// The state of the service. One suite judges every implementation (memory, SQLite, PostgreSQL). Thread-safe.
+//
+// Every write carries the epoch of the leader that decided it, and the store refuses an older one with FailedPrecondition: a
+// leader that was replaced can change nothing. Unavailable means try again; the write may have happened, and a repetition with the same
+// revisions then answers Aborted.
+class MetadataStore {
+ public:
+  virtual ~MetadataStore() = default;
+
+  // Name of this store's cluster, made once and kept for ever: a target's fence holds it.
+  virtual absl::StatusOr<std::string> ClusterId() = 0;
+
+  // Takes the leader's lease for `holder` until `ttl` from now on the store's clock, if it is free, expired or already the
+  // holder's. Returns the new epoch, one above the last, also above `at_least`; FailedPrecondition names the living holder.
+  virtual absl::StatusOr<int64_t> AcquireLeadership(std::string_view holder, absl::Duration ttl, int64_t at_least) = 0;
+  // FailedPrecondition if `epoch` is no longer the newest.
+  virtual absl::Status RenewLeadership(int64_t epoch, absl::Duration ttl) = 0;
+  virtual absl::Status ResignLeadership(int64_t epoch) = 0;
+
+  // Applies the batch as one transaction. FailedPrecondition: the epoch is not the newest. AlreadyExists: a run_key, job name or id
+  // is taken. Aborted: a revision or a watermark's `low` is not the stored one. On an error nothing has changed. On success every written
+  // row's stored revision is one above the record's.
+  virtual absl::Status Apply(int64_t epoch, const WriteBatch& batch) = 0;
+
+  virtual absl::StatusOr<JobRecord> GetJob(std::string_view name) = 0;
+  virtual absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) = 0;
+  // By name.
+  virtual absl::StatusOr<std::vector<JobRecord>> ListJobs() = 0;
+
+  virtual absl::StatusOr<RunRecord> GetRun(std::string_view id) = 0;
+  // NotFound if no run has the key.
+  virtual absl::StatusOr<RunRecord> GetRunByKey(std::string_view run_key) = 0;
+  // Newest first.
+  virtual absl::StatusOr<std::vector<RunRecord>> ListRuns(const RunFilter& filter) = 0;
+  // Runs with status running, oldest first.
+  virtual absl::StatusOr<std::vector<RunRecord>> ListUnfinishedRuns() = 0;
+  // By partition, describe first.
+  virtual absl::StatusOr<std::vector<TaskRecord>> ListTasks(std::string_view run_id) = 0;
+  virtual absl::StatusOr<std::vector<PermitRecord>> ListPermits() = 0;
+  // Newest first.
+  virtual absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) = 0;
+};
+
+// Keeps everything in this process; for tests and simulations.
+std::unique_ptr<MetadataStore> NewMemoryStore(const Clock* clock);
+
+// One file, written by one process at a time (a second gets FailedPrecondition naming the first's process id).
+// Migrates the file to this version's schema; FailedPrecondition if a newer version wrote it.
+absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStore(const std::string& path, const Clock* clock);
+// Reads alone: works while another process writes. NotFound without a file.
+absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStoreReadOnly(const std::string& path);
+
+}  // namespace tidemark::coordinator

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Puts the pinned dependencies that Debian does not package under .deps/.
+
+Each comes from its registry by name and version and is checked against its SHA-256. Unpacked once per content into a cache outside
+the checkout (TIDEMARK_CACHE, else ~/.cache/tidemark); .deps/NAME is a link into it.
+"""
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CACHE = pathlib.Path(os.environ.get("TIDEMARK_CACHE") or pathlib.Path.home() / ".cache" / "tidemark") / "deps"
+
+ARROW_VERSION = "26.0.1"
+ARROW_WHEEL = f"pyarrow-{ARROW_VERSION}-cp311-cp311-manylinux_2_28_x86_64.whl"
+ARROW_SHA256 = "39cb0f2418282c24bea6ceda77b03e5a8f0a5766b63a8bf194d4e2a2c423548c"
+
+
+def download_wheel(package, version, filename, sha256, into):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+         "--only-binary=:all:", "--implementation", "cp", "--python-version", "3.11", "--abi", "cp311",
+         "--platform", "manylinux_2_28_x86_64", "--dest", str(into), f"{package}=={version}"],
+        check=True)
+    path = into / filename
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != sha256:
+        sys.exit(f"deps: {filename} has SHA-256 {digest}, pinned is {sha256}: not used")
+    return path
+
+
+def unpack_arrow(into):
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = download_wheel("pyarrow", ARROW_VERSION, ARROW_WHEEL, ARROW_SHA256, pathlib.Path(temporary))
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if name.startswith("pyarrow/include/"):
+                    destination = into / "include" / name[len("pyarrow/include/"):]
+                elif name in ("pyarrow/libarrow.so.2600",):
+                    destination = into / "lib" / pathlib.Path(name).name
+                else:
+                    continue
+                if name.endswith("/"):
+                    continue
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                destination.write_bytes(archive.read(name))
+
+
+PINNED = {"arrow": (f"arrow-{ARROW_VERSION}-{ARROW_SHA256[:12]}", unpack_arrow)}
+
+
+def main():
+    (ROOT / ".deps").mkdir(exist_ok=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for name, (identity, unpack) in PINNED.items():
+        kept = CACHE / identity
+        if not kept.exists():
+            # Unpacked beside its place and renamed, so that an interrupted run leaves nothing that looks whole.
+            temporary = pathlib.Path(tempfile.mkdtemp(dir=CACHE))
+            unpack(temporary)
+            try:
+                temporary.rename(kept)
+            except OSError:
+                shutil.rmtree(temporary)  # Another process was first.
+        link = ROOT / ".deps" / name
+        if link.is_symlink() or link.exists():
+            link.unlink()
+        link.symlink_to(kept)
+
+
+if __name__ == "__main__":
+    main()

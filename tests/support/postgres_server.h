@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace tidemark::test {
+
+// A real PostgreSQL on a free loopback port in a temporary folder, stopped by process id and removed with its folder at destruction.
+// The superuser is `postgres`, trust authentication, fsync off unless asked for. Runs as the system user `postgres` when
+// the tests run as root (PostgreSQL refuses to run as root).
+class PostgresServer {
+ public:
+  struct Options {
+    // Lines of postgresql.conf, e.g. "max_prepared_transactions = 4".
+    std::vector<std::string> settings;
+  };
+
+  static absl::StatusOr<std::unique_ptr<PostgresServer>> Start(const Options& options);
+  static absl::StatusOr<std::unique_ptr<PostgresServer>> Start() { return Start(Options()); }
+  // One server shared by all tests of this process, started at the first call; dies with the process.
+  static PostgresServer& Shared();
+  ~PostgresServer();
+
+  // postgresql://postgres@127.0.0.1:PORT/DATABASE
+  std::string Dsn(std::string_view database = "postgres") const;
+  int port() const { return port_; }
+
+  // Creates an empty database with a fresh name and returns its DSN.
+  std::string NewDatabase();
+
+ private:
+  PostgresServer() = default;
+  std::string directory_;
+  int port_ = 0;
+  int pid_ = 0;
+};
+
+// Runs statements, separated by semicolons, on a connection of their own; aborts the test process with the server's message on an error.
+void Exec(const std::string& dsn, const std::string& sql);
+// Rows of text cells ("NULL" for NULL) of one query.
+std::vector<std::vector<std::string>> Query(const std::string& dsn, const std::string& sql);
+// First cell of the first row.
+std::string Scalar(const std::string& dsn, const std::string& sql);
+
+}  // namespace tidemark::test

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tidemark/v1/spec.pb.h"
+#include "tidemark/v1/values.pb.h"
+#include "tidemark/v1/worker_control.pb.h"
+#include "worker/batch/chunk.h"
+
+namespace tidemark {
+
+// Who writes: checked against the target's fence inside every transaction.
+struct RunIdentity {
+  std::string cluster_id;
+  std::string job_uid;
+  std::string run_id;
+  // Of the leader that leased the task. A fence above it means this writer is a zombie.
+  int64_t epoch = 0;
+  // Position of the run in its job's ledger chain.
+  int64_t sequence = 0;
+};
+
+struct TargetDescription {
+  bool table_exists = false;
+  // Of the existing table; empty otherwise.
+  v1::TableSchema schema;
+  v1::TargetCapabilities capabilities;
+  // Formats that can carry exactly the source's columns into this table, best first.
+  std::vector<v1::ChunkFormat> formats;
+  // Head of the chain of this target table; `exists` false without one.
+  v1::LedgerHead ledger;
+  std::vector<std::string> notes;
+};
+
+struct MoveOutcome {
+  int64_t rows = 0;
+  // An earlier attempt had committed this move: what this one wrote was rolled back.
+  bool already_done = false;
+};
+
+// Writes the rows of one move. One thread at a time. Destroyed without Commit, nothing of it remains.
+class MoveWriter {
+ public:
+  virtual ~MoveWriter() = default;
+  virtual absl::Status Write(const Chunk& chunk) = 0;
+  // Last of all checks the fence and inserts the row (run, partition) into `moves`, then commits. An error of code Unknown means
+  // the answer to COMMIT was lost: LoadedMoves tells what happened.
+  virtual absl::StatusOr<MoveOutcome> Commit() = 0;
+};
+
+// One connection to a target for one job's table. Control tables `ledger`, `fence`, `moves`, `quarantine` and staging live in the
+// schema `tidemark` of the target, or with the prefix `_tidemark_` where there are no schemas. All methods but Cancel are called by
+// one thread at a time.
+//
+// Errors: InvalidArgument and NotFound are the user's to mend and say how; PermissionDenied names the GRANT; Unavailable and
+// Aborted may be retried as a whole; FailedPrecondition means a fence, a foreign cluster or a superseded sequence refused the write,
+// for good; Unknown means the outcome of a COMMIT is not known; Cancelled follows Cancel.
+class TargetSession {
+ public:
+  virtual ~TargetSession() = default;
+
+  // Changes nothing. Refuses what the load could not do later: a missing key index, missing privileges, columns the target lacks or
+  // cannot hold, a swap that would break dependents, a foreign cluster_id in the fence.
+  virtual absl::StatusOr<TargetDescription> Describe(const v1::TableSchema& source,
+                                                     const std::vector<v1::ChunkFormat>& source_formats) = 0;
+
+  // Creates the control tables, raises the fence to the run's epoch and creates the run's staging. Idempotent.
+  virtual absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema) = 0;
+
+  // Starts one move into the run's staging, in a transaction of its own.
+  virtual absl::StatusOr<std::unique_ptr<MoveWriter>> BeginMove(const RunIdentity& run, int partition,
+                                                                const v1::TableSchema& schema, v1::ChunkFormat format) = 0;
+
+  // The moves of the run that are committed, with their rows.
+  virtual absl::StatusOr<std::vector<v1::StagedMove>> LoadedMoves(const RunIdentity& run) = 0;
+
+  // In ONE transaction: raises the fence, checks the moves against `work.moves`, checks the chain (a window's low must equal the
+  // high of the job's last window or full row; a sequence below it is refused as superseded), merges or swaps, writes quarantine rows,
+  // inserts the ledger row, drops staging. A run whose ledger row exists returns it with already_done.
+  virtual absl::StatusOr<v1::CommitResult> Commit(const RunIdentity& run, const v1::CommitWork& work) = 0;
+
+  virtual absl::StatusOr<v1::ProbeResult> Probe(const RunIdentity& run) = 0;
+
+  // Drops staging and moves of the run. Idempotent; a committed run's ledger row stays.
+  virtual absl::Status Abort(const RunIdentity& run) = 0;
+
+  // Any thread, any time; returns at once.
+  virtual void Cancel() = 0;
+};
+
+}  // namespace tidemark
