@@ -1,9 +1,7 @@
 #pragma once
 
-#include <memory>
-#include <string>
+#include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -16,6 +14,7 @@ namespace tidemark::coordinator {
 class CronSchedule {
  public:
   // InvalidArgument names the field and the offending text.
+  // A field that begins with `*` counts as not given for that rule.
   static absl::StatusOr<CronSchedule> Parse(std::string_view expression);
 
   // The first fire time after `after`, in `zone`; InfiniteFuture if there is none (30 February). A local time that the zone skips fires
@@ -23,6 +22,9 @@ class CronSchedule {
   absl::Time Next(absl::Time after, absl::TimeZone zone) const;
 
  private:
+  bool MatchesDay(absl::CivilDay day) const;
+
+  // One bit per value; weekdays from Sunday, 0.
   uint64_t minutes_ = 0;
   uint32_t hours_ = 0;
   uint32_t days_ = 0;

@@ -1,0 +1,174 @@
+#include "gtest/gtest.h"
+
+#include "common/model/byte_size.h"
+#include "common/model/duration.h"
+#include "common/model/enum_names.h"
+#include "common/model/key_range.h"
+#include "common/model/row_counts.h"
+#include "common/model/watermark.h"
+#include "tidemark/v1/spec.pb.h"
+
+namespace tidemark {
+namespace {
+
+TEST(DurationTest, ParsesWhatUsersWrite) {
+  EXPECT_EQ(ParseDuration("15m"), absl::Minutes(15));
+  EXPECT_EQ(ParseDuration("2s"), absl::Seconds(2));
+  EXPECT_EQ(ParseDuration("1h30m"), absl::Minutes(90));
+  EXPECT_EQ(ParseDuration("30d"), absl::Hours(720));
+  EXPECT_EQ(ParseDuration("1.5s"), absl::Milliseconds(1500));
+  EXPECT_EQ(ParseDuration("250ms"), absl::Milliseconds(250));
+  EXPECT_EQ(ParseDuration("0s"), absl::ZeroDuration());
+}
+
+TEST(DurationTest, RefusesEverythingElse) {
+  for (const char* text : {"", "15", "m", "-2s", "2 s", "1m1h", "1h1h", "3x", "1..2s", "15M", "s15"}) {
+    EXPECT_EQ(ParseDuration(text), std::nullopt) << text;
+  }
+}
+
+TEST(DurationTest, FormatsWhatItReadsBack) {
+  for (const char* text : {"15m", "2s", "1h30m", "30d", "250ms", "0s", "1d2h3m4s5ms6us"}) {
+    EXPECT_EQ(DurationText(*ParseDuration(text)), text);
+  }
+  EXPECT_EQ(DurationText(-absl::Seconds(3)), "-3s");
+}
+
+TEST(DurationTest, ElapsedIsShort) {
+  EXPECT_EQ(ElapsedText(absl::Milliseconds(440)), "0.4s");
+  EXPECT_EQ(ElapsedText(absl::Milliseconds(59'990)), "1m00s");
+  EXPECT_EQ(ElapsedText(absl::Seconds(245)), "4m05s");
+  EXPECT_EQ(ElapsedText(absl::Minutes(123)), "2h03m");
+}
+
+TEST(DurationTest, SurvivesProto) {
+  for (absl::Duration d : {absl::Milliseconds(1500), -absl::Milliseconds(1500), absl::Hours(700)}) {
+    EXPECT_EQ(FromProto(ToProto(d)), d);
+  }
+}
+
+TEST(ByteSizeTest, ParsesAndFormats) {
+  EXPECT_EQ(ParseByteSize("1GiB"), 1073741824);
+  EXPECT_EQ(ParseByteSize("1.5 MiB"), 1572864);
+  EXPECT_EQ(ParseByteSize("100mb"), 100'000'000);
+  EXPECT_EQ(ParseByteSize("4096"), 4096);
+  for (const char* text : {"", "GiB", "1 GiBi", "-1", "1e30", "99999999TiB"}) {
+    EXPECT_EQ(ParseByteSize(text), std::nullopt) << text;
+  }
+  EXPECT_EQ(FormatByteSize(512), "512 B");
+  EXPECT_EQ(FormatByteSize(1073741824), "1.0 GiB");
+  EXPECT_EQ(FormatByteSize(1048575), "1.0 MiB");
+}
+
+v1::RowCounts Counts(int64_t read, int64_t loaded, int64_t filtered, int64_t quarantined) {
+  v1::RowCounts counts;
+  counts.set_read(read);
+  counts.set_loaded(loaded);
+  counts.set_filtered(filtered);
+  counts.set_quarantined(quarantined);
+  if (filtered != 0) (*counts.mutable_filtered_by_reason())["superseded"] = filtered;
+  return counts;
+}
+
+TEST(RowCountsTest, Balance) {
+  EXPECT_TRUE(Balances(Counts(0, 0, 0, 0)));
+  EXPECT_TRUE(Balances(Counts(10, 5, 3, 2)));
+  EXPECT_FALSE(Balances(Counts(10, 5, 3, 1)));
+  EXPECT_FALSE(Balances(Counts(1, 2, -1, 0)));
+  v1::RowCounts unexplained = Counts(10, 5, 3, 2);
+  unexplained.clear_filtered_by_reason();
+  EXPECT_FALSE(Balances(unexplained));
+}
+
+TEST(RowCountsTest, AddsReasons) {
+  v1::RowCounts sum = Counts(10, 5, 3, 2);
+  Add(Counts(4, 3, 1, 0), &sum);
+  EXPECT_TRUE(Balances(sum));
+  EXPECT_EQ(sum.filtered_by_reason().at("superseded"), 4);
+}
+
+TEST(RowCountsTest, SummaryIsTheEquation) {
+  EXPECT_EQ(Summary(Counts(10'000, 9'990, 7, 3)), "read 10,000 = loaded 9,990 + filtered 7 + quarantined 3");
+  EXPECT_EQ(Summary(Counts(2, 1, 0, 0)), "read 2 <> loaded 1 + filtered 0 + quarantined 0");
+  EXPECT_EQ(FormatCount(-1'234'567), "-1,234,567");
+  EXPECT_EQ(FormatCount(100), "100");
+}
+
+v1::Watermark Mark(const char* text) {
+  v1::Watermark watermark;
+  watermark.set_type("timestamptz");
+  watermark.set_text(text);
+  watermark.set_precision(6);
+  return watermark;
+}
+
+TEST(WatermarkTest, SameIsTypePlusTextPlusPrecisionPlusZone) {
+  EXPECT_TRUE(Same(Mark("a"), Mark("a")));
+  EXPECT_FALSE(Same(Mark("a"), Mark("b")));
+  v1::Watermark other = Mark("a");
+  other.set_type("timestamp");
+  EXPECT_FALSE(Same(Mark("a"), other));
+  other = Mark("a");
+  other.set_zone("Europe/Paris");
+  EXPECT_FALSE(Same(Mark("a"), other));
+  EXPECT_EQ(Text(other), "a Europe/Paris");
+}
+
+TEST(WatermarkTest, WindowsRead) {
+  v1::Window window;
+  EXPECT_EQ(Text(window), "everything");
+  *window.mutable_high() = Mark("B");
+  EXPECT_EQ(Text(window), "up to B");
+  *window.mutable_low() = Mark("A");
+  EXPECT_EQ(Text(window), "(A, B]");
+  window.set_nulls(true);
+  EXPECT_EQ(Text(window), "(A, B] and rows without a watermark");
+}
+
+TEST(WatermarkTest, CompletenessReads) {
+  v1::Completeness completeness;
+  EXPECT_EQ(Text(completeness), "");
+  completeness.set_level(v1::Completeness::LEVEL_PROVED);
+  EXPECT_EQ(Text(completeness), "proved");
+  completeness.set_level(v1::Completeness::LEVEL_LOOKBACK);
+  completeness.set_lookback_seconds(900);
+  EXPECT_EQ(Text(completeness), "lookback(15m)");
+}
+
+TEST(KeyRangeTest, Reads) {
+  v1::KeyRange range;
+  EXPECT_EQ(Text(range), "all rows");
+  range.set_partitioning(v1::PARTITIONING_KEY);
+  range.add_columns("id");
+  range.mutable_lower()->add_values("100");
+  EXPECT_EQ(Text(range), "id >= 100");
+  range.mutable_upper()->add_values("200");
+  EXPECT_EQ(Text(range), "id in [100, 200)");
+  range.clear_lower();
+  EXPECT_EQ(Text(range), "id < 200");
+  range.add_columns("line");
+  range.mutable_upper()->add_values("2");
+  EXPECT_EQ(Text(range), "(id, line) < (200, 2)");
+  v1::KeyRange nulls;
+  nulls.set_partitioning(v1::PARTITIONING_KEY);
+  nulls.add_columns("id");
+  nulls.set_nulls(true);
+  EXPECT_EQ(Text(nulls), "id is null");
+  v1::KeyRange blocks;
+  blocks.set_partitioning(v1::PARTITIONING_PHYSICAL);
+  blocks.mutable_upper()->add_values("512");
+  EXPECT_EQ(Text(blocks), "blocks < 512");
+}
+
+TEST(EnumNamesTest, AreTheProtosWithoutPrefix) {
+  EXPECT_EQ(EnumName(v1::LOAD_STRATEGY_UPSERT), "upsert");
+  EXPECT_EQ(EnumName(v1::SWAP_MODE_TRUNCATE_INSERT), "truncate_insert");
+  EXPECT_EQ(EnumName(v1::LOAD_STRATEGY_UNSPECIFIED), "");
+  EXPECT_EQ(EnumNumber(*v1::LoadStrategy_descriptor(), "full"), v1::LOAD_STRATEGY_FULL);
+  EXPECT_EQ(EnumNumber(*v1::LoadStrategy_descriptor(), "unspecified"), std::nullopt);
+  EXPECT_EQ(EnumNames(*v1::StampedBy_descriptor()), (std::vector<std::string>{"database", "application"}));
+  EXPECT_EQ(FormatName(v1::CHUNK_FORMAT_PG_COPY_BINARY), "wire");
+}
+
+}  // namespace
+}  // namespace tidemark
