@@ -24,6 +24,8 @@ struct RunIdentity {
   int64_t epoch = 0;
   // Position of the run in its job's ledger chain.
   int64_t sequence = 0;
+  // Window.full_refresh, for Prepare: the run replaces the target and may take its fence over from another cluster or job.
+  bool full_refresh = false;
 };
 
 struct TargetDescription {
