@@ -1,0 +1,150 @@
+#include "common/secret/dsn.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/absl_view.h"
+
+namespace tidemark {
+namespace {
+
+// Where a secret stands in a DSN.
+struct Span {
+  size_t begin;
+  size_t end;
+};
+
+bool NamesSecret(std::string_view parameter) {
+  const std::string name = absl::AsciiStrToLower(Abs(parameter));
+  for (const char* word : {"password", "passwd", "pwd", "secret", "token", "apikey", "api_key", "access_key", "passfile",
+                           "passphrase", "credential"}) {
+    if (absl::StrContains(name, word)) return true;
+  }
+  return name == "key" || name == "sig" || name == "signature";
+}
+
+// The user information ends at the last @ before the path; a password may itself hold an unencoded @.
+void FindUrlSecrets(std::string_view dsn, size_t authority, std::vector<Span>* passwords, std::vector<Span>* user_info) {
+  size_t authority_end = dsn.find_first_of("/?#", authority);
+  if (authority_end == dsn.npos) authority_end = dsn.size();
+  size_t at = dsn.substr(0, authority_end).rfind('@');
+  // An unencoded / or ? in the password: take all up to the last @ before the parameters' values rather than show a part of it.
+  if (at == dsn.npos || at < authority) {
+    const size_t late = dsn.rfind('@');
+    const size_t colon = dsn.find(':', authority);
+    if (late != dsn.npos && late > authority && colon != dsn.npos && colon < authority_end && colon < late) at = late;
+  }
+  if (at != dsn.npos && at >= authority) {
+    user_info->push_back({authority, at});
+    const size_t colon = dsn.find(':', authority);
+    if (colon != dsn.npos && colon < at) passwords->push_back({colon + 1, at});
+  }
+  const size_t search_from = at == dsn.npos || at < authority ? authority : at;
+  size_t query = dsn.find('?', search_from);
+  while (query != dsn.npos && query + 1 < dsn.size()) {
+    const size_t begin = query + 1;
+    const size_t end = std::min(dsn.find_first_of("&#", begin), dsn.size());
+    const size_t equals = dsn.find('=', begin);
+    if (equals < end && NamesSecret(dsn.substr(begin, equals - begin))) passwords->push_back({equals + 1, end});
+    query = end < dsn.size() && dsn[end] == '&' ? end : dsn.npos;
+  }
+}
+
+// libpq's keyword = 'value' list: spaces around the equals sign, quotes, backslashes.
+void FindKeywordSecrets(std::string_view dsn, std::vector<Span>* passwords) {
+  size_t at = 0;
+  const auto skip_spaces = [&] {
+    while (at < dsn.size() && absl::ascii_isspace(dsn[at])) ++at;
+  };
+  while (true) {
+    skip_spaces();
+    const size_t name = at;
+    while (at < dsn.size() && dsn[at] != '=' && !absl::ascii_isspace(dsn[at])) ++at;
+    const std::string_view keyword = dsn.substr(name, at - name);
+    skip_spaces();
+    if (at >= dsn.size() || dsn[at] != '=') return;
+    ++at;
+    skip_spaces();
+    const bool quoted = at < dsn.size() && dsn[at] == '\'';
+    if (quoted) ++at;
+    const size_t value = at;
+    while (at < dsn.size() && (quoted ? dsn[at] != '\'' : !absl::ascii_isspace(dsn[at]))) at += dsn[at] == '\\' ? 2 : 1;
+    at = std::min(at, dsn.size());
+    if (NamesSecret(keyword)) passwords->push_back({value, at});
+    if (quoted && at < dsn.size()) ++at;
+  }
+}
+
+void FindSecrets(std::string_view dsn, std::vector<Span>* passwords, std::vector<Span>* user_info) {
+  const size_t scheme = dsn.find("://");
+  if (scheme != dsn.npos && dsn.find_first_of("= ?") > scheme) {
+    FindUrlSecrets(dsn, scheme + 3, passwords, user_info);
+  } else {
+    FindKeywordSecrets(dsn, passwords);
+  }
+}
+
+std::string PercentDecode(std::string_view text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && absl::ascii_isxdigit(text[i + 1]) && absl::ascii_isxdigit(text[i + 2])) {
+      decoded += absl::HexStringToBytes(Abs(text.substr(i + 1, 2)));
+      i += 2;
+    } else {
+      decoded += text[i];
+    }
+  }
+  return decoded;
+}
+
+}  // namespace
+
+std::string RedactDsn(std::string_view dsn) {
+  std::vector<Span> spans;
+  std::vector<Span> user_info;
+  FindSecrets(dsn, &spans, &user_info);
+  if (!user_info.empty()) std::erase_if(spans, [&](const Span& span) { return span.begin <= user_info[0].end; });
+  spans.insert(spans.begin(), user_info.begin(), user_info.end());
+  std::string redacted;
+  size_t copied = 0;
+  for (const Span& span : spans) {
+    absl::StrAppend(&redacted, Abs(dsn.substr(copied, span.begin - copied)), "***");
+    copied = span.end;
+  }
+  absl::StrAppend(&redacted, Abs(dsn.substr(copied)));
+  return redacted;
+}
+
+std::vector<std::string> DsnPasswords(std::string_view dsn) {
+  std::vector<Span> spans;
+  std::vector<Span> user_info;
+  FindSecrets(dsn, &spans, &user_info);
+  std::vector<std::string> passwords;
+  for (const Span& span : spans) {
+    if (span.begin == span.end) continue;
+    const std::string_view written = dsn.substr(span.begin, span.end - span.begin);
+    passwords.emplace_back(written);
+    std::string decoded = PercentDecode(written);
+    if (decoded != written) passwords.push_back(std::move(decoded));
+  }
+  return passwords;
+}
+
+std::string PercentEncode(std::string_view text) {
+  std::string encoded;
+  for (const char c : text) {
+    if (absl::ascii_isalnum(c) || c == '-' || c == '.' || c == '_' || c == '~') {
+      encoded += c;
+    } else {
+      absl::StrAppend(&encoded, "%", absl::Hex(static_cast<uint8_t>(c), absl::kZeroPad2));
+    }
+  }
+  return encoded;
+}
+
+}  // namespace tidemark

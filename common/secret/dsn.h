@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tidemark {
+
+// A DSN for display: user information and the values of parameters that name a secret (password, sslpassword, passfile, token, secret, key,
+// ...) become "***". Understands URLs (postgresql://user:password@host/db?password=x) and keyword=value lists, quoted values included.
+std::string RedactDsn(std::string_view dsn);
+
+// The secrets inside a DSN as they are written, and, where that differs, with %XX decoded.
+std::vector<std::string> DsnPasswords(std::string_view dsn);
+
+// RFC 3986: everything but unreserved characters as %XX.
+std::string PercentEncode(std::string_view text);
+
+}  // namespace tidemark
