@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstdint>
+
+namespace tidemark {
+
+// Makes the allocator give buffers of a chunk's size back to the system the moment they are freed, so that resident memory follows
+// the budget. Left alone, glibc raises its threshold for mapped blocks to the largest one ever freed and keeps such blocks in
+// its arenas. For the whole process; cheap to repeat.
+void ReturnLargeBuffersAtOnce();
+
+// Resident memory of this process; 0 where the system does not tell.
+int64_t ResidentBytes();
+
+}  // namespace tidemark
