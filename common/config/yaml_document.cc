@@ -1,0 +1,81 @@
+#include "common/config/yaml_document.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "yaml-cpp/yaml.h"
+
+namespace tidemark {
+namespace {
+
+// Bounds of what a person writes; aliases may grow without end, or contain themselves.
+constexpr int kMaxDepth = 64;
+constexpr int kMaxNodes = 200'000;
+
+Location PlaceOf(const YAML::Mark& mark, Location otherwise) {
+  return mark.is_null() || mark.line < 0 ? otherwise : Location{mark.line + 1, mark.column + 1};
+}
+
+class Converter {
+ public:
+  explicit Converter(Diagnostics* diagnostics) : diagnostics_(diagnostics) {}
+
+  YamlNode Convert(const YAML::Node& from, Location parent, int depth) {
+    YamlNode node;
+    node.at = PlaceOf(from.Mark(), parent);
+    if (depth > kMaxDepth || ++nodes_ > kMaxNodes) {
+      if (!refused_) diagnostics_->Add(node.at, "", "the document is nested too deep or too large");
+      refused_ = true;
+      return node;
+    }
+    switch (from.Type()) {
+      case YAML::NodeType::Scalar:
+        node.kind = YamlNode::Kind::kScalar;
+        node.text = from.Scalar();
+        // yaml-cpp's tag of a plain scalar is "?", of a quoted one "!".
+        node.quoted = from.Tag() != "?" && !from.Tag().empty();
+        break;
+      case YAML::NodeType::Sequence:
+        node.kind = YamlNode::Kind::kList;
+        for (const YAML::Node& item : from) node.items.push_back(Convert(item, node.at, depth + 1));
+        break;
+      case YAML::NodeType::Map:
+        node.kind = YamlNode::Kind::kMap;
+        for (const auto& pair : from) {
+          const Location at = PlaceOf(pair.first.Mark(), node.at);
+          if (!pair.first.IsScalar()) {
+            diagnostics_->Add(at, "", "a key must be a word");
+            continue;
+          }
+          node.entries.push_back({pair.first.Scalar(), at, Convert(pair.second, at, depth + 1)});
+        }
+        break;
+      default:
+        break;
+    }
+    return node;
+  }
+
+ private:
+  Diagnostics* const diagnostics_;
+  int nodes_ = 0;
+  bool refused_ = false;
+};
+
+}  // namespace
+
+YamlNode ReadYaml(std::string_view text, Diagnostics* diagnostics) {
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    if (documents.empty()) return YamlNode();
+    if (documents.size() > 1) {
+      diagnostics->Add(PlaceOf(documents[1].Mark(), Location()), "", "a project file is one YAML document");
+    }
+    return Converter(diagnostics).Convert(documents[0], Location(), 0);
+  } catch (const YAML::Exception& error) {
+    diagnostics->Add(PlaceOf(error.mark, Location()), "", absl::StrCat("not YAML: ", error.msg));
+    return YamlNode();
+  }
+}
+
+}  // namespace tidemark
