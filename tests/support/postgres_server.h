@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
 
 namespace tidemark::test {
 
@@ -33,13 +35,23 @@ class PostgresServer {
   std::string NewDatabase();
 
  private:
-  PostgresServer() = default;
-  std::string directory_;
+  explicit PostgresServer(const Options& options) : options_(options), directory_(kParentDirectory) {}
+
+  // Writes the configuration for port_ and starts the server on the data folder; Unavailable if the port was taken meanwhile.
+  absl::Status Launch();
+
+  // Traversable by the system user `postgres`, and short enough for a socket's path, which TMPDIR may not be.
+  static constexpr std::string_view kParentDirectory = "/tmp";
+
+  const Options options_;
+  TempDir directory_;
   int port_ = 0;
-  int pid_ = 0;
+  // Declared after the folder: the server ends before its folder goes.
+  std::unique_ptr<Process> process_;
 };
 
-// Runs statements, separated by semicolons, on a connection of their own; aborts the test process with the server's message on an error.
+// Runs statements, separated by semicolons, on a connection of their own (several make one transaction, unless they say BEGIN);
+// aborts the test process with the server's message on an error.
 void Exec(const std::string& dsn, const std::string& sql);
 // Rows of text cells ("NULL" for NULL) of one query.
 std::vector<std::vector<std::string>> Query(const std::string& dsn, const std::string& sql);
