@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/clock.h"
+#include "common/base/rng.h"
 #include "coordinator/store/records.h"
 
 namespace tidemark::coordinator {
@@ -17,29 +18,30 @@ namespace tidemark::coordinator {
 // Changes that take effect together or not at all.
 struct WriteBatch {
   // Inserted if revision is 0, else they replace the row of that revision.
-  std::vector<JobRecord> jobs;
-  std::vector<RunRecord> runs;
-  std::vector<TaskRecord> tasks;
-  std::vector<PermitRecord> permits;
-  // Session ids.
-  std::vector<std::string> dropped_permits;
-  std::vector<WatermarkAdvance> watermarks;
-  std::vector<AuditEvent> audit;
+  std::vector<JobRecord> jobs = {};
+  std::vector<RunRecord> runs = {};
+  std::vector<TaskRecord> tasks = {};
+  std::vector<PermitRecord> permits = {};
+  // Session ids; one that is not there is dropped already.
+  std::vector<std::string> dropped_permits = {};
+  // Each counts as one write of its job's row.
+  std::vector<WatermarkAdvance> watermarks = {};
+  std::vector<AuditEvent> audit = {};
 };
 
 struct RunFilter {
-  std::string job_name;  // Empty: any.
-  std::optional<RunStatus> status;
+  std::string job_name = {};  // Empty: any.
+  std::optional<RunStatus> status = {};
   // Runs created before the run of this id (ids sort by creation); empty: from the newest.
-  std::string before;
-  int limit = 100;
+  std::string before = {};
+  int limit = 100;  // 0: all.
 };
 
 // The state of the service. One suite judges every implementation (memory, SQLite, PostgreSQL). Thread-safe.
 //
-// Every write carries the epoch of the leader that decided it, and the store refuses an older one with FailedPrecondition: a
-// leader that was replaced can change nothing. Unavailable means try again; the write may have happened, and a repetition with the same
-// revisions then answers Aborted.
+// Every write carries the epoch of the leader that decided it, and the store refuses an older one with
+// FailedPrecondition: a leader that was replaced can change nothing. Unavailable means try again; the write may have
+// happened, and a repetition with the same revisions then answers Aborted.
 class MetadataStore {
  public:
   virtual ~MetadataStore() = default;
@@ -47,16 +49,18 @@ class MetadataStore {
   // Name of this store's cluster, made once and kept for ever: a target's fence holds it.
   virtual absl::StatusOr<std::string> ClusterId() = 0;
 
-  // Takes the leader's lease for `holder` until `ttl` from now on the store's clock, if it is free, expired or already the
-  // holder's. Returns the new epoch, one above the last, also above `at_least`; FailedPrecondition names the living holder.
+  // Takes the leader's lease for `holder` until `ttl` from now on the store's clock, if it is free, expired or already
+  // the holder's. Returns the new epoch, one above the last, also above `at_least`; FailedPrecondition names the living
+  // holder.
   virtual absl::StatusOr<int64_t> AcquireLeadership(std::string_view holder, absl::Duration ttl, int64_t at_least) = 0;
   // FailedPrecondition if `epoch` is no longer the newest.
   virtual absl::Status RenewLeadership(int64_t epoch, absl::Duration ttl) = 0;
   virtual absl::Status ResignLeadership(int64_t epoch) = 0;
 
-  // Applies the batch as one transaction. FailedPrecondition: the epoch is not the newest. AlreadyExists: a run_key, job name or id
-  // is taken. Aborted: a revision or a watermark's `low` is not the stored one. On an error nothing has changed. On success every written
-  // row's stored revision is one above the record's.
+  // Applies the batch as one transaction. FailedPrecondition: the epoch is not the newest. AlreadyExists: a run_key,
+  // job name or id is taken. Aborted: a revision or a watermark's `low` is not the stored one, or a later sequence has
+  // moved it. NotFound: a run or a watermark names a job that is not there. On an error nothing has changed. On success
+  // every written row's stored revision is one above the record's.
   virtual absl::Status Apply(int64_t epoch, const WriteBatch& batch) = 0;
 
   virtual absl::StatusOr<JobRecord> GetJob(std::string_view name) = 0;
@@ -79,12 +83,15 @@ class MetadataStore {
 };
 
 // Keeps everything in this process; for tests and simulations.
-std::unique_ptr<MetadataStore> NewMemoryStore(const Clock* clock);
+// `seed` is for the cluster's id alone.
+std::unique_ptr<MetadataStore> NewMemoryStore(const Clock* clock, uint64_t seed = Rng::EntropySeed());
 
-// One file, written by one process at a time (a second gets FailedPrecondition naming the first's process id).
-// Migrates the file to this version's schema; FailedPrecondition if a newer version wrote it.
+// One file, written by one process at a time (a second gets FailedPrecondition naming the first's process id). A batch
+// is on disk when Apply returns, so that it outlives a power cut. The store's clock is `clock`: no other machine ever
+// writes the file. Migrates the file to this version's schema; FailedPrecondition if a newer version wrote it.
 absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStore(const std::string& path, const Clock* clock);
-// Reads alone: works while another process writes. NotFound without a file.
+// Reads alone: works while another process writes. NotFound without a file; FailedPrecondition if its schema is not
+// this version's.
 absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStoreReadOnly(const std::string& path);
 
 }  // namespace tidemark::coordinator

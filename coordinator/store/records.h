@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -12,8 +13,8 @@
 
 namespace tidemark::coordinator {
 
-// Rows of the metadata store. `revision` counts the writes of a row: 0 in a record that is not stored yet; a write names the
-// revision it read and loses against any write in between.
+// Rows of the metadata store. `revision` counts the writes of a row: 0 in a record that is not stored yet; a write
+// names the revision it read and loses against any write in between. Times and durations are kept to the microsecond.
 
 struct JobRecord {
   int64_t id = 0;  // Surrogate, given by the store.
@@ -114,31 +115,33 @@ struct PermitRecord {
   int64_t revision = 0;
 };
 
-// Moves a job's watermark from `low` (absent: none yet) to `high` for a run that the target's ledger holds. Aborted if the job's
-// last watermark is not `low`: the watermark only rises, one run at a time.
+// Moves a job's watermark from `low` (absent: none yet) to `high` for a run that the target's ledger holds. Aborted if
+// the job's last watermark is not `low`: the watermark only rises, one run at a time.
 struct WatermarkAdvance {
-  std::string job_uid;
-  std::string run_id;
-  std::optional<v1::Watermark> low;
-  v1::Watermark high;
+  std::string job_uid = {};
+  std::string run_id = {};
+  std::optional<v1::Watermark> low = {};
+  v1::Watermark high = {};
   int64_t sequence = 0;
-  std::string source_identity;
+  std::string source_identity = {};
 };
 
 struct AuditEvent {
-  absl::Time time;
-  std::string actor;
-  std::string action;
-  std::string subject;
-  std::string detail;
+  absl::Time time = {};
+  std::string actor = {};
+  std::string action = {};
+  std::string subject = {};
+  std::string detail = {};
 };
 
-// Lower-case names, as users and the database see them ("running", "describing", ...), and back (nullopt for others)..
+// Lower-case names, as users and the database see them ("running", "describing", ...), and back (nullopt for others).
 std::string_view Name(RunStatus status);
 std::string_view Name(RunPhase phase);
 std::string_view Name(TaskState state);
+std::string_view Name(PermitRecord::State state);
 std::optional<RunStatus> ParseRunStatus(std::string_view name);
 std::optional<RunPhase> ParseRunPhase(std::string_view name);
 std::optional<TaskState> ParseTaskState(std::string_view name);
+std::optional<PermitRecord::State> ParsePermitState(std::string_view name);
 
 }  // namespace tidemark::coordinator

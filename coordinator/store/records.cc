@@ -1,0 +1,74 @@
+#include "coordinator/store/records.h"
+
+#include <array>
+#include <utility>
+
+namespace tidemark::coordinator {
+namespace {
+
+template <typename Enum, size_t n>
+using NameTable = std::array<std::pair<Enum, std::string_view>, n>;
+
+constexpr NameTable<RunStatus, 4> kRunStatuses = {{
+    {RunStatus::kRunning, "running"},
+    {RunStatus::kSuccess, "success"},
+    {RunStatus::kFailed, "failed"},
+    {RunStatus::kSkipped, "skipped"},
+}};
+
+constexpr NameTable<RunPhase, 11> kRunPhases = {{
+    {RunPhase::kQueued, "queued"},
+    {RunPhase::kDescribing, "describing"},
+    {RunPhase::kWaiting, "waiting"},
+    {RunPhase::kMoving, "moving"},
+    {RunPhase::kCommitting, "committing"},
+    {RunPhase::kAborting, "aborting"},
+    {RunPhase::kDone, "done"},
+    {RunPhase::kFailed, "failed"},
+    {RunPhase::kCancelled, "cancelled"},
+    {RunPhase::kSuperseded, "superseded"},
+    {RunPhase::kSkipped, "skipped"},
+}};
+
+constexpr NameTable<TaskState, 5> kTaskStates = {{
+    {TaskState::kQueued, "queued"},
+    {TaskState::kLeased, "leased"},
+    {TaskState::kSucceeded, "succeeded"},
+    {TaskState::kFailed, "failed"},
+    {TaskState::kCancelled, "cancelled"},
+}};
+
+constexpr NameTable<PermitRecord::State, 3> kPermitStates = {{
+    {PermitRecord::State::kBusy, "busy"},
+    {PermitRecord::State::kIdle, "idle"},
+    {PermitRecord::State::kClosing, "closing"},
+}};
+
+template <typename Enum, size_t n>
+std::string_view Find(const NameTable<Enum, n>& table, Enum value) {
+  for (const auto& [candidate, name] : table) {
+    if (candidate == value) return name;
+  }
+  return "";
+}
+
+template <typename Enum, size_t n>
+std::optional<Enum> Parse(const NameTable<Enum, n>& table, std::string_view name) {
+  for (const auto& [value, candidate] : table) {
+    if (candidate == name) return value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view Name(RunStatus status) { return Find(kRunStatuses, status); }
+std::string_view Name(RunPhase phase) { return Find(kRunPhases, phase); }
+std::string_view Name(TaskState state) { return Find(kTaskStates, state); }
+std::string_view Name(PermitRecord::State state) { return Find(kPermitStates, state); }
+std::optional<RunStatus> ParseRunStatus(std::string_view name) { return Parse(kRunStatuses, name); }
+std::optional<RunPhase> ParseRunPhase(std::string_view name) { return Parse(kRunPhases, name); }
+std::optional<TaskState> ParseTaskState(std::string_view name) { return Parse(kTaskStates, name); }
+std::optional<PermitRecord::State> ParsePermitState(std::string_view name) { return Parse(kPermitStates, name); }
+
+}  // namespace tidemark::coordinator

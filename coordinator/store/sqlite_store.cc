@@ -1,0 +1,309 @@
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/base/status_macros.h"
+#include "coordinator/store/file_lock.h"
+#include "coordinator/store/metadata_store.h"
+#include "coordinator/store/sqlite_database.h"
+#include "coordinator/store/sqlite_migration.h"
+#include "coordinator/store/sqlite_rows.h"
+#include "coordinator/store/write_rules.h"
+
+namespace tidemark::coordinator {
+namespace {
+
+template <typename Record>
+absl::StatusOr<std::vector<Record>> Select(SqliteDatabase& db, const std::string& sql, const SqliteValues& values,
+                                           absl::StatusOr<Record> (*read)(SqliteRow&)) {
+  std::vector<Record> records;
+  TM_RETURN_IF_ERROR(db.Query(sql, values, [&](SqliteRow& row) -> absl::Status {
+    TM_ASSIGN_OR_RETURN(Record record, read(row));
+    records.push_back(std::move(record));
+    return absl::OkStatus();
+  }));
+  return records;
+}
+
+// The row that `where` finds by `value`; `missing` if there is none.
+template <typename Record>
+absl::StatusOr<Record> SelectOne(SqliteDatabase& db, const SqliteTable& table, const std::string& where,
+                                 std::string_view value, absl::StatusOr<Record> (*read)(SqliteRow&),
+                                 absl::Status missing) {
+  TM_ASSIGN_OR_RETURN(std::vector<Record> records, Select(db, absl::StrCat(table.select, " WHERE ", where, " = ?1"),
+                                                          {std::string(value)}, read));
+  if (records.empty()) return missing;
+  return std::move(records.front());
+}
+
+absl::StatusOr<JobRecord> SelectJobByUid(SqliteDatabase& db, std::string_view uid) {
+  return SelectOne(db, JobTable(), "uid", uid, ReadJob, NotStored("job of uid", uid));
+}
+
+absl::StatusOr<Leadership> ReadLeadership(SqliteDatabase& db) {
+  Leadership leadership;
+  TM_RETURN_IF_ERROR(
+      db.Query("SELECT epoch, holder, expires_at FROM etl_leader", {}, [&leadership](SqliteRow& row) -> absl::Status {
+        leadership.epoch = row.Integer();
+        leadership.holder = row.Text();
+        TM_ASSIGN_OR_RETURN(leadership.expires, ParseTime(row.Text()));
+        return absl::OkStatus();
+      }));
+  return leadership;
+}
+
+absl::Status WriteLeadership(SqliteDatabase& db, const Leadership& leadership) {
+  return db
+      .Execute("UPDATE etl_leader SET epoch = ?1, holder = ?2, expires_at = ?3",
+               {leadership.epoch, leadership.holder, TimeText(leadership.expires)})
+      .status();
+}
+
+// Inserts the row, or replaces the one of the record's revision.
+absl::Status WriteRow(SqliteDatabase& db, const SqliteTable& table, SqliteValues values, int64_t revision,
+                      const std::string& subject) {
+  const bool insert = revision == 0;
+  if (!insert) values.push_back(revision);
+  const absl::StatusOr<int64_t> written = db.Execute(insert ? table.insert : table.update, values);
+  if (absl::IsAlreadyExists(written.status())) return AlreadyStored(subject);
+  TM_RETURN_IF_ERROR(written.status());
+  if (*written == 0) return ChangedSince(subject, revision);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> NextId(SqliteDatabase& db, const std::string& table) {
+  int64_t id = 0;
+  TM_RETURN_IF_ERROR(
+      db.Query(absl::StrCat("SELECT coalesce(max(id), 0) + 1 FROM ", table), {}, [&id](SqliteRow& row) {
+        id = row.Integer();
+        return absl::OkStatus();
+      }));
+  return id;
+}
+
+absl::Status WriteJob(SqliteDatabase& db, JobRecord job) {
+  if (job.revision == 0) {
+    TM_ASSIGN_OR_RETURN(job.id, NextId(db, "etl_jobs"));
+  }
+  TM_ASSIGN_OR_RETURN(SqliteValues values, Values(job));
+  return WriteRow(db, JobTable(), std::move(values), job.revision, Subject(job));
+}
+
+absl::Status WriteRun(SqliteDatabase& db, const RunRecord& run) {
+  TM_ASSIGN_OR_RETURN(const JobRecord job, SelectJobByUid(db, run.job_uid));
+  TM_ASSIGN_OR_RETURN(SqliteValues values, Values(run, job.id));
+  return WriteRow(db, RunTable(), std::move(values), run.revision, Subject(run));
+}
+
+absl::Status WriteAudit(SqliteDatabase& db, const AuditEvent& event) {
+  TM_ASSIGN_OR_RETURN(const int64_t id, NextId(db, "etl_audit"));
+  return db
+      .Execute("INSERT INTO etl_audit (id, happened_at, actor, action, subject, detail) "
+               "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+               {id, TimeText(event.time), event.actor, event.action, event.subject, event.detail})
+      .status();
+}
+
+absl::StatusOr<AuditEvent> ReadAudit(SqliteRow& row) {
+  AuditEvent event;
+  TM_ASSIGN_OR_RETURN(event.time, ParseTime(row.Text()));
+  event.actor = row.Text();
+  event.action = row.Text();
+  event.subject = row.Text();
+  event.detail = row.Text();
+  return event;
+}
+
+absl::Status WriteBatchRows(SqliteDatabase& db, const WriteBatch& batch) {
+  for (const JobRecord& job : batch.jobs) TM_RETURN_IF_ERROR(WriteJob(db, job));
+  for (const RunRecord& run : batch.runs) TM_RETURN_IF_ERROR(WriteRun(db, run));
+  for (const TaskRecord& task : batch.tasks) {
+    TM_ASSIGN_OR_RETURN(SqliteValues values, Values(task));
+    TM_RETURN_IF_ERROR(WriteRow(db, TaskTable(), std::move(values), task.revision, Subject(task)));
+  }
+  for (const PermitRecord& permit : batch.permits) {
+    TM_ASSIGN_OR_RETURN(SqliteValues values, Values(permit));
+    TM_RETURN_IF_ERROR(WriteRow(db, PermitTable(), std::move(values), permit.revision, Subject(permit)));
+  }
+  for (const std::string& session_id : batch.dropped_permits) {
+    TM_RETURN_IF_ERROR(db.Execute("DELETE FROM etl_permits WHERE session_id = ?1", {session_id}).status());
+  }
+  for (const WatermarkAdvance& advance : batch.watermarks) {
+    TM_ASSIGN_OR_RETURN(JobRecord job, SelectJobByUid(db, advance.job_uid));
+    TM_RETURN_IF_ERROR(Advance(advance, job));
+    TM_RETURN_IF_ERROR(WriteJob(db, std::move(job)));
+  }
+  for (const AuditEvent& event : batch.audit) TM_RETURN_IF_ERROR(WriteAudit(db, event));
+  return absl::OkStatus();
+}
+
+// Made by the first opening and kept.
+absl::StatusOr<std::string> ReadClusterId(SqliteDatabase& db) {
+  std::string id;
+  TM_RETURN_IF_ERROR(db.Query("SELECT cluster_id FROM etl_cluster", {}, [&id](SqliteRow& row) {
+    id = row.Text();
+    return absl::OkStatus();
+  }));
+  return id;
+}
+
+class SqliteStore final : public MetadataStore {
+ public:
+  // `lock` and `clock` are absent from a store that only reads.
+  SqliteStore(std::unique_ptr<FileLock> lock, std::unique_ptr<SqliteDatabase> db, const Clock* clock,
+              std::string cluster_id)
+      : lock_(std::move(lock)), clock_(clock), cluster_id_(std::move(cluster_id)), db_(std::move(db)) {}
+
+  absl::StatusOr<std::string> ClusterId() override { return cluster_id_; }
+
+  absl::StatusOr<int64_t> AcquireLeadership(std::string_view holder, absl::Duration ttl, int64_t at_least) override {
+    int64_t epoch = 0;
+    TM_RETURN_IF_ERROR(ChangeLeadership([&](Leadership& leadership) {
+      absl::Status status = leadership.Take(holder, ttl, at_least, clock_->Now());
+      epoch = leadership.epoch;
+      return status;
+    }));
+    return epoch;
+  }
+
+  absl::Status RenewLeadership(int64_t epoch, absl::Duration ttl) override {
+    return ChangeLeadership([&](Leadership& leadership) { return leadership.Renew(epoch, ttl, clock_->Now()); });
+  }
+
+  absl::Status ResignLeadership(int64_t epoch) override {
+    return ChangeLeadership([&](Leadership& leadership) { return leadership.Resign(epoch); });
+  }
+
+  absl::Status Apply(int64_t epoch, const WriteBatch& batch) override {
+    return Write([&](SqliteDatabase& db) -> absl::Status {
+      TM_ASSIGN_OR_RETURN(const Leadership leadership, ReadLeadership(db));
+      TM_RETURN_IF_ERROR(leadership.Check(epoch));
+      return WriteBatchRows(db, batch);
+    });
+  }
+
+  absl::StatusOr<JobRecord> GetJob(std::string_view name) override {
+    absl::MutexLock lock(&mutex_);
+    return SelectOne(*db_, JobTable(), "name", name, ReadJob,
+                     NotStored("job", name));
+  }
+
+  absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) override {
+    absl::MutexLock lock(&mutex_);
+    return SelectJobByUid(*db_, uid);
+  }
+
+  absl::StatusOr<std::vector<JobRecord>> ListJobs() override {
+    absl::MutexLock lock(&mutex_);
+    return Select(*db_, absl::StrCat(JobTable().select, " ORDER BY name"), {}, ReadJob);
+  }
+
+  absl::StatusOr<RunRecord> GetRun(std::string_view id) override {
+    absl::MutexLock lock(&mutex_);
+    return SelectOne(*db_, RunTable(), "id", id, ReadRun,
+                     NotStored("run", id));
+  }
+
+  absl::StatusOr<RunRecord> GetRunByKey(std::string_view run_key) override {
+    absl::MutexLock lock(&mutex_);
+    return SelectOne(*db_, RunTable(), "run_key", run_key, ReadRun,
+                     NotStored("run of key", run_key));
+  }
+
+  absl::StatusOr<std::vector<RunRecord>> ListRuns(const RunFilter& filter) override {
+    std::string where;
+    SqliteValues values;
+    const auto require = [&](const std::string& condition, std::string value) {
+      values.emplace_back(std::move(value));
+      absl::StrAppend(&where, where.empty() ? " WHERE " : " AND ", condition, " ?", values.size());
+    };
+    if (!filter.job_name.empty()) require("job_name =", filter.job_name);
+    if (filter.status.has_value()) require("status =", std::string(Name(*filter.status)));
+    if (!filter.before.empty()) require("id <", filter.before);
+    // SQLite takes a negative limit for none.
+    values.emplace_back(filter.limit > 0 ? int64_t{filter.limit} : int64_t{-1});
+    absl::MutexLock lock(&mutex_);
+    return Select(*db_, absl::StrCat(RunTable().select, where, " ORDER BY id DESC LIMIT ?", values.size()), values,
+                  ReadRun);
+  }
+
+  absl::StatusOr<std::vector<RunRecord>> ListUnfinishedRuns() override {
+    absl::MutexLock lock(&mutex_);
+    return Select(*db_, absl::StrCat(RunTable().select, " WHERE status = 'running' ORDER BY id"), {}, ReadRun);
+  }
+
+  absl::StatusOr<std::vector<TaskRecord>> ListTasks(std::string_view run_id) override {
+    absl::MutexLock lock(&mutex_);
+    return Select(*db_,
+                  absl::StrCat(TaskTable().select, " WHERE run_id = ?1 ORDER BY partition_no, kind <> 'describe', id"),
+                  {std::string(run_id)}, ReadTask);
+  }
+
+  absl::StatusOr<std::vector<PermitRecord>> ListPermits() override {
+    absl::MutexLock lock(&mutex_);
+    return Select(*db_, absl::StrCat(PermitTable().select, " ORDER BY session_id"), {}, ReadPermit);
+  }
+
+  absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) override {
+    absl::MutexLock lock(&mutex_);
+    return Select(*db_, "SELECT happened_at, actor, action, subject, detail FROM etl_audit ORDER BY id DESC LIMIT ?1",
+                  {limit > 0 ? int64_t{limit} : int64_t{-1}}, ReadAudit);
+  }
+
+ private:
+  absl::Status Write(absl::FunctionRef<absl::Status(SqliteDatabase&)> body) {
+    if (lock_ == nullptr) return absl::FailedPreconditionError("the state was opened for reading alone");
+    absl::MutexLock lock(&mutex_);
+    return db_->Transact(body);
+  }
+
+  absl::Status ChangeLeadership(absl::FunctionRef<absl::Status(Leadership&)> change) {
+    return Write([&](SqliteDatabase& db) -> absl::Status {
+      TM_ASSIGN_OR_RETURN(Leadership leadership, ReadLeadership(db));
+      TM_RETURN_IF_ERROR(change(leadership));
+      return WriteLeadership(db, leadership);
+    });
+  }
+
+  // Given up last: while the database is open, the file is this process's.
+  const std::unique_ptr<FileLock> lock_;
+  const Clock* const clock_;
+  const std::string cluster_id_;
+  absl::Mutex mutex_;
+  const std::unique_ptr<SqliteDatabase> db_ ABSL_PT_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStore(const std::string& path, const Clock* clock) {
+  TM_ASSIGN_OR_RETURN(std::unique_ptr<FileLock> lock, FileLock::Acquire(absl::StrCat(path, ".lock"), path));
+  TM_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDatabase> db,
+                      SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWrite));
+  TM_RETURN_IF_ERROR(Migrate(*db, Migrations(), clock->Now()));
+  // After Migrate, which has made sure that the file is ours. Readers in other processes then never wait for a writer.
+  TM_RETURN_IF_ERROR(db->RunScript("PRAGMA journal_mode = WAL"));
+  TM_ASSIGN_OR_RETURN(std::string cluster_id, ReadClusterId(*db));
+  if (cluster_id.empty()) {
+    Rng rng(Rng::EntropySeed());
+    cluster_id = NewId(clock->Now(), rng);
+    TM_RETURN_IF_ERROR(db->Execute("INSERT INTO etl_cluster (id, cluster_id) VALUES (1, ?1)", {cluster_id}).status());
+  }
+  return std::make_unique<SqliteStore>(std::move(lock), std::move(db), clock, std::move(cluster_id));
+}
+
+absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStoreReadOnly(const std::string& path) {
+  struct stat file;
+  if (stat(path.c_str(), &file) != 0) {
+    return absl::NotFoundError(absl::StrCat(path, " does not exist: nothing has run here yet"));
+  }
+  TM_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDatabase> db,
+                      SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadOnly));
+  TM_RETURN_IF_ERROR(CheckMigrated(*db, Migrations()));
+  TM_ASSIGN_OR_RETURN(std::string cluster_id, ReadClusterId(*db));
+  return std::make_unique<SqliteStore>(nullptr, std::move(db), nullptr, std::move(cluster_id));
+}
+
+}  // namespace tidemark::coordinator
