@@ -1,0 +1,64 @@
+#include "cli/console.h"
+
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/absl_view.h"
+
+namespace tidemark::cli {
+namespace {
+
+constexpr char kClearLine[] = "\r\x1b[K";
+
+void Write(FILE* stream, std::string_view text) {
+  fwrite(text.data(), 1, text.size(), stream);
+  fflush(stream);
+}
+
+}  // namespace
+
+Console::Options Console::Detect() {
+  Options options;
+  const char* term = getenv("TERM");
+  const bool dumb = term == nullptr || std::string_view(term) == "dumb";
+  const char* no_color = getenv("NO_COLOR");
+  options.out_is_terminal = isatty(STDOUT_FILENO) == 1;
+  options.err_is_terminal = isatty(STDERR_FILENO) == 1 && !dumb;
+  options.color = options.out_is_terminal && !dumb && (no_color == nullptr || *no_color == '\0');
+  winsize size = {};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) options.columns = size.ws_col;
+  return options;
+}
+
+void Console::Data(std::string_view text) {
+  const std::string safe = redactor_.Redact(text);
+  absl::MutexLock lock(&mutex_);
+  if (bar_shown_) Write(err_, kClearLine);
+  bar_shown_ = false;
+  Write(out_, safe);
+}
+
+void Console::Say(std::string_view line) {
+  const std::string safe = redactor_.Redact(line);
+  absl::MutexLock lock(&mutex_);
+  Write(err_, absl::StrCat(bar_shown_ ? kClearLine : "", safe, safe.ends_with('\n') ? "" : "\n"));
+  bar_shown_ = false;
+}
+
+void Console::ShowBar(std::string_view bar) {
+  if (!options_.err_is_terminal) return;
+  absl::MutexLock lock(&mutex_);
+  if (bar.empty() && !bar_shown_) return;
+  Write(err_, absl::StrCat(kClearLine, Abs(bar)));
+  bar_shown_ = !bar.empty();
+}
+
+std::string Console::Paint(std::string_view text, Color color) const {
+  if (!options_.color) return std::string(text);
+  const char* code = color == Color::kGreen ? "32" : color == Color::kRed ? "31" : "33";
+  return absl::StrCat("\x1b[", code, "m", Abs(text), "\x1b[0m");
+}
+
+}  // namespace tidemark::cli

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/secret/redactor.h"
+
+namespace tidemark::cli {
+
+// The terminal: data goes to stdout, talk to stderr, and no secret that `redactor` knows to either. A progress bar, if one is shown,
+// stays below the talk. Thread-safe.
+class Console {
+ public:
+  struct Options {
+    bool out_is_terminal = false;
+    bool err_is_terminal = false;
+    bool color = false;
+    int columns = 80;
+  };
+
+  // What the environment says: NO_COLOR, TERM=dumb, and what stdout and stderr are.
+  static Options Detect();
+
+  // The streams must outlive the console.
+  Console(FILE* out, FILE* err, Options options) : options_(options), out_(out), err_(err) {}
+
+  void Data(std::string_view text);
+  // One line, or several.
+  void Say(std::string_view line);
+  // Replaces the bar; empty: takes it away. Nothing off a terminal.
+  void ShowBar(std::string_view bar);
+  bool shows_bar() const { return options_.err_is_terminal; }
+  int columns() const { return options_.columns; }
+
+  // For what is printed as data: "green", "red" or "yellow" where stdout shows colours, else the text alone.
+  enum class Color { kGreen, kRed, kYellow };
+  std::string Paint(std::string_view text, Color color) const;
+
+  Redactor& redactor() { return redactor_; }
+
+ private:
+  const Options options_;
+  Redactor redactor_;
+  absl::Mutex mutex_;
+  FILE* const out_ ABSL_PT_GUARDED_BY(mutex_);
+  FILE* const err_ ABSL_PT_GUARDED_BY(mutex_);
+  bool bar_shown_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace tidemark::cli

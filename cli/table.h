@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/value.h"
+
+namespace tidemark::cli {
+
+struct TableColumn {
+  // Of the record's field.
+  std::string field;
+  std::string heading;
+  bool right_aligned = false;
+};
+
+// Rows under their headings, columns as wide as they need, no trailing blanks. Only the fields with a column are shown.
+std::string ToTable(const std::vector<Value::Record>& rows, const std::vector<TableColumn>& columns);
+
+}  // namespace tidemark::cli
