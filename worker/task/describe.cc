@@ -1,0 +1,201 @@
+#include "worker/task/describe.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status_macros.h"
+#include "worker/task/task_error.h"
+#include "worker/task/task_identity.h"
+
+namespace tidemark {
+namespace {
+
+class Describer {
+ public:
+  Describer(const v1::Task& task, SourceSession& source, TargetSession& target)
+      : task_(task), job_(task.job()), work_(task.describe()), source_(source), target_(target), window_(work_.window()) {}
+
+  absl::StatusOr<v1::DescribeResult> Run();
+
+ private:
+  bool HasWatermark() const { return !job_.source().watermark().empty(); }
+  // Every row is read whatever its watermark, which is only recorded.
+  bool ReadsEverything() const { return job_.target().strategy() == v1::LOAD_STRATEGY_FULL || !HasWatermark(); }
+  bool IsRange() const { return window_.kind() == v1::WINDOW_KIND_RANGE; }
+
+  absl::Status DescribeBoth();
+  absl::Status ApplyNullPolicy();
+  absl::Status FixHorizon();
+  absl::Status OpenSnapshotIfNeeded();
+  absl::Status DecideToWait();
+
+  const v1::Task& task_;
+  const v1::JobSpec& job_;
+  const v1::DescribeWork& work_;
+  SourceSession& source_;
+  TargetSession& target_;
+  // Of the work, then with the bounds found.
+  v1::Window window_;
+  // Of the probe.
+  std::optional<v1::Watermark> probed_at_;
+  v1::DescribeResult result_;
+};
+
+absl::StatusOr<v1::DescribeResult> Describer::Run() {
+  TM_RETURN_IF_ERROR(DescribeBoth());
+  TM_RETURN_IF_ERROR(ApplyNullPolicy());
+  TM_RETURN_IF_ERROR(FixHorizon());
+  if (!result_.empty_window()) TM_RETURN_IF_ERROR(OpenSnapshotIfNeeded());
+  TM_RETURN_IF_ERROR(DecideToWait());
+  if (result_.should_wait() || result_.empty_window()) {
+    result_.set_has_snapshot(false);
+    result_.clear_snapshot();
+    return std::move(result_);
+  }
+  auto facts = source_.DescribePartitions(window_, job_.source().partition().by(),
+                                          std::max(1, work_.wanted_partitions()));
+  if (!facts.ok()) return FromSource(facts.status());
+  result_.mutable_partition_facts()->Assign(facts->begin(), facts->end());
+  if (!work_.dry_run()) TM_RETURN_IF_ERROR(target_.Prepare(RunIdentityOf(task_), result_.source_schema()));
+  return std::move(result_);
+}
+
+absl::Status Describer::DescribeBoth() {
+  auto source = source_.Describe();
+  if (!source.ok()) return FromSource(source.status());
+  std::vector<v1::ChunkFormat> formats;
+  for (const int format : source->capabilities.formats()) formats.push_back(static_cast<v1::ChunkFormat>(format));
+  TM_ASSIGN_OR_RETURN(TargetDescription target, target_.Describe(source->schema, formats));
+
+  // What the target lists is for these columns already; a format the source does not speak is of no use.
+  for (const v1::ChunkFormat format : target.formats) {
+    if (std::find(formats.begin(), formats.end(), format) != formats.end()) result_.add_formats(format);
+  }
+  if (result_.formats().empty()) {
+    return absl::FailedPreconditionError("source and target share no format that carries these columns");
+  }
+  *result_.mutable_source_schema() = std::move(source->schema);
+  *result_.mutable_source() = std::move(source->capabilities);
+  result_.set_estimated_rows(source->estimated_rows);
+  result_.set_estimated_bytes(source->estimated_bytes);
+  result_.set_source_identity(std::move(source->identity));
+  if (target.table_exists) *result_.mutable_target_schema() = std::move(target.schema);
+  *result_.mutable_target() = std::move(target.capabilities);
+  result_.mutable_target()->set_table_exists(target.table_exists);
+  *result_.mutable_ledger() = std::move(target.ledger);
+  result_.mutable_notes()->Assign(source->notes.begin(), source->notes.end());
+  result_.mutable_notes()->Add(target.notes.begin(), target.notes.end());
+  if (job_.target().strategy() != v1::LOAD_STRATEGY_FULL) {
+    result_.add_notes("rows deleted in the source stay in the target: incremental and upsert loads do not see deletes");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Describer::ApplyNullPolicy() {
+  if (!HasWatermark()) return absl::OkStatus();
+  const std::string& name = job_.source().watermark();
+  const auto& columns = result_.source_schema().columns();
+  const auto column =
+      std::find_if(columns.begin(), columns.end(), [&](const v1::Column& column) { return column.name() == name; });
+  if (column == columns.end()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "source.watermark names ", name, ", but the source's columns are ",
+        absl::StrJoin(columns, ", ", [](std::string* out, const v1::Column& column) { out->append(column.name()); })));
+  }
+  if (!column->nullable() || IsRange()) return absl::OkStatus();
+  if (ReadsEverything() || job_.source().null_watermark() == v1::NULL_WATERMARK_REREAD) {
+    window_.set_nulls(true);
+    return absl::OkStatus();
+  }
+  const auto count = source_.CountNullWatermarks();
+  if (!count.ok()) return FromSource(count.status());
+  if (*count == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      *count, " rows have no ", name, " (NULL), so that no window would ever move them; give them a value, or set ",
+      "source.null_watermark: reread, which reads them in every run and needs target.key"));
+}
+
+absl::Status Describer::FixHorizon() {
+  if (!HasWatermark()) {
+    v1::Completeness& completeness = *result_.mutable_completeness();
+    if (result_.source().snapshot()) {
+      completeness.set_level(v1::Completeness::LEVEL_PROVED);
+      completeness.add_premises("every row is read in one snapshot of the source");
+    } else {
+      completeness.set_level(v1::Completeness::LEVEL_LOOKBACK);
+      completeness.add_premises("the source offers no snapshot: rows that change while it is read may be missed");
+    }
+    return absl::OkStatus();
+  }
+  std::optional<v1::Watermark> low;
+  if (work_.window().has_low()) low = work_.window().low();
+  auto probe = source_.ProbeHorizon(low);
+  if (absl::IsUnimplemented(probe.status())) {
+    return absl::InvalidArgumentError(absl::StrCat("this source has no watermark to offer (", probe.status().message(),
+                                                   "): remove source.watermark and use strategy full"));
+  }
+  if (!probe.ok()) return FromSource(probe.status());
+
+  *result_.mutable_completeness() = std::move(probe->completeness);
+  result_.set_horizon_hold_seconds(absl::ToDoubleSeconds(probe->hold));
+  if (IsRange()) {
+    *result_.mutable_high() = window_.high();
+    result_.mutable_completeness()->add_premises(absl::StrCat(
+        "the bounds of the range were given: rows in it that stand above the source's horizon, ", probe->high.text(),
+        ", may still be coming"));
+    return absl::OkStatus();
+  }
+  probed_at_ = std::move(probe->probed_at);
+  result_.set_empty_window(probe->empty);
+  *result_.mutable_high() = probe->high;
+  *window_.mutable_high() = std::move(probe->high);
+  if (probe->effective_low.has_value()) {
+    *result_.mutable_effective_low() = *probe->effective_low;
+    *window_.mutable_low() = *std::move(probe->effective_low);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Describer::OpenSnapshotIfNeeded() {
+  const bool needed = window_.kind() == v1::WINDOW_KIND_FULL || !HasWatermark() || !work_.window().has_low();
+  if (!needed) return absl::OkStatus();
+  if (!result_.source().snapshot()) {
+    result_.add_notes("the source offers no snapshot: the partitions of this run may see different states of it");
+    return absl::OkStatus();
+  }
+  auto snapshot = source_.OpenSnapshot();
+  if (!snapshot.ok()) return FromSource(snapshot.status());
+  result_.set_has_snapshot(true);
+  result_.set_snapshot(*std::move(snapshot));
+  return absl::OkStatus();
+}
+
+absl::Status Describer::DecideToWait() {
+  const bool never = work_.horizon_is_final() || work_.dry_run() || ReadsEverything() || IsRange() ||
+                     !probed_at_.has_value() ||
+                     (job_.source().has_horizon_wait() && job_.source().horizon_wait().seconds() == 0 &&
+                      job_.source().horizon_wait().nanos() == 0);
+  if (never) return absl::OkStatus();
+  // Of an empty window, the rows not moved yet are those above its low, which the horizon has not even reached.
+  const bool from_low = result_.empty_window() && work_.window().has_low();
+  const auto above = source_.MayHoldRowsAbove(from_low ? work_.window().low() : result_.high());
+  if (!above.ok()) return FromSource(above.status());
+  if (*above) {
+    result_.set_should_wait(true);
+    *result_.mutable_wait_until() = *probed_at_;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::DescribeResult> Describe(const v1::Task& task, SourceSession& source, TargetSession& target) {
+  return Describer(task, source, target).Run();
+}
+
+}  // namespace tidemark

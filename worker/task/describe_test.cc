@@ -1,0 +1,224 @@
+#include "worker/task/describe.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "worker/task/fake_source.h"
+#include "worker/task/fake_target.h"
+
+namespace tidemark {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+class DescribeTest : public testing::Test {
+ protected:
+  DescribeTest() {
+    task_.set_run_id("run-1");
+    task_.mutable_job()->mutable_source()->set_watermark("updated_at");
+    task_.mutable_job()->mutable_target()->set_strategy(v1::LOAD_STRATEGY_INCREMENTAL);
+    task_.mutable_describe()->mutable_window()->set_kind(v1::WINDOW_KIND_WINDOW);
+    SetLow("100");
+    task_.mutable_describe()->set_wanted_partitions(8);
+  }
+
+  void SetLow(const std::string& low) { task_.mutable_describe()->mutable_window()->mutable_low()->set_text(low); }
+  v1::Column& Stamp() { return *source_->description.schema.mutable_columns(1); }
+
+  absl::StatusOr<v1::DescribeResult> Run() {
+    test::FakeSourceSession source(source_);
+    auto target = test::FakeTargetSession::Open(target_);
+    EXPECT_TRUE(target.ok());
+    return Describe(task_, source, **target);
+  }
+
+  std::shared_ptr<test::FakeSource> source_ = std::make_shared<test::FakeSource>();
+  std::shared_ptr<test::FakeTarget> target_ = std::make_shared<test::FakeTarget>();
+  v1::Task task_;
+};
+
+TEST_F(DescribeTest, AnIncrementProbesThenOffersRangesAndPreparesTheTarget) {
+  source_->description.estimated_rows = 1000;
+  source_->description.notes = {"a note of the source"};
+  source_->probe.hold = absl::Seconds(1.5);
+  source_->probe.effective_low.emplace().set_text("90");
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(source_->Calls(), ElementsAre("describe", "probe above 100", "rows above 200", "partitions"));
+  EXPECT_THAT(target_->Calls(), ElementsAre("describe", "prepare run-1"));
+  EXPECT_EQ(result->high().text(), "200");
+  EXPECT_EQ(result->effective_low().text(), "90");
+  EXPECT_EQ(result->completeness().level(), v1::Completeness::LEVEL_PROVED);
+  EXPECT_DOUBLE_EQ(result->horizon_hold_seconds(), 1.5);
+  EXPECT_EQ(result->estimated_rows(), 1000);
+  EXPECT_EQ(result->source_identity(), "server-1");
+  EXPECT_EQ(result->source_schema().columns_size(), 2);
+  EXPECT_EQ(result->partition_facts_size(), 1);
+  EXPECT_THAT(result->formats(), ElementsAre(v1::CHUNK_FORMAT_PG_COPY_BINARY, v1::CHUNK_FORMAT_ARROW));
+  EXPECT_THAT(result->notes(), ElementsAre("a note of the source", "a note of the target", HasSubstr("deletes")));
+  EXPECT_FALSE(result->has_snapshot());
+  EXPECT_FALSE(result->should_wait());
+  absl::MutexLock lock(&source_->mutex);
+  EXPECT_EQ(source_->described_window.low().text(), "90");
+  EXPECT_EQ(source_->described_window.high().text(), "200");
+}
+
+TEST_F(DescribeTest, TheFirstWindowProbesBeforeItOpensItsSnapshot) {
+  task_.mutable_describe()->mutable_window()->clear_low();
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(source_->Calls(), ElementsAre("describe", "probe", "snapshot", "rows above 200", "partitions"));
+  EXPECT_TRUE(result->has_snapshot());
+  EXPECT_EQ(result->snapshot(), "snapshot-1");
+}
+
+TEST_F(DescribeTest, AFullRefreshReadsOneSnapshot) {
+  task_.mutable_describe()->mutable_window()->set_kind(v1::WINDOW_KIND_FULL);
+  task_.mutable_describe()->mutable_window()->clear_low();
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->has_snapshot());
+  EXPECT_EQ(result->high().text(), "200");
+}
+
+TEST_F(DescribeTest, WithoutAWatermarkTheSnapshotProvesIt) {
+  task_.mutable_job()->mutable_source()->clear_watermark();
+  task_.mutable_job()->mutable_target()->set_strategy(v1::LOAD_STRATEGY_FULL);
+  task_.mutable_describe()->mutable_window()->set_kind(v1::WINDOW_KIND_FULL);
+  task_.mutable_describe()->mutable_window()->clear_low();
+  source_->rows_above = true;
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(source_->Calls(), ElementsAre("describe", "snapshot", "partitions"));
+  EXPECT_EQ(result->completeness().level(), v1::Completeness::LEVEL_PROVED);
+  EXPECT_THAT(result->completeness().premises(), ElementsAre(HasSubstr("one snapshot")));
+  EXPECT_FALSE(result->has_high());
+  EXPECT_FALSE(result->should_wait());
+
+  source_->description.capabilities.set_snapshot(false);
+  const auto without = Run();
+  ASSERT_TRUE(without.ok());
+  EXPECT_FALSE(without->has_snapshot());
+  EXPECT_EQ(without->completeness().level(), v1::Completeness::LEVEL_LOOKBACK);
+}
+
+TEST_F(DescribeTest, AFullLoadRecordsTheHorizonAndNeverWaitsForIt) {
+  task_.mutable_job()->mutable_target()->set_strategy(v1::LOAD_STRATEGY_FULL);
+  task_.mutable_describe()->mutable_window()->set_kind(v1::WINDOW_KIND_FULL);
+  task_.mutable_describe()->mutable_window()->clear_low();
+  source_->rows_above = true;
+  Stamp().set_nullable(true);
+  source_->null_watermarks = 7;
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(source_->Calls(), ElementsAre("describe", "probe", "snapshot", "partitions"));
+  EXPECT_EQ(result->high().text(), "200");
+  absl::MutexLock lock(&source_->mutex);
+  EXPECT_TRUE(source_->described_window.nulls());
+}
+
+TEST_F(DescribeTest, RowsAboveTheHorizonMakeTheRunWait) {
+  task_.mutable_describe()->mutable_window()->clear_low();
+  source_->rows_above = true;
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->should_wait());
+  EXPECT_EQ(result->wait_until().text(), "300");
+  // The wait holds nothing.
+  EXPECT_FALSE(result->has_snapshot());
+  EXPECT_THAT(source_->Calls(), Not(Contains("partitions")));
+  EXPECT_THAT(target_->Calls(), ElementsAre("describe"));
+}
+
+TEST_F(DescribeTest, ItDoesNotWaitTwiceNorForAPlanNorWhereWaitingCannotHelp) {
+  source_->rows_above = true;
+  task_.mutable_describe()->set_horizon_is_final(true);
+  EXPECT_FALSE(Run()->should_wait());
+  task_.mutable_describe()->set_horizon_is_final(false);
+  task_.mutable_describe()->set_dry_run(true);
+  EXPECT_FALSE(Run()->should_wait());
+  task_.mutable_describe()->set_dry_run(false);
+  task_.mutable_job()->mutable_source()->mutable_horizon_wait()->set_seconds(0);
+  EXPECT_FALSE(Run()->should_wait());
+  task_.mutable_job()->mutable_source()->clear_horizon_wait();
+  source_->probe.probed_at.reset();
+  EXPECT_FALSE(Run()->should_wait());
+}
+
+TEST_F(DescribeTest, AnEmptyWindowOffersNothing) {
+  source_->probe.empty = true;
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->empty_window());
+  EXPECT_FALSE(result->should_wait());
+  // Rows that are not moved yet stand above the last watermark.
+  EXPECT_THAT(source_->Calls(), ElementsAre("describe", "probe above 100", "rows above 100"));
+  EXPECT_THAT(target_->Calls(), ElementsAre("describe"));
+  source_->rows_above = true;
+  EXPECT_TRUE(Run()->should_wait());
+}
+
+TEST_F(DescribeTest, APlanChangesNothing) {
+  task_.mutable_describe()->set_dry_run(true);
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->partition_facts_size(), 1);
+  EXPECT_THAT(target_->Calls(), ElementsAre("describe"));
+}
+
+TEST_F(DescribeTest, NullWatermarksAreRefusedWithTheirNumber) {
+  Stamp().set_nullable(true);
+  source_->null_watermarks = 7;
+  const auto refused = Run();
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.status().message()), testing::AllOf(StartsWith("7 rows"), HasSubstr("reread")));
+  EXPECT_THAT(target_->Calls(), ElementsAre("describe"));
+
+  task_.mutable_job()->mutable_source()->set_null_watermark(v1::NULL_WATERMARK_REREAD);
+  ASSERT_TRUE(Run().ok());
+  absl::MutexLock lock(&source_->mutex);
+  EXPECT_TRUE(source_->described_window.nulls());
+}
+
+TEST_F(DescribeTest, AnUnknownWatermarkColumnIsTheUsersToMend) {
+  task_.mutable_job()->mutable_source()->set_watermark("updated");
+  const auto result = Run();
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(result.status().message()), HasSubstr("id, updated_at"));
+}
+
+TEST_F(DescribeTest, ASourceWithoutWatermarksSaysWhatToDo) {
+  source_->probe_error = absl::UnimplementedError("files have no horizon");
+  const auto result = Run();
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(result.status().message()), HasSubstr("strategy full"));
+}
+
+TEST_F(DescribeTest, OnlyFormatsThatBothSpeakAreNegotiated) {
+  source_->description.capabilities.clear_formats();
+  source_->description.capabilities.add_formats(v1::CHUNK_FORMAT_ARROW);
+  EXPECT_THAT(Run()->formats(), ElementsAre(v1::CHUNK_FORMAT_ARROW));
+  {
+    absl::MutexLock lock(&target_->mutex);
+    target_->formats = {v1::CHUNK_FORMAT_PG_COPY_BINARY};
+  }
+  EXPECT_EQ(Run().status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(DescribeTest, ABackfillKeepsItsBounds) {
+  task_.mutable_describe()->mutable_window()->set_kind(v1::WINDOW_KIND_RANGE);
+  task_.mutable_describe()->mutable_window()->mutable_high()->set_text("150");
+  source_->rows_above = true;
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->high().text(), "150");
+  EXPECT_FALSE(result->should_wait());
+  EXPECT_THAT(result->completeness().premises(), ElementsAre(HasSubstr("200")));
+}
+
+}  // namespace
+}  // namespace tidemark

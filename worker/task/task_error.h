@@ -1,0 +1,23 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "tidemark/v1/worker_control.pb.h"
+
+namespace tidemark {
+
+// Whether the same step may succeed later, with nothing changed by the user: Unavailable, Aborted, ResourceExhausted or
+// DeadlineExceeded.
+bool IsRetryable(const absl::Status& status);
+
+// Marks an error as one of a source session: DataLoss there means that the run's snapshot is gone. Others pass unchanged.
+absl::Status FromSource(absl::Status status);
+
+// What the coordinator is told. The one place where a Status becomes a TaskError:
+//   retryable         IsRetryable, or a spill whose disk did not keep what was written (the source is read again)
+//   snapshot_lost     DataLoss that passed FromSource
+//   outcome_unknown   Unknown
+//   fence_epoch       of FencedOut
+// The message begins with the place of the task (PlaceOf).
+v1::TaskError ToTaskError(const absl::Status& status, const v1::Task& task);
+
+}  // namespace tidemark
