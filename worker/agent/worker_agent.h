@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -33,6 +34,8 @@ class WorkerAgent {
     // Shown by the coordinator.
     std::string version;
     absl::Duration connect_timeout = absl::Seconds(10);
+    // Gets one line per event worth a person's attention: failed tasks, a coordinator out of reach. From any thread; may be empty.
+    std::function<void(const std::string& line)> log;
   };
 
   // The pointers must outlive the agent. `rng` gives the incarnation and the jitter of retries.

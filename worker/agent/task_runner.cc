@@ -1,0 +1,277 @@
+#include "worker/agent/task_runner.h"
+
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/model/duration.h"
+#include "worker/task/abort.h"
+#include "worker/task/commit.h"
+#include "worker/task/describe.h"
+#include "worker/task/horizon.h"
+#include "worker/task/probe.h"
+#include "worker/task/task_error.h"
+#include "worker/task/task_identity.h"
+
+namespace tidemark {
+namespace {
+
+// How often a reader that was asked to stop is asked again.
+constexpr absl::Duration kAskAgain = absl::Milliseconds(50);
+
+google::protobuf::Timestamp ToProtoTime(absl::Time time) {
+  google::protobuf::Timestamp proto;
+  const int64_t seconds = absl::ToUnixSeconds(time);
+  proto.set_seconds(seconds);
+  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
+  return proto;
+}
+
+}  // namespace
+
+TaskRunner::TaskRunner(v1::Task task, Environment environment)
+    : task_(std::move(task)), environment_(std::move(environment)) {}
+
+v1::CompleteTaskRequest TaskRunner::Run() {
+  v1::CompleteTaskRequest outcome;
+  outcome.set_task_id(task_.task_id());
+  outcome.set_attempt(task_.attempt());
+  absl::Status status = RunInto(outcome);
+  ReturnSource(/*keep=*/false);
+  target_.Take().reset();
+  if (!status.ok()) *outcome.mutable_error() = ToTaskError(Explain(std::move(status)), task_);
+  *outcome.mutable_finished() = ToProtoTime(environment_.clock->Now());
+  return outcome;
+}
+
+absl::Status TaskRunner::RunInto(v1::CompleteTaskRequest& outcome) {
+  switch (task_.work_case()) {
+    case v1::Task::kDescribe: {
+      TM_ASSIGN_OR_RETURN(*outcome.mutable_describe(), RunDescribe());
+      return absl::OkStatus();
+    }
+    case v1::Task::kMove: {
+      TM_ASSIGN_OR_RETURN(*outcome.mutable_move(), RunMove());
+      return absl::OkStatus();
+    }
+    case v1::Task::kHorizon: {
+      TM_ASSIGN_OR_RETURN(*outcome.mutable_horizon(), RunHorizon());
+      return absl::OkStatus();
+    }
+    case v1::Task::kCommit: {
+      TM_ASSIGN_OR_RETURN(*outcome.mutable_commit(), OnTarget(&Commit));
+      return absl::OkStatus();
+    }
+    case v1::Task::kProbe: {
+      TM_ASSIGN_OR_RETURN(*outcome.mutable_probe(), OnTarget(&Probe));
+      return absl::OkStatus();
+    }
+    case v1::Task::kAbort: {
+      TM_ASSIGN_OR_RETURN(*outcome.mutable_abort(), OnTarget(&Abort));
+      return absl::OkStatus();
+    }
+    case v1::Task::WORK_NOT_SET:
+      break;
+  }
+  return absl::UnimplementedError("this worker is too old for this kind of task: upgrade it");
+}
+
+template <class Result>
+absl::StatusOr<Result> TaskRunner::OnTarget(absl::StatusOr<Result> (*run)(const v1::Task&, TargetSession&)) {
+  TM_ASSIGN_OR_RETURN(std::unique_ptr<TargetSession> target, OpenTarget());
+  TM_RETURN_IF_ERROR(target_.Put(std::move(target)));
+  auto result = run(task_, *target_.get());
+  target_.Take().reset();
+  return result;
+}
+
+absl::StatusOr<v1::DescribeResult> TaskRunner::RunDescribe() {
+  // The target first: one that is down costs the source nothing.
+  TM_ASSIGN_OR_RETURN(std::unique_ptr<TargetSession> target, OpenTarget());
+  TM_RETURN_IF_ERROR(target_.Put(std::move(target)));
+  TM_RETURN_IF_ERROR(OpenSource());
+  auto result = Describe(task_, *source_.get(), *target_.get());
+  target_.Take().reset();
+  ReturnSource(result.ok() && result->has_snapshot() && task_.session().keep());
+  return result;
+}
+
+absl::StatusOr<v1::HorizonResult> TaskRunner::RunHorizon() {
+  TM_RETURN_IF_ERROR(OpenSource());
+  auto result = ProbeHorizon(task_, *source_.get());
+  ReturnSource(result.ok() && task_.session().keep());
+  return result;
+}
+
+absl::StatusOr<v1::MoveResult> TaskRunner::RunMove() {
+  SpillOptions options;
+  options.directory = environment_.spill_dir;
+  options.name = absl::StrCat(task_.task_id(), "-", task_.attempt());
+  options.run_id = task_.run_id();
+  options.partition = task_.move().partition();
+  options.memory_share = environment_.task_memory_bytes;
+  TM_ASSIGN_OR_RETURN(std::shared_ptr<Spill> spill, OpenSpill(std::move(options), environment_.budget));
+  {
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_) spill->Cancel();
+    spill_ = spill;
+  }
+  absl::Duration extract_time;
+  std::thread extractor([&] {
+    extract_time = Extract(*spill);
+    absl::MutexLock lock(&mutex_);
+    extract_over_ = true;
+  });
+  auto result = Load(*spill);
+  // Without a load there is nothing to read for.
+  for (bool over = result.ok(); !over;) {
+    spill->Cancel();
+    InterruptSource();
+    absl::MutexLock lock(&mutex_);
+    over = mutex_.AwaitWithTimeout(absl::Condition(&extract_over_), kAskAgain);
+  }
+  extractor.join();
+  absl::MutexLock lock(&mutex_);
+  spill_.reset();
+  if (result.ok()) *result->mutable_extract_time() = ToProto(extract_time);
+  return result;
+}
+
+absl::Duration TaskRunner::Extract(Spill& spill) {
+  if (absl::Status opened = OpenSource(); !opened.ok()) {
+    ReturnSource(/*keep=*/false);
+    spill.Finish(std::move(opened));
+    return absl::ZeroDuration();
+  }
+  MoveExtract extract(task_.move(), source_.get(), &spill, environment_.rate, environment_.clock, &progress_);
+  while (true) {
+    if (reading_stopped()) {
+      extract.Fail(absl::CancelledError("the extract was stopped"));
+      break;
+    }
+    const auto step = extract.Run();
+    if (!step.ok()) break;
+    if (step->kind == Step::Kind::kDone) {
+      ReturnSource(task_.session().keep());
+      break;
+    }
+    if (step->kind == Step::Kind::kWait) Sleep(step->wait, /*reader=*/true);
+  }
+  ReturnSource(/*keep=*/false);
+  return extract.elapsed();
+}
+
+absl::StatusOr<v1::MoveResult> TaskRunner::Load(Spill& spill) {
+  MoveLoad load(
+      task_, [this] { return OpenTarget(); }, &target_, &spill, environment_.clock, environment_.rng, &progress_);
+  while (true) {
+    TM_ASSIGN_OR_RETURN(const Step step, load.Run());
+    if (step.kind == Step::Kind::kDone) return load.result();
+    if (step.kind == Step::Kind::kWait) Sleep(step.wait, /*reader=*/false);
+    if (step.kind == Step::Kind::kBlocked) spill.AwaitReadable();
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_) return absl::CancelledError("the task was cancelled");
+  }
+}
+
+absl::Status TaskRunner::OpenSource() {
+  const v1::SessionGrant& grant = task_.session();
+  if (std::unique_ptr<SourceSession> held = environment_.sessions->Borrow(grant.session_id()); held != nullptr) {
+    return source_.Put(std::move(held));
+  }
+  if (task_.has_move() && task_.move().in_snapshot() && grant.import_snapshot().empty()) {
+    return FromSource(absl::DataLossError("the session that holds the run's snapshot is gone, and it cannot be imported"));
+  }
+  TM_ASSIGN_OR_RETURN(Connector * connector, environment_.connectors->Find(task_.source().dsn()));
+  auto session = connector->OpenSource(task_.source(), task_.job(),
+                                       {ApplicationNameOf(task_), environment_.connect_timeout});
+  if (!session.ok()) return FromSource(session.status());
+  TM_RETURN_IF_ERROR(source_.Put(*std::move(session)));
+  if (grant.import_snapshot().empty()) return absl::OkStatus();
+  return FromSource(source_.get()->ImportSnapshot(grant.import_snapshot()));
+}
+
+void TaskRunner::ReturnSource(bool keep) {
+  if (!task_.has_session()) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (source_returned_) return;
+    source_returned_ = true;
+    // A request to cancel may still be on its way to the server, and would hit whoever reads next.
+    keep = keep && !cancelled_ && !interrupted_;
+  }
+  std::unique_ptr<SourceSession> session = source_.Take();
+  if (!keep) session.reset();
+  environment_.sessions->Return(task_.session().session_id(), std::move(session), keep);
+}
+
+absl::StatusOr<std::unique_ptr<TargetSession>> TaskRunner::OpenTarget() {
+  TM_ASSIGN_OR_RETURN(Connector * connector, environment_.connectors->Find(task_.target().dsn()));
+  return connector->OpenTarget(task_.target(), task_.job(), {ApplicationNameOf(task_), environment_.connect_timeout});
+}
+
+void TaskRunner::Cancel() {
+  std::shared_ptr<Spill> spill;
+  {
+    absl::MutexLock lock(&mutex_);
+    cancelled_ = true;
+    spill = spill_;
+  }
+  if (spill != nullptr) spill->Cancel();
+  source_.Cancel();
+  target_.Cancel();
+}
+
+void TaskRunner::InterruptSource() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (source_returned_) return;
+    interrupted_ = true;
+  }
+  source_.Cancel();
+}
+
+bool TaskRunner::reading_stopped() const {
+  absl::MutexLock lock(&mutex_);
+  return cancelled_ || interrupted_;
+}
+
+void TaskRunner::Sleep(absl::Duration duration, bool reader) {
+  const auto stopped = [&] {
+    mutex_.AssertReaderHeld();
+    return cancelled_ || (reader && interrupted_);
+  };
+  absl::MutexLock lock(&mutex_);
+  mutex_.AwaitWithTimeout(absl::Condition(&stopped), duration);
+}
+
+absl::Status TaskRunner::Explain(absl::Status error) const {
+  absl::MutexLock lock(&mutex_);
+  // Whether a COMMIT took place is worth more than why its task ended.
+  if (absl::IsUnknown(error)) return error;
+  if (cancelled_) return absl::CancelledError("cancelled");
+  if (!absl::IsCancelled(error)) return error;
+  if (interrupted_) {
+    return absl::UnavailableError("its source session was closed: the coordinator wanted it, or was not heard of in time");
+  }
+  return absl::AbortedError(absl::StrCat("the server cancelled it: ", error.message()));
+}
+
+v1::TaskProgress TaskRunner::progress() const {
+  v1::TaskProgress progress;
+  progress.set_task_id(task_.task_id());
+  progress.set_attempt(task_.attempt());
+  progress.set_rows_read(progress_.rows_read);
+  progress.set_rows_loaded(progress_.rows_loaded);
+  progress.set_bytes_read(progress_.bytes_read);
+  progress.set_extracted(progress_.extracted);
+  return progress;
+}
+
+int64_t TaskRunner::spilled_bytes() const {
+  absl::MutexLock lock(&mutex_);
+  return spill_ == nullptr ? 0 : spill_->spilled_bytes();
+}
+
+}  // namespace tidemark
