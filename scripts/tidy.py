@@ -12,6 +12,8 @@ import re
 import subprocess
 import sys
 
+from link_graph import LinkGraph
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # A file may include from its own folder and from these. The first pattern that fits the file counts.
@@ -62,6 +64,8 @@ REAL_TIME = re.compile(
     r"|\b(usleep|nanosleep|clock_gettime|gettimeofday)\s*\(|(?<![\w.>:])(std::)?time\s*\(\s*(nullptr|NULL|0)\s*\)")
 CHANCE = re.compile(r"\babsl::(Insecure)?BitGen\b|\brandom_device\b|\bmt19937|\bminstd_rand\b|(?<![\w.>:])(std::)?s?rand\s*\(")
 THREADS = re.compile(r"\bstd::(thread|jthread|async|condition_variable)\b|\bpthread_create\b")
+
+WORKERS_VENDOR = re.compile(r"arrow|parquet|adbc|duckdb|mariadb", re.IGNORECASE)
 
 # The names that say nothing; alone or as the last word.
 EMPTY_NAME = re.compile(r"(^|_)(utils?|helpers?|managers?|misc|types)\.(h|cc|py|proto)$", re.IGNORECASE)
@@ -175,37 +179,23 @@ def check(files):
     return findings
 
 
-def check_links(graph):
-    """`graph`: the text of link_graph.txt. The coordinator's closure has nothing of the worker and none of its vendors, and the
-    other way round."""
+def check_links(text):
+    """`text`: link_graph.txt. The coordinator's closure has nothing of the worker and none of its vendors, and so on down."""
     findings = Findings()
-    folders, edges = {}, {}
-    for line in graph.splitlines():
-        target, folder, linked = line.split("\t")
-        folders[target] = folder + "/"
-        edges[target] = re.sub(r"\$<LINK_ONLY:([^>]*)>", r"\1", linked).split()
-
-    def closure(target):
-        seen, todo = {target: target}, [target]
-        while todo:
-            here = todo.pop()
-            for linked in edges.get(here, []):
-                if linked not in seen:
-                    seen[linked] = f"{seen[here]} -> {linked}"
-                    todo.append(linked)
-        return seen
-
-    for target, folder in folders.items():
-        if is_test(f"{folder}{target}.cc"):
+    graph = LinkGraph(text)
+    programs_of_tests = set(graph.tests())
+    for target, folder in graph.folders.items():
+        if target in programs_of_tests:
             continue
-        for linked, way in closure(target).items():
-            where = folders.get(linked, "")
+        for linked, way in graph.closure(target).items():
+            where = graph.folders.get(linked, "")
             if folder.startswith("coordinator/"):
-                if where.startswith("worker/") or re.search(r"arrow|parquet|adbc|duckdb|mariadb", linked, re.IGNORECASE):
-                    findings.add("links", folder + "CMakeLists.txt", 1, f"the coordinator must not link {linked}: {way}")
-            elif folder.startswith("worker/") and where.startswith("coordinator/"):
-                findings.add("links", folder + "CMakeLists.txt", 1, f"the worker must not link {linked}: {way}")
-            elif folder.startswith(("common/", "proto/")) and where.startswith(("coordinator/", "worker/", "cli/")):
+                forbidden = where.startswith(("worker/", "cli/")) or WORKERS_VENDOR.search(linked)
+            elif folder.startswith("worker/"):
+                forbidden = where.startswith(("coordinator/", "cli/"))
+            else:
+                forbidden = folder.startswith(("common/", "proto/")) and where.startswith(("coordinator/", "worker/", "cli/"))
+            if forbidden:
                 findings.add("links", folder + "CMakeLists.txt", 1, f"{folder} must not link {linked}: {way}")
     return findings
 
