@@ -1,0 +1,111 @@
+#include "cli/plan_report.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "cli/run_report.h"
+#include "common/base/absl_view.h"
+#include "common/model/enum_names.h"
+#include "common/model/key_range.h"
+#include "common/model/row_counts.h"
+#include "common/model/watermark.h"
+#include "coordinator/schedule/cron.h"
+
+namespace tidemark::cli {
+namespace {
+
+using coordinator::Preview;
+
+// The ranges of a plan that a terminal shows.
+constexpr int kShownRanges = 16;
+
+absl::TimeZone ZoneOf(const v1::JobSpec& job) {
+  absl::TimeZone zone = absl::UTCTimeZone();
+  if (!job.schedule().timezone().empty()) absl::LoadTimeZone(job.schedule().timezone(), &zone);
+  return zone;
+}
+
+std::string Rfc3339Utc(absl::Time time) { return absl::FormatTime("%Y-%m-%d%ET%H:%M:%SZ", time, absl::UTCTimeZone()); }
+
+bool SeesDeletes(const v1::JobSpec& job) { return job.target().strategy() == v1::LOAD_STRATEGY_FULL; }
+
+std::vector<std::string> NotesOf(const v1::JobSpec& job, const Preview& preview) {
+  std::vector<std::string> notes(preview.description.notes().begin(), preview.description.notes().end());
+  if (!SeesDeletes(job)) notes.push_back("rows deleted in the source stay in the target: this strategy does not see hard deletes");
+  return notes;
+}
+
+}  // namespace
+
+std::vector<absl::Time> NextFireTimes(const v1::JobSpec& job, absl::Time now, int count) {
+  std::vector<absl::Time> times;
+  if (job.schedule().cron().empty()) return times;
+  const absl::StatusOr<coordinator::CronSchedule> cron = coordinator::CronSchedule::Parse(job.schedule().cron());
+  if (!cron.ok()) return times;
+  for (absl::Time at = now; static_cast<int>(times.size()) < count;) {
+    at = cron->Next(at, ZoneOf(job));
+    if (at == absl::InfiniteFuture()) break;
+    times.push_back(at);
+  }
+  return times;
+}
+
+Value::Record PlanObject(const v1::JobSpec& job, const Preview& preview, const std::vector<absl::Time>& fire_times) {
+  Value::List partitions;
+  for (const v1::KeyRange& range : preview.plan.ranges) {
+    partitions.push_back(Value::Record{{"range", Text(range)},
+                                       {"partitioning", EnumName(range.partitioning())},
+                                       {"estimated_rows", range.estimated_rows() > 0 ? Value(range.estimated_rows()) : Value()}});
+  }
+  Value::List fires;
+  for (const absl::Time& time : fire_times) fires.push_back(Rfc3339Utc(time));
+  Value::List notes;
+  for (std::string& note : NotesOf(job, preview)) notes.push_back(std::move(note));
+  const v1::Completeness& completeness = preview.description.completeness();
+  const int64_t estimated_rows = preview.description.estimated_rows();
+  return {{"job", job.name()},
+          {"strategy", EnumName(job.target().strategy())},
+          {"window_kind", Value::OrNull(EnumName(preview.window.kind()))},
+          {"watermark_low", preview.window.has_low() ? Value(preview.window.low().text()) : Value()},
+          {"watermark_high", preview.window.has_high() ? Value(preview.window.high().text()) : Value()},
+          {"completeness", Value::OrNull(Text(completeness))},
+          {"premises", Value::List(completeness.premises().begin(), completeness.premises().end())},
+          {"partitions", std::move(partitions)},
+          {"format", Value::OrNull(std::string(FormatName(preview.plan.format)))},
+          {"estimated_rows", estimated_rows < 0 ? Value() : Value(estimated_rows)},
+          {"notes", std::move(notes)},
+          {"next_fire_times", std::move(fires)}};
+}
+
+std::string PlanText(const v1::JobSpec& job, const Preview& preview, const std::vector<absl::Time>& fire_times) {
+  const v1::DescribeResult& description = preview.description;
+  std::string text = absl::StrCat(job.name(), ": ", EnumName(job.target().strategy()), " into ", job.target().table(), "\n");
+  absl::StrAppend(&text, "  ", WindowText(preview.window), description.empty_window() ? ": nothing new" : "", "\n");
+  if (const std::string completeness = Text(description.completeness()); !completeness.empty()) {
+    absl::StrAppend(&text, "  completeness ", completeness, "\n");
+    for (const std::string& premise : description.completeness().premises()) absl::StrAppend(&text, "    ", premise, "\n");
+  }
+  const std::vector<v1::KeyRange>& ranges = preview.plan.ranges;
+  absl::StrAppend(&text, "  ", ranges.size(), ranges.size() == 1 ? " partition" : " partitions");
+  if (preview.plan.format != v1::CHUNK_FORMAT_UNSPECIFIED) {
+    absl::StrAppend(&text, ", format ", Abs(FormatName(preview.plan.format)));
+  }
+  if (description.estimated_rows() >= 0) {
+    absl::StrAppend(&text, ", the source holds about ", FormatCount(description.estimated_rows()), " rows");
+  }
+  absl::StrAppend(&text, "\n");
+  for (size_t i = 0; i < ranges.size() && i < kShownRanges; ++i) absl::StrAppend(&text, "    ", Text(ranges[i]), "\n");
+  if (ranges.size() > kShownRanges) absl::StrAppend(&text, "    and ", ranges.size() - kShownRanges, " more\n");
+  for (const std::string& note : NotesOf(job, preview)) absl::StrAppend(&text, "  note: ", note, "\n");
+  if (fire_times.empty()) {
+    absl::StrAppend(&text, job.schedule().cron().empty() ? "  runs on demand only\n" : "  its schedule never fires\n");
+    return text;
+  }
+  absl::StrAppend(&text, "  next fire times (", ZoneOf(job).name(), "; UTC)\n");
+  for (const absl::Time& time : fire_times) {
+    absl::StrAppend(&text, "    ", absl::FormatTime("%a %Y-%m-%d %H:%M %Ez", time, ZoneOf(job)), "; ", Rfc3339Utc(time), "\n");
+  }
+  return text;
+}
+
+}  // namespace tidemark::cli

@@ -1,0 +1,40 @@
+#include "cli/print.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/base/absl_view.h"
+
+namespace tidemark::cli {
+
+ExitCode Fail(const CommandContext& context, const absl::Status& status) {
+  context.console->Say(absl::StrCat("tidemark: ", status.message()));
+  return ExitCodeOf(status);
+}
+
+void PrintList(const CommandContext& context, const std::vector<Value::Record>& rows, const std::vector<TableColumn>& columns) {
+  Console& console = *context.console;
+  switch (context.output) {
+    case OutputFormat::kTable:
+      return console.Data(ToTable(rows, columns));
+    case OutputFormat::kJson:
+      return console.Data(ToJson(Value::List(rows.begin(), rows.end()), true) + "\n");
+    case OutputFormat::kNdjson:
+      for (const Value::Record& row : rows) console.Data(ToJson(row, false) + "\n");
+      return;
+    case OutputFormat::kYaml:
+      return console.Data(ToYaml(Value::List(rows.begin(), rows.end())));
+  }
+}
+
+void PrintObject(const CommandContext& context, const Value::Record& object, const std::function<std::string()>& text) {
+  switch (context.output) {
+    case OutputFormat::kTable:
+      return context.console->Data(text());
+    case OutputFormat::kJson:
+    case OutputFormat::kNdjson:
+      return context.console->Data(ToJson(object, false) + "\n");
+    case OutputFormat::kYaml:
+      return context.console->Data("---\n" + ToYaml(object));
+  }
+}
+
+}  // namespace tidemark::cli

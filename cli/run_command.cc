@@ -1,0 +1,124 @@
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "cli/commands.h"
+#include "cli/embedded_cluster.h"
+#include "cli/print.h"
+#include "cli/project_loading.h"
+#include "cli/run_report.h"
+#include "cli/run_watch.h"
+#include "cli/signal_watcher.h"
+#include "common/base/status_macros.h"
+#include "worker/connectors/builtin.h"
+
+namespace tidemark::cli {
+namespace {
+
+using coordinator::RunRecord;
+using coordinator::RunStatus;
+
+// One `tidemark run`, from a started cluster to its exit code.
+class RunSession {
+ public:
+  RunSession(const RunCommand& command, const CommandContext& context, EmbeddedCluster* cluster, const SignalWatcher* signals)
+      : command_(command), context_(context), cluster_(*cluster), signals_(*signals) {}
+
+  ExitCode Execute(const Project& project, const std::vector<v1::JobSpec>& jobs) {
+    RunWatch::End end = RunWatch::End::kAllEnded;
+    absl::Status status = FinishRecovered(project, &end);
+    if (status.ok() && end == RunWatch::End::kAllEnded) status = RunJobs(jobs, &end);
+    if (!status.ok()) return Fail(context_, status);
+    if (end == RunWatch::End::kDrained) context_.console->Say("drained: the next `tidemark run` goes on from here");
+    if (end != RunWatch::End::kAllEnded) return kInterrupted;
+    if (worst_ != kDone) return worst_;
+    return quarantined_ ? kQuarantined : kDone;
+  }
+
+ private:
+  // Runs that a killed process left come to their end before new ones begin. Their ends are talk: they were not asked for now.
+  absl::Status FinishRecovered(const Project& project, RunWatch::End* end) {
+    std::vector<std::string> runs;
+    for (const std::string& id : cluster_.recovered_runs()) {
+      TM_ASSIGN_OR_RETURN(const RunRecord run, cluster_.coordinator().GetRun(id));
+      if (project.FindConnection(run.spec.source().connection()) == nullptr ||
+          project.FindConnection(run.spec.target().connection()) == nullptr) {
+        context_.console->Say(absl::StrCat("run ", id, " of the job ", run.job_name,
+                                           " was left unfinished and cannot go on: the project no longer names its connections"));
+        continue;
+      }
+      context_.console->Say(absl::StrCat("recovering run ", id, " of the job ", run.job_name, ", left unfinished (",
+                                         std::string(coordinator::Name(run.phase)), ") by an earlier process"));
+      runs.push_back(id);
+    }
+    return Await(runs, end, [this](const RunRecord& run) {
+      context_.console->Say(absl::StrCat("recovered ", RunSummary(run, *context_.console)));
+    });
+  }
+
+  absl::Status RunJobs(const std::vector<v1::JobSpec>& jobs, RunWatch::End* end) {
+    std::vector<std::string> runs;
+    for (const v1::JobSpec& job : jobs) {
+      if (command_.jobs.empty() && !job.enabled()) {
+        context_.console->Say(absl::StrCat(job.name(), ": not enabled, left out; name it to run it"));
+        continue;
+      }
+      coordinator::RunRequest request;
+      request.full_refresh = command_.full_refresh;
+      request.from = command_.from;
+      request.to = command_.to;
+      absl::StatusOr<std::string> run = cluster_.coordinator().StartRun(job.name(), request);
+      if (run.ok()) {
+        runs.push_back(*std::move(run));
+      } else {
+        context_.console->Say(absl::StrCat(job.name(), ": ", run.status().message()));
+        Worsen(ExitCodeOf(run.status()));
+      }
+    }
+    return Await(runs, end, [this](const RunRecord& run) {
+      PrintObject(context_, RunObject(run), [&] { return RunSummary(run, *context_.console); });
+      if (run.status == RunStatus::kFailed) Worsen(kRunFailed);
+      if (run.counts.quarantined() > 0) quarantined_ = true;
+    });
+  }
+
+  absl::Status Await(const std::vector<std::string>& runs, RunWatch::End* end, const std::function<void(const RunRecord&)>& ended) {
+    if (runs.empty()) return absl::OkStatus();
+    const SystemClock clock;
+    RunWatch watch(&cluster_, context_.console, &signals_, &clock);
+    TM_ASSIGN_OR_RETURN(*end, watch.Await(runs, ended));
+    return absl::OkStatus();
+  }
+
+  // The first code stays, but a failed run is what scripts look for.
+  void Worsen(ExitCode code) {
+    if (worst_ == kDone || code == kRunFailed) worst_ = code;
+  }
+
+  const RunCommand& command_;
+  const CommandContext& context_;
+  EmbeddedCluster& cluster_;
+  const SignalWatcher& signals_;
+  ExitCode worst_ = kDone;
+  bool quarantined_ = false;
+};
+
+}  // namespace
+
+ExitCode Execute(const RunCommand& command, const CommandContext& context) {
+  const ConnectorRegistry connectors = BuiltinConnectors();
+  const absl::StatusOr<Project> project = OpenProject(command.file, connectors, context.console);
+  if (!project.ok()) return Fail(context, project.status());
+  const absl::StatusOr<std::vector<v1::JobSpec>> jobs = SelectJobs(*project, command.jobs);
+  if (!jobs.ok()) return Fail(context, jobs.status());
+
+  const SignalWatcher signals;
+  const EmbeddedCluster::Options options = {
+      .workers = command.workers, .slots = command.slots, .memory_bytes = command.memory_bytes};
+  absl::StatusOr<std::unique_ptr<EmbeddedCluster>> cluster = EmbeddedCluster::Start(*project, &connectors, options);
+  if (!cluster.ok()) return Fail(context, cluster.status());
+  return RunSession(command, context, cluster->get(), &signals).Execute(*project, *jobs);
+}
+
+}  // namespace tidemark::cli
