@@ -96,8 +96,9 @@ class Coordinator {
   static absl::StatusOr<std::unique_ptr<Coordinator>> Start(const CoordinatorOptions& options);
   ~Coordinator();
 
+  const Clock& clock() const { return *clock_; }
   int64_t epoch() const;
-  const std::string& cluster_id() const;
+  std::string cluster_id() const;
 
   // Replaces the connections, which are kept in memory alone since they hold secrets, and inserts or updates the jobs by
   // name; a job keeps its uid and watermark. Jobs that are not named stay as they are. InvalidArgument: a job names an unknown
@@ -149,11 +150,14 @@ class Coordinator {
   bool shut_down() const;
 
  private:
-  explicit Coordinator(std::unique_ptr<CoordinatorCore> core);
+  Coordinator(const Clock* clock, std::unique_ptr<CoordinatorCore> core);
 
   // Tells waiters; called after every change.
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Waits for the next change. False if `deadline` (monotonic) has passed.
+  bool Wait(absl::Duration deadline) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  const Clock* const clock_;
   mutable absl::Mutex mutex_;
   mutable absl::CondVar changed_;
   const std::unique_ptr<CoordinatorCore> core_ ABSL_PT_GUARDED_BY(mutex_);

@@ -1,0 +1,128 @@
+#include "coordinator/dispatch/connection_budget.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "coordinator/dispatch/connection_identity.h"
+
+namespace tidemark::coordinator {
+
+void ConnectionBudget::SetConnections(const std::vector<v1::ConnectionSpec>& connections) {
+  identities_.clear();
+  limits_.clear();
+  for (const v1::ConnectionSpec& connection : connections) {
+    const int limit = connection.max_connections() > 0 ? connection.max_connections() : kDefaultLimit;
+    const std::string identity = ConnectionIdentity(connection);
+    identities_[connection.name()] = identity;
+    const auto [it, added] = limits_.emplace(identity, limit);
+    if (!added) it->second = std::min(it->second, limit);
+  }
+}
+
+std::string ConnectionBudget::Identity(std::string_view connection) const {
+  const auto it = identities_.find(connection);
+  if (it != identities_.end()) return it->second;
+  v1::ConnectionSpec unknown;
+  unknown.set_name(std::string(connection));
+  return ConnectionIdentity(unknown);
+}
+
+int ConnectionBudget::Limit(std::string_view connection) const {
+  const auto it = limits_.find(Identity(connection));
+  return it == limits_.end() ? 0 : it->second;
+}
+
+int ConnectionBudget::Held(std::string_view connection) const {
+  const std::string identity = Identity(connection);
+  int held = 0;
+  for (const auto& [id, entry] : permits_) held += Identity(entry.permit.connection) == identity;
+  return held;
+}
+
+int ConnectionBudget::Spare(std::string_view connection) const {
+  return std::max(0, Limit(connection) - Held(connection));
+}
+
+bool ConnectionBudget::Same(std::string_view connection, std::string_view other) const {
+  return Identity(connection) == Identity(other);
+}
+
+void ConnectionBudget::Grant(PermitRecord permit) {
+  std::string id = permit.session_id;
+  permits_.insert_or_assign(std::move(id), Entry{std::move(permit), std::nullopt});
+}
+
+bool ConnectionBudget::Release(std::string_view session_id) {
+  const auto it = permits_.find(session_id);
+  if (it == permits_.end()) return false;
+  permits_.erase(it);
+  return true;
+}
+
+const PermitRecord* ConnectionBudget::Find(std::string_view session_id) const {
+  const auto it = permits_.find(session_id);
+  return it == permits_.end() ? nullptr : &it->second.permit;
+}
+
+void ConnectionBudget::SetState(std::string_view session_id, PermitRecord::State state) {
+  const auto it = permits_.find(session_id);
+  if (it != permits_.end()) it->second.permit.state = state;
+}
+
+void ConnectionBudget::SetInSnapshot(std::string_view session_id, bool in_snapshot) {
+  const auto it = permits_.find(session_id);
+  if (it != permits_.end()) it->second.permit.in_snapshot = in_snapshot;
+}
+
+std::vector<const PermitRecord*> ConnectionBudget::OfRun(std::string_view run_id) const {
+  std::vector<const PermitRecord*> found;
+  for (const auto& [id, entry] : permits_) {
+    if (entry.permit.run_id == run_id) found.push_back(&entry.permit);
+  }
+  return found;
+}
+
+std::vector<const PermitRecord*> ConnectionBudget::OfWorker(std::string_view worker_id,
+                                                            std::string_view incarnation) const {
+  std::vector<const PermitRecord*> found;
+  for (const auto& [id, entry] : permits_) {
+    if (entry.permit.worker_id == worker_id && entry.permit.incarnation == incarnation) found.push_back(&entry.permit);
+  }
+  return found;
+}
+
+std::vector<const PermitRecord*> ConnectionBudget::All() const {
+  std::vector<const PermitRecord*> found;
+  for (const auto& [id, entry] : permits_) found.push_back(&entry.permit);
+  return found;
+}
+
+void ConnectionBudget::Condemn(std::string_view session_id, absl::Duration gone_at) {
+  const auto it = permits_.find(session_id);
+  if (it == permits_.end() || it->second.gone_at.has_value()) return;
+  it->second.gone_at = gone_at;
+  it->second.permit.state = PermitRecord::State::kClosing;
+}
+
+bool ConnectionBudget::Condemned(std::string_view session_id) const {
+  const auto it = permits_.find(session_id);
+  return it != permits_.end() && it->second.gone_at.has_value();
+}
+
+std::vector<std::string> ConnectionBudget::KnownGone(absl::Duration now) const {
+  std::vector<std::string> gone;
+  for (const auto& [id, entry] : permits_) {
+    if (entry.gone_at.has_value() && *entry.gone_at <= now) gone.push_back(id);
+  }
+  return gone;
+}
+
+absl::Duration ConnectionBudget::NextGone() const {
+  absl::Duration next = absl::InfiniteDuration();
+  for (const auto& [id, entry] : permits_) {
+    if (entry.gone_at.has_value()) next = std::min(next, *entry.gone_at);
+  }
+  return next;
+}
+
+}  // namespace tidemark::coordinator

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "coordinator/store/records.h"
+#include "tidemark/v1/spec.pb.h"
+
+namespace tidemark::coordinator {
+
+// The permits of the cluster: one for each session on a source, from the grant until the session is known gone. Connections that name
+// one server and database share one limit, the lowest of theirs. A value that mirrors the store's permits; the store is written first.
+// Not thread-safe.
+class ConnectionBudget {
+ public:
+  static constexpr int kDefaultLimit = 4;
+
+  // Replaces the limits; permits stay, those of connections that are gone too.
+  void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
+
+  int Limit(std::string_view connection) const;
+  // Sessions that may be open on the connection's server and database.
+  int Held(std::string_view connection) const;
+  // More sessions that may be opened now; never below 0.
+  int Spare(std::string_view connection) const;
+  // Whether the two share one budget.
+  bool Same(std::string_view connection, std::string_view other) const;
+
+  void Grant(PermitRecord permit);
+  // The session is known gone. False if no permit has the id.
+  bool Release(std::string_view session_id);
+  void Clear() { permits_.clear(); }
+
+  // Null if no permit has the id; valid until the permit is released.
+  const PermitRecord* Find(std::string_view session_id) const;
+  void SetState(std::string_view session_id, PermitRecord::State state);
+  void SetInSnapshot(std::string_view session_id, bool in_snapshot);
+  std::vector<const PermitRecord*> OfRun(std::string_view run_id) const;
+  std::vector<const PermitRecord*> OfWorker(std::string_view worker_id, std::string_view incarnation) const;
+  std::vector<const PermitRecord*> All() const;
+
+  // The holder is dead or silent: its sessions stay taken until `gone_at` (monotonic), when lease and server-side timeouts have ended
+  // them. An earlier report that a session is closed still counts.
+  void Condemn(std::string_view session_id, absl::Duration gone_at);
+  bool Condemned(std::string_view session_id) const;
+  // Sessions that are known gone by `now`.
+  std::vector<std::string> KnownGone(absl::Duration now) const;
+  // When the next session will be known gone; InfiniteDuration if none is condemned.
+  absl::Duration NextGone() const;
+
+ private:
+  struct Entry {
+    PermitRecord permit;
+    std::optional<absl::Duration> gone_at;
+  };
+
+  std::string Identity(std::string_view connection) const;
+
+  std::map<std::string, std::string, std::less<>> identities_;  // By connection.
+  std::map<std::string, int, std::less<>> limits_;              // By identity.
+  std::map<std::string, Entry, std::less<>> permits_;           // By session.
+};
+
+}  // namespace tidemark::coordinator

@@ -1,0 +1,92 @@
+#include "coordinator/dispatch/connection_budget.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "coordinator/dispatch/connection_identity.h"
+
+namespace tidemark::coordinator {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+v1::ConnectionSpec Connection(const std::string& name, const std::string& dsn, int limit = 0) {
+  v1::ConnectionSpec connection;
+  connection.set_name(name);
+  connection.set_dsn(dsn);
+  connection.set_max_connections(limit);
+  return connection;
+}
+
+PermitRecord Permit(const std::string& session, const std::string& connection) {
+  PermitRecord permit;
+  permit.session_id = session;
+  permit.connection = connection;
+  permit.run_id = "run";
+  permit.worker_id = "w";
+  permit.incarnation = "1";
+  return permit;
+}
+
+TEST(ConnectionIdentityTest, IsServerAndDatabaseWithoutSecrets) {
+  const auto identity = [](const std::string& dsn) { return ConnectionIdentity(Connection("shop", dsn)); };
+  EXPECT_EQ(identity("postgresql://u:s3cret@DB.example/shop?sslmode=require"), "postgresql://db.example:5432/shop");
+  EXPECT_EQ(identity("postgres://other@db.example:5432/shop"), "postgresql://db.example:5432/shop");
+  EXPECT_EQ(identity("postgresql://u:p@ss@[::1]:6000/shop"), "postgresql://[::1]:6000/shop");
+  EXPECT_EQ(identity("postgresql:///shop?host=/run/pg&port=6001"), "postgresql:///run/pg:6001/shop");
+  EXPECT_EQ(identity("sqlite:data/shop.db?mode=ro"), "sqlite:data/shop.db");
+  EXPECT_EQ(identity("generator:rows=5"), "connection:shop");
+  // The database is the user's own, which is no part of an identity.
+  EXPECT_EQ(identity("postgresql://u:s3cret@db"), "connection:shop");
+}
+
+TEST(ConnectionBudgetTest, ConnectionsOfOneDatabaseShareTheLowestLimit) {
+  ConnectionBudget budget;
+  budget.SetConnections({Connection("a", "postgresql://u@h/db", 3), Connection("b", "postgresql://v@h:5432/db", 2),
+                         Connection("c", "postgresql://h/other")});
+  EXPECT_EQ(budget.Limit("a"), 2);
+  EXPECT_EQ(budget.Limit("c"), ConnectionBudget::kDefaultLimit);
+  EXPECT_EQ(budget.Limit("nowhere"), 0);
+  budget.Grant(Permit("s1", "a"));
+  EXPECT_EQ(budget.Spare("b"), 1);
+  budget.Grant(Permit("s2", "b"));
+  EXPECT_EQ(budget.Spare("a"), 0);
+  EXPECT_EQ(budget.Held("c"), 0);
+  EXPECT_TRUE(budget.Release("s1"));
+  EXPECT_FALSE(budget.Release("s1"));
+  EXPECT_EQ(budget.Spare("b"), 1);
+}
+
+TEST(ConnectionBudgetTest, ALoweredLimitGrantsNothingUntilSessionsEnd) {
+  ConnectionBudget budget;
+  budget.SetConnections({Connection("a", "sqlite:x", 2)});
+  budget.Grant(Permit("s1", "a"));
+  budget.Grant(Permit("s2", "a"));
+  budget.SetConnections({Connection("a", "sqlite:x", 1)});
+  EXPECT_EQ(budget.Spare("a"), 0);
+  budget.Release("s1");
+  EXPECT_EQ(budget.Spare("a"), 0);
+  budget.Release("s2");
+  EXPECT_EQ(budget.Spare("a"), 1);
+}
+
+TEST(ConnectionBudgetTest, ACondemnedSessionStaysTakenUntilItIsKnownGone) {
+  ConnectionBudget budget;
+  budget.SetConnections({Connection("a", "sqlite:x", 1)});
+  budget.Grant(Permit("s1", "a"));
+  EXPECT_EQ(budget.NextGone(), absl::InfiniteDuration());
+  budget.Condemn("s1", absl::Seconds(30));
+  // A second sentence does not put it off.
+  budget.Condemn("s1", absl::Seconds(90));
+  EXPECT_EQ(budget.NextGone(), absl::Seconds(30));
+  EXPECT_THAT(budget.KnownGone(absl::Seconds(29.9)), IsEmpty());
+  EXPECT_EQ(budget.Spare("a"), 0);
+  EXPECT_THAT(budget.KnownGone(absl::Seconds(30)), ElementsAre("s1"));
+  // Reported closed before: free at once.
+  EXPECT_TRUE(budget.Release("s1"));
+  EXPECT_EQ(budget.Spare("a"), 1);
+}
+
+}  // namespace
+}  // namespace tidemark::coordinator

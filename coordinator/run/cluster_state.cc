@@ -1,0 +1,222 @@
+#include "coordinator/run/cluster_state.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/absl_view.h"
+#include "common/base/status_macros.h"
+
+namespace tidemark::coordinator {
+namespace {
+
+constexpr int kPage = 50;
+
+absl::Status LeadershipLost(const absl::Status& why) {
+  return absl::FailedPreconditionError(absl::StrCat("leadership lost: ", why.message()));
+}
+
+}  // namespace
+
+ClusterState::ClusterState(MetadataStore* store, const Clock* clock) : store_(store), clock_(clock) {}
+
+absl::Status ClusterState::Lead(std::string_view holder, absl::Duration ttl) {
+  TM_ASSIGN_OR_RETURN(cluster_id_, store_->ClusterId());
+  TM_ASSIGN_OR_RETURN(epoch_, store_->AcquireLeadership(holder, ttl, 0));
+  return Read();
+}
+
+absl::Status ClusterState::Renew(absl::Duration ttl) {
+  absl::Status renewed = store_->RenewLeadership(epoch_, ttl);
+  if (!absl::IsFailedPrecondition(renewed)) return renewed;
+  deposed_ = true;
+  return LeadershipLost(renewed);
+}
+
+absl::Status ClusterState::RaiseEpoch(std::string_view holder, absl::Duration ttl, int64_t at_least) {
+  absl::StatusOr<int64_t> raised = store_->AcquireLeadership(holder, ttl, at_least);
+  if (raised.ok()) {
+    epoch_ = *raised;
+    return absl::OkStatus();
+  }
+  if (!absl::IsFailedPrecondition(raised.status())) return raised.status();
+  deposed_ = true;
+  return LeadershipLost(raised.status());
+}
+
+void ClusterState::Resign() {
+  // A lease that cannot be given back runs out.
+  if (!deposed_) (void)store_->ResignLeadership(epoch_);
+  deposed_ = true;
+}
+
+absl::Status ClusterState::Refresh() {
+  if (deposed_) return LeadershipLost(absl::FailedPreconditionError("another coordinator leads, or this one was shut down"));
+  if (!in_doubt_) return absl::OkStatus();
+  TM_RETURN_IF_ERROR(Read());
+  in_doubt_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status ClusterState::Read() {
+  TM_ASSIGN_OR_RETURN(const std::vector<JobRecord> jobs, store_->ListJobs());
+  TM_ASSIGN_OR_RETURN(const std::vector<RunRecord> unfinished, store_->ListUnfinishedRuns());
+  TM_ASSIGN_OR_RETURN(const std::vector<PermitRecord> permits, store_->ListPermits());
+  for (const RunRecord& run : unfinished) TM_RETURN_IF_ERROR(ReadRun(run));
+  // Runs that have ended in the store while the image was in doubt.
+  for (auto& [id, state] : runs_) {
+    if (state->preview || Ended(state->run.phase)) continue;
+    const bool still = std::any_of(unfinished.begin(), unfinished.end(), [&](const RunRecord& run) { return run.id == id; });
+    if (still) continue;
+    TM_ASSIGN_OR_RETURN(state->run, store_->GetRun(id));
+  }
+  jobs_.clear();
+  for (const JobRecord& job : jobs) jobs_[job.uid] = job;
+
+  std::set<std::string> stored;
+  for (const PermitRecord& permit : permits) {
+    stored.insert(permit.session_id);
+    if (budget_.Find(permit.session_id) == nullptr) budget_.Grant(permit);
+  }
+  std::vector<std::string> dropped;
+  for (const PermitRecord* permit : budget_.All()) {
+    if (!stored.contains(permit->session_id)) dropped.push_back(permit->session_id);
+  }
+  for (const std::string& session : dropped) budget_.Release(session);
+  return absl::OkStatus();
+}
+
+absl::Status ClusterState::ReadRun(const RunRecord& record) {
+  TM_ASSIGN_OR_RETURN(const std::vector<TaskRecord> tasks, store_->ListTasks(record.id));
+  std::unique_ptr<RunState>& state = runs_[record.id];
+  if (state == nullptr) {
+    state = std::make_unique<RunState>();
+    state->fence_epoch = epoch_;
+    state->phase_since = clock_->Monotonic();
+  }
+  state->run = record;
+  state->tasks.clear();
+  for (const TaskRecord& task : tasks) state->tasks[task.id] = task;
+  return absl::OkStatus();
+}
+
+absl::Status ClusterState::Write(WriteBatch batch, const std::vector<RunDraft*>& drafts) {
+  for (const RunDraft* draft : drafts) draft->AddTo(batch);
+  const bool empty = batch.jobs.empty() && batch.runs.empty() && batch.tasks.empty() && batch.permits.empty() &&
+                     batch.dropped_permits.empty() && batch.watermarks.empty() && batch.audit.empty();
+  if (!empty) {
+    absl::Status status = store_->Apply(epoch_, batch);
+    if (absl::IsFailedPrecondition(status)) {
+      deposed_ = true;
+      return LeadershipLost(status);
+    }
+    if (absl::IsAlreadyExists(status)) return status;
+    if (!status.ok()) {
+      in_doubt_ = true;
+      return absl::UnavailableError(absl::StrCat("the metadata store did not take a change: ", status.message()));
+    }
+  }
+  Publish(batch, drafts);
+  return absl::OkStatus();
+}
+
+void ClusterState::Publish(const WriteBatch& batch, const std::vector<RunDraft*>& drafts) {
+  for (RunDraft* draft : drafts) draft->Publish(clock_->Monotonic());
+  for (JobRecord job : batch.jobs) {
+    ++job.revision;
+    jobs_[job.uid] = std::move(job);
+  }
+  for (const WatermarkAdvance& advance : batch.watermarks) {
+    JobRecord& job = jobs_[advance.job_uid];
+    job.last_watermark = advance.high;
+    job.last_sequence = advance.sequence;
+    job.source_identity = advance.source_identity;
+    ++job.revision;
+  }
+  for (PermitRecord permit : batch.permits) {
+    ++permit.revision;
+    budget_.Grant(std::move(permit));
+  }
+  for (const std::string& session : batch.dropped_permits) budget_.Release(session);
+}
+
+RunState* ClusterState::FindRun(std::string_view id) const {
+  const auto it = runs_.find(id);
+  return it == runs_.end() ? nullptr : it->second.get();
+}
+
+void ClusterState::Forget(std::string_view run_id) {
+  if (const auto it = runs_.find(run_id); it != runs_.end()) runs_.erase(it);
+}
+
+RunState* ClusterState::AddRun(RunRecord run, bool preview) {
+  std::unique_ptr<RunState>& state = runs_[run.id];
+  state = std::make_unique<RunState>();
+  state->preview = preview;
+  state->fence_epoch = epoch_;
+  state->phase_since = clock_->Monotonic();
+  state->run = std::move(run);
+  return state.get();
+}
+
+const JobRecord* ClusterState::FindJob(std::string_view uid) const {
+  const auto it = jobs_.find(uid);
+  return it == jobs_.end() ? nullptr : &it->second;
+}
+
+const JobRecord* ClusterState::FindJobByName(std::string_view name) const {
+  for (const auto& [uid, job] : jobs_) {
+    if (job.spec.name() == name) return &job;
+  }
+  return nullptr;
+}
+
+void ClusterState::SetConnections(const std::vector<v1::ConnectionSpec>& connections) {
+  connections_.clear();
+  for (const v1::ConnectionSpec& connection : connections) connections_[connection.name()] = connection;
+  budget_.SetConnections(connections);
+}
+
+const v1::ConnectionSpec* ClusterState::FindConnection(std::string_view name) const {
+  const auto it = connections_.find(name);
+  return it == connections_.end() ? nullptr : &it->second;
+}
+
+absl::StatusOr<ChainHistory> ClusterState::History(const JobRecord& job, std::string_view head_run_id) const {
+  ChainHistory history;
+  RunFilter filter{.job_name = job.spec.name(), .status = RunStatus::kSuccess, .before = "", .limit = kPage};
+  while (!history.last_success.has_value()) {
+    TM_ASSIGN_OR_RETURN(std::vector<RunRecord> page, store_->ListRuns(filter));
+    for (RunRecord& run : page) {
+      if (run.window.kind() == v1::WINDOW_KIND_RANGE || run.job_uid != job.uid) continue;
+      // An empty window wrote nothing into the ledger.
+      const bool empty = run.description.has_value() && run.description->empty_window();
+      if (empty && run.window.kind() == v1::WINDOW_KIND_WINDOW) continue;
+      history.last_success = std::move(run);
+      break;
+    }
+    if (page.size() < kPage) break;
+    filter.before = page.back().id;
+  }
+  if (!head_run_id.empty()) {
+    absl::StatusOr<RunRecord> head = store_->GetRun(head_run_id);
+    if (head.ok()) {
+      history.head_run = *std::move(head);
+    } else if (!absl::IsNotFound(head.status())) {
+      return head.status();
+    }
+  }
+  return history;
+}
+
+absl::StatusOr<int64_t> ClusterState::NextSequence(const JobRecord& job) const {
+  // Runs are created in the order of their sequences, and their ids sort by creation.
+  TM_ASSIGN_OR_RETURN(const std::vector<RunRecord> newest,
+                      store_->ListRuns({.job_name = job.spec.name(), .status = std::nullopt, .before = "", .limit = 1}));
+  int64_t last = job.last_sequence;
+  for (const RunRecord& run : newest) last = std::max(last, run.sequence);
+  return last + 1;
+}
+
+}  // namespace tidemark::coordinator

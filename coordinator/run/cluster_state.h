@@ -1,0 +1,90 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/clock.h"
+#include "coordinator/dispatch/connection_budget.h"
+#include "coordinator/run/chain_check.h"
+#include "coordinator/run/run_state.h"
+#include "coordinator/store/metadata_store.h"
+#include "tidemark/v1/spec.pb.h"
+
+namespace tidemark::coordinator {
+
+// The leader's image of the store: jobs, runs that have not ended, permits. Every change is written to the store first and is seen here
+// only when it is there. A write that was lost, or refused because the image is stale, is followed by reading anew. Not thread-safe.
+class ClusterState {
+ public:
+  // Both must outlive it.
+  ClusterState(MetadataStore* store, const Clock* clock);
+
+  // Takes the leader's lease; then the image is read.
+  absl::Status Lead(std::string_view holder, absl::Duration ttl);
+  absl::Status Renew(absl::Duration ttl);
+  // A later epoch of the same leader, above `at_least`.
+  absl::Status RaiseEpoch(std::string_view holder, absl::Duration ttl, int64_t at_least);
+  void Resign();
+
+  int64_t epoch() const { return epoch_; }
+  const std::string& cluster_id() const { return cluster_id_; }
+
+  // Reads the store anew if a write before left the image in doubt. Call it before every decision. FailedPrecondition once
+  // the leadership is lost.
+  absl::Status Refresh();
+
+  // Writes `batch` with what the drafts add to it, as one, and publishes. Grants and drops of permits are the batch's. FailedPrecondition
+  // "leadership lost": another leads. Unavailable: it may have happened, and the call that led here should be repeated. AlreadyExists
+  // as the store says.
+  absl::Status Write(WriteBatch batch, const std::vector<RunDraft*>& drafts);
+
+  std::map<std::string, std::unique_ptr<RunState>, std::less<>>& runs() { return runs_; }
+  const std::map<std::string, std::unique_ptr<RunState>, std::less<>>& runs() const { return runs_; }
+  RunState* FindRun(std::string_view id) const;
+  // Takes the run out once it has ended.
+  void Forget(std::string_view run_id);
+  // A run that was just stored, or a preview, which lives here alone.
+  RunState* AddRun(RunRecord run, bool preview);
+
+  const std::map<std::string, JobRecord, std::less<>>& jobs() const { return jobs_; }  // By uid.
+  const JobRecord* FindJob(std::string_view uid) const;
+  const JobRecord* FindJobByName(std::string_view name) const;
+
+  ConnectionBudget& budget() { return budget_; }
+  const ConnectionBudget& budget() const { return budget_; }
+
+  void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
+  // Null if the connection is not known (yet).
+  const v1::ConnectionSpec* FindConnection(std::string_view name) const;
+
+  absl::StatusOr<ChainHistory> History(const JobRecord& job, std::string_view head_run_id) const;
+  // Above every sequence that a run of the job was ever given.
+  absl::StatusOr<int64_t> NextSequence(const JobRecord& job) const;
+
+  MetadataStore& store() const { return *store_; }
+
+ private:
+  absl::Status Read();
+  absl::Status ReadRun(const RunRecord& record);
+  void Publish(const WriteBatch& batch, const std::vector<RunDraft*>& drafts);
+
+  MetadataStore* const store_;
+  const Clock* const clock_;
+  std::string cluster_id_;
+  int64_t epoch_ = 0;
+  bool in_doubt_ = false;
+  bool deposed_ = false;
+
+  std::map<std::string, JobRecord, std::less<>> jobs_;
+  std::map<std::string, std::unique_ptr<RunState>, std::less<>> runs_;
+  std::map<std::string, v1::ConnectionSpec, std::less<>> connections_;
+  ConnectionBudget budget_;
+};
+
+}  // namespace tidemark::coordinator

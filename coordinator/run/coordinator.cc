@@ -1,0 +1,203 @@
+#include "coordinator/run/coordinator.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/absl_view.h"
+#include "coordinator/run/coordinator_core.h"
+
+namespace tidemark::coordinator {
+namespace {
+
+absl::Status ShutDownError() { return absl::UnavailableError("the coordinator is shut down"); }
+
+bool SaysSomething(const v1::LeaseTasksResponse& response) {
+  return response.tasks_size() > 0 || response.close_sessions_size() > 0 || response.cancel_tasks_size() > 0 ||
+         response.rate_shares_size() > 0;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const CoordinatorOptions& options) {
+  absl::StatusOr<std::unique_ptr<CoordinatorCore>> core = CoordinatorCore::Start(options);
+  if (!core.ok()) return core.status();
+  return std::unique_ptr<Coordinator>(new Coordinator(options.clock, *std::move(core)));
+}
+
+Coordinator::Coordinator(const Clock* clock, std::unique_ptr<CoordinatorCore> core)
+    : clock_(clock), core_(std::move(core)) {}
+
+Coordinator::~Coordinator() { Shutdown(); }
+
+void Coordinator::Changed() {
+  ++version_;
+  changed_.SignalAll();
+}
+
+bool Coordinator::Wait(absl::Duration deadline) const {
+  const absl::Duration left = deadline - clock_->Monotonic();
+  if (left <= absl::ZeroDuration()) return false;
+  changed_.WaitWithTimeout(&mutex_, left);
+  return true;
+}
+
+int64_t Coordinator::epoch() const {
+  absl::MutexLock lock(&mutex_);
+  return core_->epoch();
+}
+
+std::string Coordinator::cluster_id() const {
+  absl::MutexLock lock(&mutex_);
+  return core_->cluster_id();
+}
+
+absl::Status Coordinator::ApplyProject(const std::vector<v1::ConnectionSpec>& connections,
+                                       const std::vector<v1::JobSpec>& jobs) {
+  absl::MutexLock lock(&mutex_);
+  if (shut_down_) return ShutDownError();
+  absl::Status status = core_->ApplyProject(connections, jobs);
+  Changed();
+  return status;
+}
+
+absl::StatusOr<std::string> Coordinator::StartRun(std::string_view job, const RunRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  if (shut_down_) return ShutDownError();
+  absl::StatusOr<std::string> id = core_->StartRun(job, request);
+  Changed();
+  return id;
+}
+
+absl::StatusOr<std::string> Coordinator::StartPreview(std::string_view job, const RunRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  if (shut_down_) return ShutDownError();
+  absl::StatusOr<std::string> id = core_->StartPreview(job, request);
+  Changed();
+  return id;
+}
+
+absl::StatusOr<Preview> Coordinator::WaitPreview(std::string_view preview_id, absl::Duration timeout) {
+  const absl::Duration deadline = clock_->Monotonic() + timeout;
+  absl::MutexLock lock(&mutex_);
+  while (true) {
+    if (shut_down_) return ShutDownError();
+    absl::StatusOr<std::optional<absl::StatusOr<Preview>>> preview = core_->TakePreview(preview_id);
+    if (!preview.ok()) return preview.status();
+    if (preview->has_value()) return **std::move(preview);
+    if (!Wait(deadline)) {
+      return absl::DeadlineExceededError(absl::StrCat("no worker has described the job within ", absl::FormatDuration(timeout)));
+    }
+  }
+}
+
+absl::StatusOr<RunRecord> Coordinator::GetRun(std::string_view id) const {
+  absl::MutexLock lock(&mutex_);
+  return core_->GetRun(id);
+}
+
+absl::StatusOr<RunProgress> Coordinator::GetProgress(std::string_view id) const {
+  absl::MutexLock lock(&mutex_);
+  return core_->GetProgress(id);
+}
+
+std::vector<std::string> Coordinator::UnfinishedRuns(std::string_view job) const {
+  absl::MutexLock lock(&mutex_);
+  return core_->UnfinishedRuns(job);
+}
+
+absl::StatusOr<RunRecord> Coordinator::WaitRun(std::string_view id, absl::Duration timeout) {
+  const absl::Duration deadline = clock_->Monotonic() + timeout;
+  absl::MutexLock lock(&mutex_);
+  while (true) {
+    if (shut_down_) return ShutDownError();
+    absl::StatusOr<RunRecord> run = core_->GetRun(id);
+    if (!run.ok() || run->status != RunStatus::kRunning) return run;
+    if (!Wait(deadline)) {
+      return absl::DeadlineExceededError(absl::StrCat("run ", Abs(id), " is still ", Abs(Name(run->phase))));
+    }
+  }
+}
+
+absl::Status Coordinator::CancelRun(std::string_view id) {
+  absl::MutexLock lock(&mutex_);
+  if (shut_down_) return ShutDownError();
+  absl::Status status = core_->CancelRun(id);
+  Changed();
+  return status;
+}
+
+uint64_t Coordinator::version() const {
+  absl::MutexLock lock(&mutex_);
+  return version_;
+}
+
+uint64_t Coordinator::WaitForChange(uint64_t seen, absl::Duration timeout) const {
+  const absl::Duration deadline = clock_->Monotonic() + timeout;
+  absl::MutexLock lock(&mutex_);
+  while (version_ == seen && !shut_down_ && Wait(deadline)) {
+  }
+  return version_;
+}
+
+absl::Status Coordinator::Tick() {
+  absl::MutexLock lock(&mutex_);
+  if (shut_down_) return ShutDownError();
+  absl::Status status = core_->Tick();
+  Changed();
+  return status;
+}
+
+absl::Duration Coordinator::NextWake() const {
+  absl::MutexLock lock(&mutex_);
+  return core_->NextWake();
+}
+
+absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  if (shut_down_) return ShutDownError();
+  absl::StatusOr<v1::RegisterResponse> response = core_->Register(request);
+  Changed();
+  return response;
+}
+
+absl::StatusOr<v1::LeaseTasksResponse> Coordinator::LeaseTasks(const v1::LeaseTasksRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  if (shut_down_) return ShutDownError();
+  const int64_t shares = core_->rates().version();
+  absl::StatusOr<v1::LeaseTasksResponse> response = core_->LeaseTasks(request);
+  // A call that finds nothing changes nothing, and must not wake those who would find nothing either.
+  const bool changed = !response.ok() || SaysSomething(*response) || core_->rates().version() != shares;
+  if (changed) Changed();
+  return response;
+}
+
+absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::HeartbeatRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  if (shut_down_) return ShutDownError();
+  absl::StatusOr<v1::HeartbeatResponse> response = core_->Heartbeat(request);
+  Changed();
+  return response;
+}
+
+absl::StatusOr<v1::CompleteTaskResponse> Coordinator::CompleteTask(const v1::CompleteTaskRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  if (shut_down_) return ShutDownError();
+  absl::StatusOr<v1::CompleteTaskResponse> response = core_->CompleteTask(request);
+  Changed();
+  return response;
+}
+
+void Coordinator::Shutdown() {
+  absl::MutexLock lock(&mutex_);
+  if (shut_down_) return;
+  shut_down_ = true;
+  core_->Resign();
+  Changed();
+}
+
+bool Coordinator::shut_down() const {
+  absl::MutexLock lock(&mutex_);
+  return shut_down_;
+}
+
+}  // namespace tidemark::coordinator

@@ -1,0 +1,352 @@
+#include "coordinator/run/coordinator_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/absl_view.h"
+#include "common/base/status_macros.h"
+#include "coordinator/run/project_check.h"
+
+namespace tidemark::coordinator {
+
+std::string RateKey(std::string_view worker_id, std::string_view incarnation) {
+  return absl::StrCat(Abs(worker_id), "/", Abs(incarnation));
+}
+
+CoordinatorCore::CoordinatorCore(const CoordinatorOptions& options)
+    : options_(options), state_(options.store, options.clock), controller_("", options.plan_limits, options.rng) {}
+
+absl::StatusOr<std::unique_ptr<CoordinatorCore>> CoordinatorCore::Start(const CoordinatorOptions& options) {
+  std::unique_ptr<CoordinatorCore> core(new CoordinatorCore(options));
+  TM_RETURN_IF_ERROR(core->state_.Lead(options.holder, options.leader_lease));
+  core->controller_ = RunController(core->state_.cluster_id(), options.plan_limits, options.rng);
+  core->next_renewal_ = options.clock->Monotonic() + options.leader_lease / 3;
+  TM_RETURN_IF_ERROR(core->Recover());
+  return core;
+}
+
+absl::Status CoordinatorCore::Recover() {
+  const absl::Duration now = options_.clock->Monotonic();
+  std::set<std::pair<std::string, std::string>> holders;
+  for (const PermitRecord* permit : state_.budget().All()) {
+    if (options_.workers_died_with_us) {
+      state_.budget().Condemn(permit->session_id, now + options_.dead_process_grace);
+    } else {
+      holders.insert({permit->worker_id, permit->incarnation});
+    }
+  }
+  for (auto& [id, state] : state_.runs()) {
+    std::vector<std::string> leased;
+    for (const auto& [task_id, task] : state->tasks) {
+      if (task.state == TaskState::kLeased) leased.push_back(task_id);
+    }
+    for (const std::string& task_id : leased) {
+      if (options_.workers_died_with_us) {
+        TM_RETURN_IF_ERROR(LoseTask(*state, task_id, /*counts_as_failure=*/false));
+      } else {
+        const TaskRecord& task = state->tasks.at(task_id);
+        holders.insert({task.worker_id, task.incarnation});
+        receipts_[task_id] = {.leased_at = now, .missing = 0};
+        if (task.kind == v1::TASK_KIND_MOVE && !task.session_id.empty()) reading_sessions_.insert(task.session_id);
+      }
+    }
+    // How long it had waited is not known any more: it takes the horizon there is.
+    if (state->run.phase == RunPhase::kWaiting) {
+      RunChange change(state.get());
+      TM_RETURN_IF_ERROR(controller_.StopWaiting(change, ContextOf(*state)));
+      TM_RETURN_IF_ERROR(Store(change));
+    }
+  }
+  // Living workers go on with what they have; one that stays silent for a lease is lost.
+  for (const auto& [worker_id, incarnation] : holders) {
+    Worker worker;
+    worker.id = worker_id;
+    worker.incarnation = incarnation;
+    worker.last_heartbeat = now;
+    workers_.Register(std::move(worker));
+  }
+  return Settle();
+}
+
+Moment CoordinatorCore::Now() const { return {options_.clock->Now(), options_.clock->Monotonic()}; }
+
+RunController::Context CoordinatorCore::ContextOf(const RunState& state) const {
+  RunController::Context context;
+  context.job = state_.FindJob(state.run.job_uid);
+  context.now = Now();
+  context.max_sessions = std::max(1, state_.budget().Limit(state.run.spec.source().connection()));
+  return context;
+}
+
+absl::Status CoordinatorCore::ApplyProject(const std::vector<v1::ConnectionSpec>& connections,
+                                           const std::vector<v1::JobSpec>& jobs) {
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(CheckProject(connections, jobs));
+  WriteBatch batch;
+  for (const v1::JobSpec& spec : jobs) {
+    const JobRecord* stored = state_.FindJobByName(spec.name());
+    JobRecord job;
+    if (stored != nullptr) {
+      job = *stored;
+      if (job.spec.SerializeAsString() == spec.SerializeAsString()) continue;
+    } else {
+      job.uid = NewId(options_.clock->Now(), *options_.rng);
+    }
+    job.spec = spec;
+    job.enabled = spec.enabled();
+    batch.audit.push_back({.time = options_.clock->Now(), .actor = "coordinator",
+                           .action = stored == nullptr ? "create_job" : "update_job",
+                           .subject = absl::StrCat("job ", spec.name()), .detail = ""});
+    batch.jobs.push_back(std::move(job));
+  }
+  TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
+  state_.SetConnections(connections);
+  rates_.SetConnections(connections);
+  project_applied_ = true;
+  return Settle();
+}
+
+absl::StatusOr<v1::Window> CoordinatorCore::WindowOf(const JobRecord& job, const RunRequest& request) const {
+  const std::string& name = job.spec.name();
+  v1::Window window;
+  if (request.from.has_value() || request.to.has_value()) {
+    if (!request.from.has_value() || !request.to.has_value()) {
+      return absl::InvalidArgumentError(absl::StrCat("job ", name, ": a range needs both --from and --to"));
+    }
+    if (request.full_refresh) {
+      return absl::InvalidArgumentError(absl::StrCat("job ", name, ": a range and --full-refresh exclude each other"));
+    }
+    if (job.spec.source().watermark().empty() || job.spec.target().strategy() == v1::LOAD_STRATEGY_FULL) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("job ", name, ": a range needs source.watermark and strategy incremental or upsert"));
+    }
+    window.set_kind(v1::WINDOW_KIND_RANGE);
+    window.mutable_low()->set_text(*request.from);
+    window.mutable_high()->set_text(*request.to);
+    return window;
+  }
+  const bool full = request.full_refresh || job.spec.target().strategy() == v1::LOAD_STRATEGY_FULL;
+  window.set_kind(full ? v1::WINDOW_KIND_FULL : v1::WINDOW_KIND_WINDOW);
+  window.set_full_refresh(request.full_refresh);
+  return window;
+}
+
+absl::StatusOr<std::string> CoordinatorCore::StartRun(std::string_view job_name, const RunRequest& request) {
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  const JobRecord* job = state_.FindJobByName(job_name);
+  if (job == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(job_name)));
+  RunRecord run;
+  run.created = options_.clock->Now();
+  run.id = NewId(run.created, *options_.rng);
+  run.run_key = absl::StrCat(job->uid, ":", request.request_id.empty() ? run.id : request.request_id);
+  if (!request.request_id.empty()) {
+    absl::StatusOr<RunRecord> earlier = state_.store().GetRunByKey(run.run_key);
+    if (earlier.ok()) return earlier->id;
+    if (!absl::IsNotFound(earlier.status())) return earlier.status();
+  }
+  TM_ASSIGN_OR_RETURN(run.window, WindowOf(*job, request));
+  if (run.window.kind() == v1::WINDOW_KIND_WINDOW) {
+    TM_ASSIGN_OR_RETURN(const ChainHistory history, state_.History(*job, ""));
+    TM_RETURN_IF_ERROR(CheckChange(*job, history.last_success));
+  }
+  TM_ASSIGN_OR_RETURN(run.sequence, state_.NextSequence(*job));
+  run.job_uid = job->uid;
+  run.job_name = job->spec.name();
+  run.spec = job->spec;
+  WriteBatch batch;
+  batch.runs.push_back(run);
+  TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
+  run.revision = 1;
+  std::string id = run.id;
+  state_.AddRun(std::move(run), /*preview=*/false);
+  TM_RETURN_IF_ERROR(Settle());
+  return id;
+}
+
+absl::StatusOr<std::string> CoordinatorCore::StartPreview(std::string_view job_name, const RunRequest& request) {
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  const JobRecord* job = state_.FindJobByName(job_name);
+  if (job == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(job_name)));
+  RunRecord run;
+  run.created = options_.clock->Now();
+  run.id = NewId(run.created, *options_.rng);
+  TM_ASSIGN_OR_RETURN(run.window, WindowOf(*job, request));
+  TM_ASSIGN_OR_RETURN(run.sequence, state_.NextSequence(*job));
+  run.job_uid = job->uid;
+  run.job_name = job->spec.name();
+  run.spec = job->spec;
+  std::string id = run.id;
+  state_.AddRun(std::move(run), /*preview=*/true);
+  TM_RETURN_IF_ERROR(Settle());
+  return id;
+}
+
+absl::Status CoordinatorCore::CancelRun(std::string_view id) {
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  RunState* state = state_.FindRun(id);
+  if (state == nullptr) {
+    TM_ASSIGN_OR_RETURN(const RunRecord run, state_.store().GetRun(id));
+    if (run.phase == RunPhase::kCancelled) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat("run ", Abs(id), " has ended: it is ", Abs(Name(run.phase))));
+  }
+  RunChange change(state);
+  TM_RETURN_IF_ERROR(controller_.Cancel(change, ContextOf(*state)));
+  TM_RETURN_IF_ERROR(Store(change));
+  return Settle();
+}
+
+absl::Status CoordinatorCore::Store(RunChange& change) {
+  RunState& state = *change.state;
+  TM_RETURN_IF_ERROR(state_.Write(std::move(change.with), {&change.draft}));
+  if (state.preview) state.plan = std::move(change.plan);
+  for (auto it = receipts_.begin(); it != receipts_.end();) {
+    const auto task = state.tasks.find(it->first);
+    const bool over = task != state.tasks.end() && task->second.state != TaskState::kLeased;
+    it = over ? receipts_.erase(it) : std::next(it);
+  }
+  if (change.raise_epoch) {
+    raises_[state.run.id] = std::max(change.fence_epoch, state_.epoch());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorCore::RaiseEpoch(RunState& state, int64_t at_least) {
+  TM_RETURN_IF_ERROR(state_.RaiseEpoch(options_.holder, options_.leader_lease, at_least));
+  state.fence_epoch = state_.epoch();
+  raises_.erase(state.run.id);
+  return absl::OkStatus();
+}
+
+bool CoordinatorCore::ConnectionsKnown(const RunState& state) const {
+  return state_.FindConnection(state.run.spec.source().connection()) != nullptr &&
+         state_.FindConnection(state.run.spec.target().connection()) != nullptr;
+}
+
+absl::Status CoordinatorCore::BeginQueued(RunState& state) {
+  RunController::Context context = ContextOf(state);
+  if (context.job == nullptr) return absl::InternalError(absl::StrCat("run ", state.run.id, " has no job"));
+  if (state.run.window.kind() == v1::WINDOW_KIND_WINDOW) {
+    TM_ASSIGN_OR_RETURN(context.history, state_.History(*context.job, ""));
+  }
+  state.fence_epoch = state_.epoch();
+  RunChange change(&state);
+  TM_RETURN_IF_ERROR(controller_.Begin(change, context));
+  return Store(change);
+}
+
+absl::Status CoordinatorCore::CheckSnapshot(RunState& state, bool& again) {
+  if (state.run.phase != RunPhase::kMoving || !InSnapshot(state.run) || SnapshotHolders(state) > 0) return absl::OkStatus();
+  std::string why;
+  bool unread = false;
+  for (const auto& [id, task] : state.tasks) {
+    if (task.kind != v1::TASK_KIND_MOVE || task.state != TaskState::kQueued) continue;
+    unread = true;
+    if (why.empty()) why = task.error;
+  }
+  if (!unread) return absl::OkStatus();
+  again = true;
+  RunChange change(&state);
+  TM_RETURN_IF_ERROR(controller_.SnapshotLost(change, ContextOf(state), why.empty() ? "its sessions are closed" : why));
+  return Store(change);
+}
+
+absl::Status CoordinatorCore::SettleOnce(bool& again) {
+  for (auto& [id, state] : state_.runs()) {
+    if (Ended(state->run.phase)) continue;
+    if (const auto raise = raises_.find(id); raise != raises_.end()) {
+      TM_RETURN_IF_ERROR(RaiseEpoch(*state, raise->second));
+      again = true;
+    }
+    if (!ConnectionsKnown(*state)) {
+      if (!project_applied_) continue;
+      RunChange change(state.get());
+      const std::string why = absl::StrCat("job ", state->run.job_name, ": its connections ", state->run.spec.source().connection(),
+                                           " and ", state->run.spec.target().connection(), " are not both in the project any more");
+      if (state->run.phase == RunPhase::kAborting) {
+        TM_RETURN_IF_ERROR(Take(EndAbort{.remark = "its staging is left behind: " + why}, change.draft, Now()));
+      } else {
+        TM_RETURN_IF_ERROR(controller_.Fail(change, ContextOf(*state), why, /*drop_staging=*/false));
+      }
+      TM_RETURN_IF_ERROR(Store(change));
+      again = true;
+      continue;
+    }
+    if (state->run.phase == RunPhase::kQueued) {
+      const bool must_wait = !state->preview && std::any_of(state_.runs().begin(), state_.runs().end(), [&](const auto& entry) {
+        const RunState& other = *entry.second;
+        if (&other == state.get() || other.preview || Ended(other.run.phase)) return false;
+        if (other.run.job_uid != state->run.job_uid) return false;
+        return other.run.phase != RunPhase::kQueued || other.run.sequence < state->run.sequence;
+      });
+      if (must_wait) continue;
+      TM_RETURN_IF_ERROR(BeginQueued(*state));
+      again = true;
+    }
+    TM_RETURN_IF_ERROR(CheckSnapshot(*state, again));
+  }
+  TM_RETURN_IF_ERROR(SettleHorizons(again));
+  const size_t runs = state_.runs().size();
+  SweepEnded();
+  again |= state_.runs().size() != runs;
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorCore::Settle() {
+  for (bool again = true; again;) {
+    again = false;
+    TM_RETURN_IF_ERROR(SettleOnce(again));
+  }
+  CloseUnneededSessions();
+  ObserveRates();
+  return absl::OkStatus();
+}
+
+void CoordinatorCore::SweepEnded() {
+  std::vector<std::string> ended;
+  for (const auto& [id, state] : state_.runs()) {
+    if (Ended(state->run.phase)) ended.push_back(id);
+  }
+  for (const std::string& id : ended) {
+    RunState& state = *state_.FindRun(id);
+    if (state.preview) {
+      if (state.run.status == RunStatus::kSuccess) {
+        previews_.insert_or_assign(id, Preview{state.run.window, state.run.description.value_or(v1::DescribeResult()), state.plan});
+      } else {
+        previews_.insert_or_assign(id, absl::FailedPreconditionError(state.run.error));
+      }
+    }
+    raises_.erase(id);
+    state_.Forget(id);
+  }
+}
+
+absl::Status CoordinatorCore::Tick() {
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  const absl::Duration now = options_.clock->Monotonic();
+  if (now >= next_renewal_) {
+    TM_RETURN_IF_ERROR(state_.Renew(options_.leader_lease));
+    next_renewal_ = now + options_.leader_lease / 3;
+  }
+  for (const Worker& worker : workers_.Expired(now, options_.lease)) TM_RETURN_IF_ERROR(LoseWorker(worker));
+  TM_RETURN_IF_ERROR(DropPermits(state_.budget().KnownGone(now)));
+  return Settle();
+}
+
+absl::Duration CoordinatorCore::NextWake() const {
+  const Moment now = Now();
+  absl::Duration next = std::min({next_renewal_, workers_.NextExpiry(options_.lease), state_.budget().NextGone(), rates_.NextChange()});
+  next -= now.monotonic;
+  for (const auto& [id, state] : state_.runs()) {
+    for (const auto& [task_id, task] : state->tasks) {
+      // What is due already waits for a worker, not for time.
+      if (task.state == TaskState::kQueued && task.not_before > now.wall) next = std::min(next, task.not_before - now.wall);
+    }
+    if (state->run.phase == RunPhase::kWaiting) {
+      next = std::min(next, state->phase_since + HorizonWait(state->run.spec) - now.monotonic);
+    }
+  }
+  return std::max(next, absl::ZeroDuration());
+}
+
+}  // namespace tidemark::coordinator

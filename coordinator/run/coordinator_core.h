@@ -1,0 +1,126 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/dispatch/dispatcher.h"
+#include "coordinator/dispatch/rate_budget.h"
+#include "coordinator/dispatch/worker_directory.h"
+#include "coordinator/run/cluster_state.h"
+#include "coordinator/run/coordinator.h"
+#include "coordinator/run/run_controller.h"
+
+namespace tidemark::coordinator {
+
+// The coordinator without threads: every method is a step that reads clock and store, decides, stores, and returns what others must be
+// told. Not thread-safe. See Coordinator for what the methods promise.
+class CoordinatorCore {
+ public:
+  static absl::StatusOr<std::unique_ptr<CoordinatorCore>> Start(const CoordinatorOptions& options);
+
+  int64_t epoch() const { return state_.epoch(); }
+  const std::string& cluster_id() const { return state_.cluster_id(); }
+
+  absl::Status ApplyProject(const std::vector<v1::ConnectionSpec>& connections, const std::vector<v1::JobSpec>& jobs);
+  absl::StatusOr<std::string> StartRun(std::string_view job, const RunRequest& request);
+  absl::StatusOr<std::string> StartPreview(std::string_view job, const RunRequest& request);
+  // Nothing while the preview is under way. What it returns is forgotten. NotFound: no such preview.
+  absl::StatusOr<std::optional<absl::StatusOr<Preview>>> TakePreview(std::string_view id);
+  absl::StatusOr<RunRecord> GetRun(std::string_view id) const;
+  absl::StatusOr<RunProgress> GetProgress(std::string_view id) const;
+  std::vector<std::string> UnfinishedRuns(std::string_view job) const;
+  absl::Status CancelRun(std::string_view id);
+
+  absl::Status Tick();
+  absl::Duration NextWake() const;
+
+  absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
+  absl::StatusOr<v1::LeaseTasksResponse> LeaseTasks(const v1::LeaseTasksRequest& request);
+  absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request);
+  absl::StatusOr<v1::CompleteTaskResponse> CompleteTask(const v1::CompleteTaskRequest& request);
+
+  void Resign() { state_.Resign(); }
+
+  // For tests: what the budgets hold.
+  const ConnectionBudget& budget() const { return state_.budget(); }
+  const RateBudget& rates() const { return rates_; }
+
+ private:
+  explicit CoordinatorCore(const CoordinatorOptions& options);
+
+  // -- coordinator_core.cc: the life of runs
+  absl::Status Recover();
+  Moment Now() const;
+  RunController::Context ContextOf(const RunState& state) const;
+  absl::StatusOr<v1::Window> WindowOf(const JobRecord& job, const RunRequest& request) const;
+  // Stores the change and does what follows from it.
+  absl::Status Store(RunChange& change);
+  absl::Status RaiseEpoch(RunState& state, int64_t at_least);
+  // Takes the runs on that can go on by themselves; after every event.
+  absl::Status Settle();
+  absl::Status SettleOnce(bool& again);
+  absl::Status BeginQueued(RunState& state);
+  absl::Status CheckSnapshot(RunState& state, bool& again);
+  void SweepEnded();
+  bool ConnectionsKnown(const RunState& state) const;
+
+  // -- horizon_waits.cc
+  absl::Status SettleHorizons(bool& again);
+  absl::Status HorizonReported(RunState& state, const TaskRecord& task, const v1::HorizonResult& result);
+
+  // -- worker_calls.cc
+  absl::StatusOr<Worker*> KnownWorker(std::string_view id, std::string_view incarnation);
+  absl::Status Assign(Worker& worker, v1::LeaseTasksResponse& response);
+  absl::Status Lease(Worker& worker, const TaskOffer& offer, const Assignment& assignment, v1::LeaseTasksResponse& response);
+  void NoteProgress(const Worker& worker, const v1::HeartbeatRequest& request);
+  absl::Status TakeBackUnreceived(const Worker& worker, const v1::HeartbeatRequest& request);
+  absl::Status Report(RunState& state, const TaskRecord& task, const v1::CompleteTaskRequest& request);
+  // The worker's process is gone or silent.
+  absl::Status LoseWorker(const Worker& worker);
+  absl::Status LoseTask(RunState& state, const std::string& task_id, bool counts_as_failure);
+
+  // -- sessions.cc
+  std::vector<TaskOffer> Offers() const;
+  void AddOffer(const RunState& state, std::vector<TaskOffer>& offers) const;
+  absl::Status TakeSessionStates(const google::protobuf::RepeatedPtrField<v1::SessionState>& sessions,
+                                 std::string_view finished_task);
+  absl::Status DropPermits(const std::vector<std::string>& sessions);
+  void CloseUnneededSessions();
+  bool SessionNeeded(const PermitRecord& permit, const std::vector<TaskOffer>& offers) const;
+  // A leased task reads on the session.
+  const TaskRecord* ReaderOf(const PermitRecord& permit, std::string_view finished_task) const;
+  std::vector<std::string> SessionsToClose(const Worker& worker) const;
+  void ObserveRates();
+  int SnapshotHolders(const RunState& state) const;
+
+  const CoordinatorOptions options_;
+  ClusterState state_;
+  RunController controller_;
+  WorkerDirectory workers_;
+  Dispatcher dispatcher_;
+  RateBudget rates_;
+  bool project_applied_ = false;
+  absl::Duration next_renewal_;
+  std::map<std::string, absl::StatusOr<Preview>, std::less<>> previews_;
+  // Sessions that rows are read on.
+  std::set<std::string, std::less<>> reading_sessions_;
+  // By leased task: since when (monotonic), and how many heartbeats in a row did not list it.
+  struct Receipt {
+    absl::Duration leased_at;
+    int missing = 0;
+  };
+  std::map<std::string, Receipt, std::less<>> receipts_;
+  // Runs whose new epoch could not be had yet; they wait for it. Run id to the epoch to surpass.
+  std::map<std::string, int64_t, std::less<>> raises_;
+};
+
+// Identity of a worker's incarnation in the rate budget.
+std::string RateKey(std::string_view worker_id, std::string_view incarnation);
+
+}  // namespace tidemark::coordinator
