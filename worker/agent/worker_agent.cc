@@ -419,9 +419,11 @@ void WorkerAgent::Impl::StartTask(v1::Task task) {
 
 RateLimiter* WorkerAgent::Impl::RateOf(const v1::Task& task) {
   auto& rate = rates_[task.source().name()];
-  if (rate == nullptr) rate = std::make_unique<RateLimiter>(clock_);
-  // A limited source is read only at a rate that was told, whoever tells it first.
-  if (task.source().max_rows_per_second() <= 0) rate->SetRate(0);
+  if (rate == nullptr) {
+    rate = std::make_unique<RateLimiter>(clock_);
+    // A limited source is read only at a rate that was told.
+    if (task.source().max_rows_per_second() <= 0) rate->SetRate(0);
+  }
   return rate.get();
 }
 

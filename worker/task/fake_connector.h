@@ -1,0 +1,37 @@
+#pragma once
+
+// For tests: the fakes behind the scheme "fake:".
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "worker/connector/connector.h"
+#include "worker/task/fake_source.h"
+#include "worker/task/fake_target.h"
+
+namespace tidemark::test {
+
+class FakeConnector final : public Connector {
+ public:
+  FakeConnector(std::shared_ptr<FakeSource> source, std::shared_ptr<FakeTarget> target)
+      : source_(std::move(source)), target_(std::move(target)) {}
+
+  absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+                                                            const SessionOptions& options) override {
+    return std::make_unique<FakeSourceSession>(source_);
+  }
+  absl::StatusOr<std::unique_ptr<TargetSession>> OpenTarget(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+                                                            const SessionOptions& options) override {
+    return FakeTargetSession::Open(target_);
+  }
+  absl::StatusOr<std::string> Test(const v1::ConnectionSpec& connection, const SessionOptions& options) override {
+    return std::string("a fake");
+  }
+
+ private:
+  const std::shared_ptr<FakeSource> source_;
+  const std::shared_ptr<FakeTarget> target_;
+};
+
+}  // namespace tidemark::test
