@@ -1,0 +1,21 @@
+#include "worker/connectors/builtin.h"
+
+#include <memory>
+
+#include "worker/connectors/generator/generator_connector.h"
+#include "worker/connectors/postgres/postgres_connector.h"
+#include "worker/connectors/sqlite/sqlite_connector.h"
+
+namespace tidemark {
+
+ConnectorRegistry BuiltinConnectors() {
+  ConnectorRegistry registry;
+  const auto postgres = std::make_shared<postgres::PostgresConnector>();
+  registry.Add("postgresql", postgres);
+  registry.Add("postgres", postgres);
+  registry.Add("sqlite", std::make_shared<sqlite::SqliteConnector>());
+  registry.Add("generator", std::make_shared<generator::GeneratorConnector>());
+  return registry;
+}
+
+}  // namespace tidemark

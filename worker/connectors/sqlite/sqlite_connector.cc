@@ -1,0 +1,60 @@
+#include "worker/connectors/sqlite/sqlite_connector.h"
+
+#include <filesystem>
+#include <utility>
+
+#include <sqlite3.h>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/base/status_macros.h"
+#include "worker/connectors/sqlite/sqlite_database.h"
+#include "worker/connectors/sqlite/sqlite_source.h"
+#include "worker/connectors/sqlite/sqlite_target.h"
+
+namespace tidemark::sqlite {
+namespace {
+
+absl::StatusOr<std::string> PathOf(const v1::ConnectionSpec& connection) {
+  absl::string_view path = connection.dsn();
+  if (!absl::ConsumePrefix(&path, "sqlite:")) return absl::InvalidArgumentError("the DSN of a SQLite file is sqlite:PATH");
+  absl::ConsumePrefix(&path, "//");
+  if (path.empty() || path == ":memory:") {
+    return absl::InvalidArgumentError("the DSN sqlite: needs the path of a file, since every session opens it anew");
+  }
+  return std::string(path);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SourceSession>> SqliteConnector::OpenSource(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+                                                                           const SessionOptions& options) {
+  TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection));
+  return OpenSourceSession(path, job);
+}
+
+absl::StatusOr<std::unique_ptr<TargetSession>> SqliteConnector::OpenTarget(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+                                                                           const SessionOptions& options) {
+  TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection));
+  std::error_code ignored;
+  const std::string canonical = std::filesystem::weakly_canonical(path, ignored).string();
+  std::shared_ptr<WriterQueue> queue;
+  {
+    absl::MutexLock lock(&mutex_);
+    std::weak_ptr<WriterQueue>& known = queues_[canonical];
+    queue = known.lock();
+    if (queue == nullptr) known = queue = std::make_shared<WriterQueue>();
+  }
+  return OpenTargetSession(path, job, std::move(queue));
+}
+
+absl::StatusOr<std::string> SqliteConnector::Test(const v1::ConnectionSpec& connection, const SessionOptions& options) {
+  TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection));
+  TM_ASSIGN_OR_RETURN(auto db, Database::Open(path, Database::Mode::kExisting));
+  TM_ASSIGN_OR_RETURN(const auto tables, db->QueryInt("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"));
+  TM_ASSIGN_OR_RETURN(const std::string journal, db->QueryText("PRAGMA journal_mode"));
+  return absl::StrCat("SQLite ", sqlite3_libversion(), ", ", tables.value_or(0), " tables, journal mode ", journal, db->ReadOnly() ? ", read-only" : "");
+}
+
+}  // namespace tidemark::sqlite

@@ -1,0 +1,316 @@
+#include "worker/connectors/sqlite/sqlite_horizon.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status_macros.h"
+#include "worker/connectors/sqlite/iso_text.h"
+
+namespace tidemark::sqlite {
+namespace {
+
+using Type = v1::LogicalType;
+
+constexpr absl::Duration kBarrierWait = absl::Seconds(3);
+constexpr absl::Duration kStatementWait = absl::Seconds(5);
+constexpr absl::Duration kDefaultLookback = absl::Minutes(15);
+// A zone with summer time shows an hour twice; the hour before it may be still open then.
+constexpr absl::Duration kSummerTimeLookback = absl::Hours(2);
+constexpr int kFormatSample = 10'000;
+
+absl::Duration LookbackOf(const v1::SourceSpec& spec) {
+  if (!spec.has_lookback()) return kDefaultLookback;
+  return absl::Seconds(spec.lookback().seconds()) + absl::Nanoseconds(spec.lookback().nanos());
+}
+
+absl::StatusOr<absl::TimeZone> ZoneOf(const v1::SourceSpec& spec) {
+  absl::TimeZone zone = absl::UTCTimeZone();
+  if (!spec.watermark_timezone().empty() && !absl::LoadTimeZone(spec.watermark_timezone(), &zone)) {
+    return absl::InvalidArgumentError(absl::StrCat("source.watermark_timezone: there is no zone ", spec.watermark_timezone()));
+  }
+  return zone;
+}
+
+bool HasSummerTime(absl::TimeZone zone, absl::Time now) {
+  absl::TimeZone::CivilTransition transition;
+  return zone.NextTransition(now, &transition) && absl::FromCivil(transition.from, zone) < now + absl::Hours(24 * 366);
+}
+
+// Inside it no other transaction writes to the file, and none is open that has written.
+class WriteBarrier {
+ public:
+  explicit WriteBarrier(Database& db) : db_(db) {}
+  absl::Status Raise() {
+    if (db_.ReadOnly()) return absl::PermissionDeniedError("the file is read-only");
+    TM_RETURN_IF_ERROR(db_.Exec("PRAGMA query_only = OFF"));
+    db_.SetBusyWait(kBarrierWait);
+    held_ = db_.Exec("BEGIN IMMEDIATE");
+    return held_;
+  }
+  ~WriteBarrier() {
+    if (held_.ok()) db_.Exec("ROLLBACK").IgnoreError();
+    db_.SetBusyWait(kStatementWait);
+    db_.Exec("PRAGMA query_only = ON").IgnoreError();
+  }
+
+ private:
+  Database& db_;
+  absl::Status held_ = absl::UnavailableError("not raised");
+};
+
+// SQLite's own clock, the one its stamps are given by: milliseconds, UTC.
+absl::StatusOr<absl::Time> SourceClock(Database& db) {
+  TM_ASSIGN_OR_RETURN(const std::string text, db.QueryText("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"));
+  const auto parsed = ParseTimestamp(text);
+  if (!parsed) return absl::InternalError(absl::StrCat("SQLite's clock shows '", text, "'"));
+  return absl::FromUnixMicros(parsed->micros);
+}
+
+void AddPremise(HorizonProbe* probe, std::string premise) { probe->completeness.add_premises(std::move(premise)); }
+
+void BecomeLookback(HorizonProbe* probe, absl::Duration lookback) {
+  probe->completeness.set_level(v1::Completeness::LEVEL_LOOKBACK);
+  probe->completeness.set_lookback_seconds(absl::ToInt64Seconds(lookback));
+  probe->probed_at.reset();
+}
+
+// The unit in which `value` is the time of now (Unix epoch), in microseconds; 0 if it is none. An ascending number that happens to be near is
+// treated alike at no cost.
+int64_t EpochUnit(int64_t value, absl::Time now) {
+  for (const int64_t unit : {int64_t{1'000'000}, int64_t{1'000}, int64_t{1}}) {
+    const int64_t current = absl::ToUnixMicros(now) / unit;
+    const int64_t ten_years = 10 * 366 * int64_t{86'400'000'000} / unit;
+    if (value <= current && value > current - ten_years) return unit;
+  }
+  return 0;
+}
+
+absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
+                                           const std::optional<v1::Watermark>& low) {
+  HorizonProbe probe;
+  probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
+  std::optional<int64_t> greatest;
+  absl::Time now;
+  absl::Status raised;
+  {
+    WriteBarrier barrier(db);
+    // The lock is not held while every row is read for its number.
+    raised = source.Indexed(source.watermark) ? barrier.Raise() : absl::UnavailableError("not indexed");
+    if (absl::IsCancelled(raised)) return raised;
+    TM_ASSIGN_OR_RETURN(now, SourceClock(db));
+    TM_ASSIGN_OR_RETURN(Statement statement, db.Prepare(absl::StrCat("SELECT max(", Quoted(source.watermark), "), typeof(max(",
+                                                                     Quoted(source.watermark), ")) FROM ", source.from)));
+    TM_ASSIGN_OR_RETURN(Selection everything, source.SelectWindow({}));
+    everything.ApplyTo(statement);
+    TM_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (row && !statement.IsNull(0)) {
+      if (statement.Text(1) != "integer") {
+        return absl::InvalidArgumentError(absl::StrCat("watermark column ", source.watermark, " is an integer by its declared type but holds a ",
+                                                       statement.Text(1), " value: mend those rows, or declare the column as what it is"));
+      }
+      greatest = statement.Int(0);
+    }
+  }
+  WatermarkFormat format;
+  format.kind = WatermarkFormat::Kind::kInteger;
+  if (!greatest) {
+    probe.empty = true;
+    if (low) probe.high = *low;
+    return probe;
+  }
+  const int64_t unit = EpochUnit(*greatest, now);
+  if (unit != 0) {
+    // Others may yet stamp the same second: leave it for the next run. Without the barrier the open writer may have stamped as the
+    // last one did, whenever that was.
+    const bool may_repeat = !raised.ok() || *greatest == absl::ToUnixMicros(now) / unit;
+    if (may_repeat) {
+      probe.probed_at = format.Watermark(absl::StrCat(*greatest), "");
+      --*greatest;
+    }
+  }
+  probe.high = format.Watermark(absl::StrCat(*greatest), "");
+  int64_t from = 0;
+  if (low) {
+    TM_ASSIGN_OR_RETURN(const SqlValue value, WatermarkValue(*low));
+    const auto* number = std::get_if<int64_t>(&value);
+    if (number == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("the last watermark '", low->text(), "' is no integer, but column ", source.watermark,
+                                                     " is: run the job with --full-refresh"));
+    }
+    from = *number;
+    probe.empty = *greatest <= from;
+  }
+  if (spec.stamped_by() == v1::STAMPED_BY_APPLICATION) {
+    const absl::Duration lookback = unit != 0 ? LookbackOf(spec) : absl::ZeroDuration();
+    BecomeLookback(&probe, lookback);
+    AddPremise(&probe, "the application numbers the rows (stamped_by: application), so that a lower number may commit later");
+    if (unit == 0) AddPremise(&probe, "the numbers are no times: nothing before the last watermark is read again");
+    if (low && unit != 0) {
+      probe.effective_low = format.Watermark(absl::StrCat(from - absl::ToInt64Microseconds(lookback) / unit), "");
+    }
+    return probe;
+  }
+  AddPremise(&probe, absl::StrCat("the file's one writer at a time numbers ", source.watermark, " in ascending order"));
+  AddPremise(&probe, raised.ok() ? "no transaction was writing when the greatest number was read (BEGIN IMMEDIATE)"
+                                 : "a transaction still open numbers above all that have committed");
+  return probe;
+}
+
+absl::StatusOr<HorizonProbe> ProbeTexts(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
+                                        const std::optional<v1::Watermark>& low) {
+  TM_ASSIGN_OR_RETURN(const WatermarkFormat format, DetectWatermarkFormat(db, source, low));
+  const bool naive = format.suffix.empty();
+  TM_ASSIGN_OR_RETURN(absl::TimeZone zone, ZoneOf(spec));
+  if (!naive) zone = absl::UTCTimeZone();
+  const std::string zone_name = naive ? zone.name() : "";
+
+  HorizonProbe probe;
+  probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
+  absl::Duration lookback = LookbackOf(spec);
+  std::string why_not;
+  absl::Time now;
+  if (spec.stamped_by() == v1::STAMPED_BY_APPLICATION) {
+    why_not = "the application stamps the rows (stamped_by: application)";
+    TM_ASSIGN_OR_RETURN(now, SourceClock(db));
+  } else {
+    WriteBarrier barrier(db);
+    const absl::Status raised = barrier.Raise();
+    if (absl::IsCancelled(raised)) return raised;
+    if (absl::IsPermissionDenied(raised)) {
+      why_not = "the file is read-only, so that no write barrier can be raised";
+    } else if (!raised.ok()) {
+      why_not = absl::StrCat("another connection held the write lock for ", absl::FormatDuration(kBarrierWait));
+      probe.hold = kBarrierWait;
+    }
+    TM_ASSIGN_OR_RETURN(now, SourceClock(db));
+  }
+  if (why_not.empty() && naive && HasSummerTime(zone, now)) {
+    why_not = absl::StrCat("the zone ", zone.name(), " has summer time, and ", source.watermark, " no offset");
+    lookback = std::max(lookback, kSummerTimeLookback);
+  }
+
+  if (why_not.empty()) {
+    probe.high = format.Watermark(format.StrictlyBelow(now, zone), zone_name);
+    probe.probed_at = format.Watermark(format.AtOrBelow(now, zone), zone_name);
+    AddPremise(&probe, "no transaction was writing to the file when its clock was read (BEGIN IMMEDIATE)");
+    AddPremise(&probe, absl::StrCat(source.watermark, " is stamped by SQLite when the row is written, in ",
+                                    naive ? zone.name() : "UTC", ", as ", format.Name()));
+    if (format.kind == WatermarkFormat::Kind::kDate) AddPremise(&probe, "a date's rows arrive when the day is over");
+  } else {
+    // What a row stamped now and committed later would lose, the next window's lookback finds.
+    probe.high = format.Watermark(format.AtOrBelow(now, zone), zone_name);
+    BecomeLookback(&probe, lookback);
+    AddPremise(&probe, why_not);
+  }
+  if (!low) return probe;
+  const int order = CompareByValue(probe.high.text(), low->text());
+  if (order < 0) AddPremise(&probe, absl::StrCat("the source's clock is behind the last watermark ", low->text()));
+  probe.empty = order <= 0;
+  if (!why_not.empty()) {
+    TM_ASSIGN_OR_RETURN(std::string back, format.Minus(low->text(), lookback));
+    probe.effective_low = format.Watermark(std::move(back), zone_name);
+  }
+  return probe;
+}
+
+}  // namespace
+
+bool IsIntegerColumn(const v1::Column& column) {
+  const Type::Kind kind = column.type().kind();
+  return kind == Type::KIND_INT16 || kind == Type::KIND_INT32 || kind == Type::KIND_INT64;
+}
+
+absl::StatusOr<WatermarkFormat> DetectWatermarkFormat(Database& db, const SourceRelation& source,
+                                                      const std::optional<v1::Watermark>& low) {
+  const std::string w = Quoted(source.watermark);
+  // Texts of one spelling share a length, a separator and a suffix: one example of each group tells the spelling.
+  const std::string group = absl::StrCat("CASE typeof(", w, ") WHEN 'text' THEN length(", w, ") || substr(", w, ", 11, 1) || CASE WHEN ", w,
+                                         " GLOB '*Z' THEN 'Z' WHEN ", w, " GLOB '*[-+][0-9][0-9]:[0-9][0-9]' THEN substr(", w,
+                                         ", -6) ELSE '' END ELSE typeof(", w, ") END");
+  std::string from = source.from;
+  Selection selection;
+  if (low) {
+    if (low->type() == kIntegerWatermark) {
+      return absl::InvalidArgumentError(absl::StrCat("the last watermark ", low->text(), " is an integer, but column ", source.watermark,
+                                                     " holds times: run the job with --full-refresh"));
+    }
+    // A number or a BLOB sorts outside all texts, so that no window would ever meet it.
+    selection.And(absl::StrCat("(", w, " >= :day OR ", w, " < '' OR ", w, " >= x'')"));
+    selection.Bind(":day", low->text().substr(0, 10));
+  } else {
+    const std::string sample = absl::StrCat("SELECT ", w, " FROM ", source.from, " LIMIT ", kFormatSample);
+    from = absl::StrCat("(", sample, ")");
+    if (const std::string rowid = source.rowid_name(); !rowid.empty()) {
+      from = absl::StrCat("(SELECT * FROM (", sample, ") UNION ALL SELECT * FROM (SELECT ", w, " FROM ", source.from, " ORDER BY ", rowid,
+                          " DESC LIMIT ", kFormatSample, "))");
+    }
+    selection.And(absl::StrCat(w, " IS NOT NULL"));
+  }
+  TM_ASSIGN_OR_RETURN(Selection parameters, source.SelectWindow({}));
+  TM_ASSIGN_OR_RETURN(Statement statement,
+                      db.Prepare(absl::StrCat("SELECT min(", w, "), count(*), typeof(", w, ") FROM ", from, selection.Where(), " GROUP BY ", group)));
+  parameters.ApplyTo(statement);
+  selection.ApplyTo(statement);
+
+  std::optional<WatermarkFormat> format;
+  if (low) {
+    format = WatermarkFormat::Of(low->text());
+    // Not a stamp of the source's: it says nothing of how coarse those are.
+    if (format) format->fewest_digits = 0;
+  }
+  bool one = true, first = true;
+  std::vector<std::string> spellings;
+  while (true) {
+    TM_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) break;
+    const bool text = statement.Text(2) == "text";
+    const auto seen = text ? WatermarkFormat::Of(statement.Text(0)) : std::nullopt;
+    spellings.push_back(absl::StrCat(statement.Int(1), seen ? absl::StrCat(" as ", seen->Name())
+                                                       : text ? absl::StrCat(" like '", statement.Text(0), "'")
+                                                              : absl::StrCat(" of class ", statement.Text(2))));
+    if (!seen) {
+      one = false;
+    } else if (!format) {
+      format = seen;
+    } else {
+      const int fewest = first ? seen->fewest_digits : std::min(format->fewest_digits, seen->fewest_digits);
+      one &= format->Merge(*seen);
+      format->fewest_digits = fewest;
+    }
+    first = false;
+  }
+  if (!one) {
+    return absl::InvalidArgumentError(absl::StrCat("watermark column ", source.watermark, " of ", source.what,
+                                                   " is not spelled in one way that sorts by time: ", absl::StrJoin(spellings, ", "),
+                                                   " rows. Rewrite them alike, e.g. as YYYY-MM-DD HH:MM:SS"));
+  }
+  if (format) return *format;
+  // Nothing is there to tell: the column will be stamped as CURRENT_TIMESTAMP or CURRENT_DATE does.
+  WatermarkFormat standard;
+  const v1::Column* column = source.Find(source.watermark);
+  if (column != nullptr && column->type().kind() == Type::KIND_DATE) standard.kind = WatermarkFormat::Kind::kDate;
+  return standard;
+}
+
+absl::StatusOr<HorizonProbe> ProbeFileHorizon(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
+                                              const std::optional<v1::Watermark>& low) {
+  const v1::Column* column = source.Find(source.watermark);
+  if (column == nullptr) return absl::UnimplementedError(absl::StrCat(source.what, " is read without a watermark"));
+  if (IsIntegerColumn(*column)) return ProbeIntegers(db, source, spec, low);
+  switch (column->type().kind()) {
+    case Type::KIND_DATE:
+    case Type::KIND_TIMESTAMP:
+    case Type::KIND_TIMESTAMPTZ:
+    case Type::KIND_STRING:
+      return ProbeTexts(db, source, spec, low);
+    default:
+      return absl::InvalidArgumentError(absl::StrCat("column ", column->name(), " (", column->native_type(),
+                                                     ") cannot be a watermark: it needs ascending integers, or dates or times as text"));
+  }
+}
+
+}  // namespace tidemark::sqlite
