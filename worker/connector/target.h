@@ -72,7 +72,8 @@ class TargetSession {
   virtual absl::StatusOr<TargetDescription> Describe(const v1::TableSchema& source,
                                                      const std::vector<v1::ChunkFormat>& source_formats) = 0;
 
-  // Creates the control tables, raises the fence to the run's epoch and creates the run's staging. Idempotent.
+  // Creates the control tables, raises the fence to the run's epoch and creates the run's empty staging. A run is prepared again
+  // when it starts again: nothing it staged before stays. FailedPrecondition if it is committed.
   virtual absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema) = 0;
 
   // Starts one move into the run's staging, in a transaction of its own.

@@ -25,7 +25,7 @@ absl::Status CreateForNewTable(Connection& connection, const QualifiedName& stag
 
 // LIKE has no word for the access method and the tablespace.
 absl::Status CreateAlike(Connection& connection, const QualifiedName& staging, const QualifiedName& original, uint32_t oid) {
-  TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow("SELECT pg_catalog.format(' USING %I', a.amname) || coalesce(pg_catalog.format(' TABLESPACE %I', s.spcname), '') "
+  TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow("SELECT pg_catalog.format(' USING %I', a.amname) || CASE WHEN s.spcname IS NULL THEN '' ELSE pg_catalog.format(' TABLESPACE %I', s.spcname) END "
                                                            "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam "
                                                            "LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace WHERE c.oid = $1::oid",
                                                            {absl::StrCat(oid)}));

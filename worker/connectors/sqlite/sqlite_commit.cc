@@ -69,9 +69,10 @@ absl::StatusOr<std::string> Load(Database& db, const v1::JobSpec& job, const Mer
     TM_RETURN_IF_ERROR(Upsert(db, tables, counts));
     return std::string("merge");
   }
-  const bool may_be_loaded = work.window().overlap() || work.window().nulls();
+  // A backfill goes over rows that a window may have brought.
+  const bool may_be_loaded = work.window().overlap() || work.window().nulls() || work.window().kind() == v1::WINDOW_KIND_RANGE;
   if (may_be_loaded && tables.key.empty()) {
-    return absl::InvalidArgumentError("target.key is needed to append a window that may hold rows already loaded (lookback, or null_watermark: reread)");
+    return absl::InvalidArgumentError("target.key is needed to append a window that may hold rows already loaded (lookback, a backfill, or null_watermark: reread)");
   }
   TM_RETURN_IF_ERROR(Append(db, tables, may_be_loaded, counts));
   return std::string("append");

@@ -14,7 +14,8 @@
 namespace tidemark::sqlite {
 namespace {
 
-constexpr int kBusyNapMs = 10;
+// Short: a writer that takes the lock again and again leaves only such gaps.
+constexpr int kBusyNapMs = 2;
 // Virtual machine steps between two looks at the cancel flag: far under a millisecond of work.
 constexpr int kProgressSteps = 20'000;
 

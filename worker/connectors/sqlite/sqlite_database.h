@@ -106,7 +106,7 @@ class Database {
   const std::string path_;
   sqlite3* db_ = nullptr;
   std::atomic<bool> cancelled_ = false;
-  std::atomic<int> busy_attempts_ = 500;
+  std::atomic<int> busy_attempts_ = 2'500;
 };
 
 // Rolls back at destruction unless committed.

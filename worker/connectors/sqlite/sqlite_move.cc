@@ -22,6 +22,19 @@ class StagingWriter final : public MoveWriter {
   explicit StagingWriter(MoveInto move) : move_(std::move(move)), transaction_(move_.db) {}
 
   absl::Status Write(const Chunk& chunk) override {
+    absl::Status status = Insert(chunk);
+    if (!status.ok()) End();
+    return status;
+  }
+
+  absl::StatusOr<MoveOutcome> Commit() override {
+    absl::StatusOr<MoveOutcome> outcome = Finish();
+    End();
+    return outcome;
+  }
+
+ private:
+  absl::Status Insert(const Chunk& chunk) {
     TM_RETURN_IF_ERROR(Begin());
     if (done_rows_) return absl::OkStatus();
     if (chunk.format() != v1::CHUNK_FORMAT_ARROW) return absl::InvalidArgumentError("SQLite is written from Arrow only");
@@ -35,22 +48,18 @@ class StagingWriter final : public MoveWriter {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<MoveOutcome> Commit() override {
+  absl::StatusOr<MoveOutcome> Finish() {
     TM_RETURN_IF_ERROR(Begin());
-    if (done_rows_) {
-      End();
-      return MoveOutcome{.rows = *done_rows_, .already_done = true};
-    }
+    if (done_rows_) return MoveOutcome{.rows = *done_rows_, .already_done = true};
     TM_RETURN_IF_ERROR(InsertMove(move_.db, move_.run.run_id, move_.partition, rows_));
     insert_ = Statement();
     TM_RETURN_IF_ERROR(transaction_.Commit());
-    End();
     return MoveOutcome{.rows = rows_};
   }
 
- private:
   absl::Status Begin() {
     if (turn_) return absl::OkStatus();
+    if (ended_) return absl::FailedPreconditionError("the move has ended");
     TM_ASSIGN_OR_RETURN(auto turn, move_.queue->Wait([this] { return move_.cancelled.load(); }));
     turn_.emplace(std::move(turn));
     Database& db = move_.db;
@@ -85,7 +94,9 @@ class StagingWriter final : public MoveWriter {
     return absl::OkStatus();
   }
 
+  // Also after an error: others must not wait until the writer is destroyed.
   void End() {
+    ended_ = true;
     insert_ = Statement();
     transaction_.Rollback();
     turn_.reset();
@@ -97,6 +108,7 @@ class StagingWriter final : public MoveWriter {
   Transaction transaction_;
   std::unique_ptr<RowBinder> binder_;
   Statement insert_;
+  bool ended_ = false;
   int first_parameter_ = 1;
   int64_t rows_ = 0;
   std::optional<int64_t> done_rows_;

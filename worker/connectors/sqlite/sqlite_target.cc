@@ -81,7 +81,10 @@ class FileTargetSession final : public TargetSession {
     TM_RETURN_IF_ERROR(CreateControlTables(*db));
     TM_RETURN_IF_ERROR(RaiseFence(*db, table_, job_.name(), run, run.full_refresh));
     TM_ASSIGN_OR_RETURN(const auto committed, ReadLedgerEntry(*db, run.run_id));
-    if (!committed) TM_RETURN_IF_ERROR(CreateStaging(*db, run, schema));
+    if (committed) return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " is committed already"));
+    // A run is prepared again when it starts again, with another snapshot and other partitions: nothing staged before may stay.
+    TM_RETURN_IF_ERROR(DropStaging(*db, run));
+    TM_RETURN_IF_ERROR(CreateStaging(*db, run, schema));
     return transaction.Commit();
   }
 
@@ -130,8 +133,7 @@ class FileTargetSession final : public TargetSession {
     // A zombie must not drop what the run's new attempts have staged.
     const absl::Status fence = RaiseFence(*db, table_, job_.name(), run, false);
     if (FenceEpochOf(fence) > 0) return fence;
-    TM_RETURN_IF_ERROR(db->Exec(absl::StrCat("DROP TABLE IF EXISTS ", Quoted(StagingName(run.run_id)))));
-    TM_RETURN_IF_ERROR(DeleteMoves(*db, run.run_id));
+    TM_RETURN_IF_ERROR(DropStaging(*db, run));
     return transaction.Commit();
   }
 
@@ -236,12 +238,15 @@ class FileTargetSession final : public TargetSession {
     for (const std::string& name : table.PrimaryKey()) schema->add_primary_key(name);
   }
 
+  static absl::Status DropStaging(Database& db, const RunIdentity& run) {
+    TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE IF EXISTS ", Quoted(StagingName(run.run_id)))));
+    return DeleteMoves(db, run.run_id);
+  }
+
   // A full load stages into what will be the table. Others stage rows and the partition they came with, in columns declared and collated as the
   // target's, so that nothing changes on the way from one to the other.
   absl::Status CreateStaging(Database& db, const RunIdentity& run, const v1::TableSchema& schema) {
     const std::string name = StagingName(run.run_id);
-    TM_ASSIGN_OR_RETURN(const auto present, FindRelation(db, name));
-    if (present) return absl::OkStatus();
     TM_ASSIGN_OR_RETURN(const std::optional<Relation> table, FindRelation(db, table_));
     if (job_.target().strategy() == v1::LOAD_STRATEGY_FULL) {
       if (!table) return db.Exec(CreateStatement(schema, job_.target(), name));

@@ -1,0 +1,494 @@
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/base/rng.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/conformance/arrow_rows.h"
+#include "tests/conformance/store_under_test.h"
+#include "tests/conformance/target_driver.h"
+#include "worker/connector/fence_error.h"
+
+namespace tidemark::conformance {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr v1::WindowKind kWindow = v1::WINDOW_KIND_WINDOW;
+constexpr v1::WindowKind kFull = v1::WINDOW_KIND_FULL;
+
+std::vector<Cells> Sorted(const std::vector<Row>& rows) {
+  std::vector<Cells> cells = RowCells(rows);
+  std::sort(cells.begin(), cells.end());
+  return cells;
+}
+
+Row MakeRow(int64_t id, const std::string& note, int64_t w) { return {.id = id, .note = note, .cents = id * 101, .w = w}; }
+
+class TargetConformance : public ::testing::TestWithParam<StoreFactory> {
+ protected:
+  TargetDriver Driver(v1::LoadStrategy strategy) { return TargetDriver(*store_, strategy); }
+
+  std::unique_ptr<StoreUnderTest> store_ = GetParam().make();
+};
+
+void ExpectRefused(const absl::Status& status, const std::string& text) {
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr(text));
+}
+
+TEST_P(TargetConformance, DescribeChangesNothing) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
+  const auto described = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW});
+  ASSERT_TRUE(described.ok()) << described.status();
+  EXPECT_FALSE(described->table_exists);
+  EXPECT_FALSE(described->ledger.exists());
+  EXPECT_THAT(described->formats, ElementsAre(v1::CHUNK_FORMAT_ARROW));
+  EXPECT_TRUE(described->capabilities.transactional_commit());
+  EXPECT_THAT(driver.Tables(), IsEmpty());
+}
+
+TEST_P(TargetConformance, DescribeRefusesWhatTheLoadCouldNotDo) {
+  TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
+  const auto sql = driver.Sql();
+  sql->Exec("CREATE TABLE loaded (id bigint, note text, amount numeric(18,2), w timestamp with time zone)");
+  const absl::Status no_index = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(no_index)) << no_index;
+  EXPECT_THAT(std::string(no_index.message()), HasSubstr("UNIQUE"));
+  sql->Exec("CREATE UNIQUE INDEX loaded_key ON loaded (id)");
+  const auto described = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW});
+  ASSERT_TRUE(described.ok()) << described.status();
+  EXPECT_TRUE(described->table_exists);
+  EXPECT_EQ(described->schema.columns_size(), 4);
+  sql->Exec("ALTER TABLE loaded DROP COLUMN note");
+  const absl::Status missing = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(missing)) << missing;
+  EXPECT_THAT(std::string(missing.message()), HasSubstr("note"));
+  sql->Exec("ALTER TABLE loaded ADD COLUMN note integer");
+  const absl::Status type = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(type)) << type;
+  EXPECT_THAT(std::string(type.message()), HasSubstr("note"));
+}
+
+TEST_P(TargetConformance, ARunPreparedAgainStartsAgain) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const RunIdentity run = driver.Run("r1", 1);
+  ASSERT_TRUE(driver.Prepare(run).ok());
+  ASSERT_TRUE(driver.Prepare(run).ok());
+  ASSERT_TRUE(driver.Move(run, 0, {MakeRow(1, "of the lost snapshot", 10)}).ok());
+  ASSERT_TRUE(driver.Prepare(run).ok());
+  const auto moves = driver.Open()->LoadedMoves(run);
+  ASSERT_TRUE(moves.ok()) << moves.status();
+  EXPECT_THAT(*moves, IsEmpty());
+  const auto moved = driver.Move(run, 0, {MakeRow(1, "a", 10)});
+  ASSERT_TRUE(moved.ok()) << moved.status();
+  EXPECT_FALSE(moved->already_done);
+  const auto committed = driver.Commit(run, TargetDriver::WindowOf(kWindow, -1, 10), {1});
+  ASSERT_TRUE(committed.ok()) << committed.status();
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 10)}));
+}
+
+TEST_P(TargetConformance, AMoveTwiceIsOnce) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const RunIdentity run = driver.Run("r1", 1);
+  ASSERT_TRUE(driver.Prepare(run).ok());
+  const auto first = driver.Move(run, 0, {MakeRow(1, "a", 10), MakeRow(2, "b", 10)});
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_FALSE(first->already_done);
+  EXPECT_EQ(first->rows, 2);
+  const auto second = driver.Move(run, 0, {MakeRow(3, "another attempt", 10)});
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_TRUE(second->already_done);
+  EXPECT_EQ(second->rows, 2);
+  ASSERT_TRUE(driver.Commit(run, TargetDriver::WindowOf(kWindow, -1, 10), {2}).ok());
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 10), MakeRow(2, "b", 10)}));
+}
+
+TEST_P(TargetConformance, AMoveThatIsGivenUpLeavesNothing) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const RunIdentity run = driver.Run("r1", 1);
+  ASSERT_TRUE(driver.Prepare(run).ok());
+  {
+    const auto session = driver.Open();
+    auto writer = session->BeginMove(run, 0, RowSchema(), v1::CHUNK_FORMAT_ARROW);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    ASSERT_TRUE((*writer)->Write(RowChunk({MakeRow(1, "lost", 1)})).ok());
+    writer->reset();
+    // The session itself goes on.
+    EXPECT_THAT(*session->LoadedMoves(run), IsEmpty());
+  }
+  const auto moved = driver.Move(run, 0, {MakeRow(2, "kept", 2)});
+  ASSERT_TRUE(moved.ok()) << moved.status();
+  EXPECT_FALSE(moved->already_done);
+  ASSERT_TRUE(driver.Commit(run, TargetDriver::WindowOf(kWindow, -1, 2), {1}).ok());
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(2, "kept", 2)}));
+}
+
+TEST_P(TargetConformance, AZombieIsRefusedEverywhere) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const RunIdentity old = driver.Run("r1", 1, 1);
+  const RunIdentity now = driver.Run("r1", 1, 2);
+  ASSERT_TRUE(driver.Prepare(old).ok());
+  // It has begun before it was replaced, and writes afterwards.
+  const auto zombie = driver.Open();
+  auto writer = zombie->BeginMove(old, 1, RowSchema(), v1::CHUNK_FORMAT_ARROW);
+  ASSERT_TRUE(writer.ok());
+  ASSERT_TRUE(driver.Prepare(now).ok());
+  absl::Status status = (*writer)->Write(RowChunk({MakeRow(9, "zombie", 9)}));
+  if (status.ok()) status = (*writer)->Commit().status();
+  EXPECT_FALSE(status.ok());
+  const absl::Status moved = driver.Move(old, 1, {MakeRow(9, "zombie", 9)}).status();
+  ExpectRefused(moved, "epoch 2");
+  EXPECT_EQ(FenceEpochOf(moved), 2);
+  EXPECT_EQ(FenceEpochOf(driver.Prepare(old)), 2);
+  EXPECT_EQ(FenceEpochOf(driver.Commit(old, TargetDriver::WindowOf(kWindow, -1, 1), {1}).status()), 2);
+  ASSERT_TRUE(driver.Move(now, 0, {MakeRow(1, "a", 1)}).ok());
+  const absl::Status abort = driver.Open()->Abort(old);
+  EXPECT_EQ(FenceEpochOf(abort), 2) << abort;
+  const auto committed = driver.Commit(now, TargetDriver::WindowOf(kWindow, -1, 1), {1});
+  ASSERT_TRUE(committed.ok()) << committed.status();
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1)}));
+}
+
+TEST_P(TargetConformance, AnotherOwnersTableIsRefusedUnlessRefreshed) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 5), TargetDriver::WindowOf(kWindow, -1, 1), {{MakeRow(1, "a", 1)}}).ok());
+  RunIdentity other = driver.Run("r2", 1);
+  other.cluster_id = "elsewhere";
+  ExpectRefused(driver.Prepare(other), "--full-refresh");
+  other.cluster_id = "cluster";
+  other.job_uid = "another";
+  ExpectRefused(driver.Prepare(other), "--full-refresh");
+  EXPECT_FALSE(driver.Move(other, 0, {MakeRow(2, "b", 2)}).ok());
+  other.full_refresh = true;
+  const auto refreshed = driver.Load(other, TargetDriver::WindowOf(kFull, -1, 1), {{MakeRow(3, "c", 1)}});
+  ASSERT_TRUE(refreshed.ok()) << refreshed.status();
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(3, "c", 1)}));
+  // The old owner is the foreigner now, and the new one's chain begins at its refresh.
+  EXPECT_FALSE(driver.Prepare(driver.Run("r3", 6)).ok());
+  RunIdentity next = other;
+  next.run_id = "r4";
+  next.sequence = 2;
+  next.full_refresh = false;
+  const auto went_on = driver.Load(next, TargetDriver::WindowOf(kWindow, 1, 2), {{MakeRow(4, "d", 2)}});
+  EXPECT_TRUE(went_on.ok()) << went_on.status();
+}
+
+TEST_P(TargetConformance, MovesMustBeThoseReported) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const RunIdentity run = driver.Run("r1", 1);
+  ASSERT_TRUE(driver.Prepare(run).ok());
+  ASSERT_TRUE(driver.Move(run, 0, {MakeRow(1, "a", 1), MakeRow(2, "b", 1)}).ok());
+  ASSERT_TRUE(driver.Move(run, 1, {}).ok());
+  const v1::Window window = TargetDriver::WindowOf(kWindow, -1, 1);
+  EXPECT_FALSE(driver.Commit(run, window, {2}).ok()) << "one move is not reported";
+  EXPECT_FALSE(driver.Commit(run, window, {2, 0, 0}).ok()) << "one move is not there";
+  EXPECT_FALSE(driver.Commit(run, window, {1, 0}).ok()) << "a row too many";
+  EXPECT_THAT(driver.Loaded(), IsEmpty());
+  EXPECT_FALSE(driver.Probe(run)->committed());
+  const auto committed = driver.Commit(run, window, {2, 0});
+  ASSERT_TRUE(committed.ok()) << committed.status();
+  EXPECT_EQ(Balance(committed->counts()), "read 2 = loaded 2 + filtered 0 + quarantined 0");
+}
+
+TEST_P(TargetConformance, TheChainMustNotBreak) {
+  TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  driver.job().mutable_target()->add_key("id");
+  // A window that starts in the middle of nothing: the ledger is behind the store.
+  ExpectRefused(driver.Load(driver.Run("r0", 1), TargetDriver::WindowOf(kWindow, 5, 9), {{}}).status(), "--full-refresh");
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 1)}}).ok());
+  ExpectRefused(driver.Load(driver.Run("r2", 2), TargetDriver::WindowOf(kWindow, 9, 20), {{MakeRow(2, "b", 11)}}).status(), "chain");
+  ExpectRefused(driver.Load(driver.Run("r3", 2), TargetDriver::WindowOf(kWindow, -1, 20), {{MakeRow(2, "b", 11)}}).status(), "chain");
+  ASSERT_TRUE(driver.Load(driver.Run("r4", 2), TargetDriver::WindowOf(kWindow, 10, 20), {{MakeRow(2, "b", 11)}}).ok());
+  // A backfill keeps its bounds apart, and a full refresh starts a new chain.
+  const auto range = driver.Load(driver.Run("r5", 3), TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 2, 5), {{MakeRow(3, "c", 3)}});
+  ASSERT_TRUE(range.ok()) << range.status();
+  ASSERT_TRUE(driver.Load(driver.Run("r6", 4), TargetDriver::WindowOf(kWindow, 20, 30), {{MakeRow(4, "d", 21)}}).ok());
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 11), MakeRow(3, "c", 3), MakeRow(4, "d", 21)}));
+  ASSERT_TRUE(driver.Load(driver.Run("r7", 5), TargetDriver::WindowOf(kFull, -1, 15), {{MakeRow(1, "z", 1)}}).ok());
+  ASSERT_TRUE(driver.Load(driver.Run("r8", 6), TargetDriver::WindowOf(kWindow, 15, 30), {{MakeRow(5, "e", 16)}}).ok());
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "z", 1), MakeRow(5, "e", 16)}));
+  const auto described = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW});
+  ASSERT_TRUE(described.ok()) << described.status();
+  EXPECT_EQ(described->ledger.run_id(), "r8");
+  EXPECT_EQ(described->ledger.sequence(), 6);
+  EXPECT_EQ(described->ledger.high().text(), TargetDriver::WindowOf(kWindow, -1, 30).high().text());
+}
+
+TEST_P(TargetConformance, AnOldReplayIsSuperseded) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
+  const RunIdentity old = driver.Run("old", 1);
+  ASSERT_TRUE(driver.Prepare(old).ok());
+  ASSERT_TRUE(driver.Move(old, 0, {MakeRow(1, "old", 1)}).ok());
+  ASSERT_TRUE(driver.Load(driver.Run("new", 2), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "new", 5)}}).ok());
+  ExpectRefused(driver.Commit(old, TargetDriver::WindowOf(kWindow, -1, 10), {1}).status(), "superseded");
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "new", 5)}));
+}
+
+TEST_P(TargetConformance, CommitTwiceIsOnce) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const RunIdentity run = driver.Run("r1", 1);
+  const v1::Window window = TargetDriver::WindowOf(kWindow, -1, 10);
+  const auto first = driver.Load(run, window, {{MakeRow(1, "a", 1)}, {MakeRow(2, "b", 2)}});
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_FALSE(first->already_done());
+  const auto second = driver.Commit(run, window, {1, 1});
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_TRUE(second->already_done());
+  EXPECT_EQ(Balance(second->counts()), Balance(first->counts()));
+  EXPECT_FALSE(driver.Prepare(run).ok()) << "a committed run is not started again";
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 2)}));
+  EXPECT_EQ(driver.CountControl("ledger", "run_id = 'r1'"), 1);
+}
+
+TEST_P(TargetConformance, ProbeTellsTheTruth) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const RunIdentity run = driver.Run("r1", 1);
+  auto probe = driver.Probe(run);
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_FALSE(probe->committed());
+  EXPECT_FALSE(probe->staging_exists());
+  ASSERT_TRUE(driver.Prepare(run).ok());
+  ASSERT_TRUE(driver.Move(run, 3, {MakeRow(1, "a", 1), MakeRow(2, "b", 2)}).ok());
+  probe = driver.Probe(run);
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_FALSE(probe->committed());
+  EXPECT_TRUE(probe->staging_exists());
+  ASSERT_EQ(probe->moves_size(), 1);
+  EXPECT_EQ(probe->moves(0).partition(), 3);
+  EXPECT_EQ(probe->moves(0).rows(), 2);
+  v1::CommitWork work;
+  *work.mutable_window() = TargetDriver::WindowOf(kWindow, -1, 10);
+  *work.mutable_schema() = RowSchema();
+  *work.add_moves() = probe->moves(0);
+  ASSERT_TRUE(driver.Open()->Commit(run, work).ok());
+  probe = driver.Probe(run);
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_TRUE(probe->committed());
+  EXPECT_FALSE(probe->staging_exists());
+  EXPECT_EQ(Balance(probe->counts()), "read 2 = loaded 2 + filtered 0 + quarantined 0");
+  EXPECT_EQ(probe->high().text(), work.window().high().text());
+}
+
+TEST_P(TargetConformance, AbortLeavesNothing) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const RunIdentity run = driver.Run("r1", 1);
+  EXPECT_TRUE(driver.Open()->Abort(run).ok()) << "there is nothing to abort yet";
+  ASSERT_TRUE(driver.Prepare(run).ok());
+  ASSERT_TRUE(driver.Move(run, 0, {MakeRow(1, "a", 1)}).ok());
+  for (int i = 0; i < 2; ++i) {
+    const absl::Status aborted = driver.Open()->Abort(run);
+    ASSERT_TRUE(aborted.ok()) << aborted;
+  }
+  EXPECT_THAT(driver.Tables(), IsEmpty());
+  EXPECT_EQ(driver.CountControl("moves", "run_id = 'r1'"), 0);
+  EXPECT_FALSE(driver.Move(run, 1, {MakeRow(2, "b", 2)}).ok()) << "an aborted run must not be written to";
+  EXPECT_FALSE(driver.Commit(run, TargetDriver::WindowOf(kWindow, -1, 1), {1}).ok());
+  // What is committed stays.
+  ASSERT_TRUE(driver.Load(driver.Run("r2", 2), TargetDriver::WindowOf(kWindow, -1, 1), {{MakeRow(3, "c", 1)}}).ok());
+  ASSERT_TRUE(driver.Open()->Abort(driver.Run("r2", 2)).ok());
+  EXPECT_TRUE(driver.Probe(driver.Run("r2", 2))->committed());
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(3, "c", 1)}));
+}
+
+TEST_P(TargetConformance, AFullLoadTakesTheTablesPlace) {
+  TargetDriver driver = Driver(v1::LOAD_STRATEGY_FULL);
+  driver.job().mutable_source()->clear_watermark();
+  const v1::Window window = TargetDriver::WindowOf(kFull, -1, -1);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), window, {{MakeRow(1, "a", 1)}, {MakeRow(2, "b", 2)}}).ok());
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 2)}));
+  const auto sql = driver.Sql();
+  sql->Exec("CREATE VIEW notes AS SELECT note FROM loaded");
+  sql->Exec("CREATE INDEX loaded_note ON loaded (note)");
+  // Both ways a swap may go.
+  int sequence = 2;
+  for (const v1::SwapMode mode : {v1::SWAP_MODE_AUTO, v1::SWAP_MODE_DELETE_INSERT}) {
+    driver.job().mutable_target()->set_swap(mode);
+    const std::string note = absl::StrCat("swapped ", sequence);
+    const auto swapped = driver.Load(driver.Run(absl::StrCat("r", sequence), sequence), window, {{MakeRow(3, note, 3)}, {}});
+    ASSERT_TRUE(swapped.ok()) << swapped.status();
+    EXPECT_EQ(Balance(swapped->counts()), "read 1 = loaded 1 + filtered 0 + quarantined 0");
+    EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(3, note, 3)}));
+    EXPECT_EQ(Scalar(*driver.Sql(), "SELECT note FROM notes"), note) << "the view reads the old table";
+    EXPECT_EQ(driver.Tables().size(), 2u) << "something was left behind";
+    // The index is still there, under its name.
+    driver.Sql()->Exec("DROP INDEX loaded_note");
+    driver.Sql()->Exec("CREATE INDEX loaded_note ON loaded (note)");
+    ++sequence;
+  }
+}
+
+TEST_P(TargetConformance, AForeignKeyIsNeverBrokenByAFullLoad) {
+  TargetDriver driver = Driver(v1::LOAD_STRATEGY_FULL);
+  driver.job().mutable_source()->clear_watermark();
+  const auto sql = driver.Sql();
+  sql->Exec("CREATE TABLE loaded (id bigint PRIMARY KEY, note text, amount numeric(18,2), w timestamp with time zone)");
+  sql->Exec("CREATE TABLE child (parent bigint REFERENCES loaded (id))");
+  sql->Exec("INSERT INTO loaded (id) VALUES (1)");
+  sql->Exec("INSERT INTO child VALUES (1)");
+  absl::Status status = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW}).status();
+  if (status.ok()) status = driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kFull, -1, -1), {{MakeRow(2, "b", 2)}}).status();
+  EXPECT_FALSE(status.ok()) << "child 1 has lost its parent";
+  EXPECT_EQ(Scalar(*sql, "SELECT count(*) FROM loaded WHERE id = 1"), "1");
+}
+
+TEST_P(TargetConformance, NullKeysGoToQuarantine) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
+  Row nameless = MakeRow(7, "no id", 3);
+  nameless.id.reset();
+  const auto result = driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 1), nameless}, {nameless}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(Balance(result->counts()), "read 3 = loaded 1 + filtered 0 + quarantined 2");
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1)}));
+  EXPECT_EQ(driver.CountControl("quarantine", "run_id = 'r1'"), 2);
+  const auto sql = driver.Sql();
+  const std::string payload = Scalar(*sql, absl::StrCat("SELECT payload FROM ", store_->ControlTable("quarantine")));
+  EXPECT_THAT(payload, HasSubstr("no id"));
+  EXPECT_THAT(payload, HasSubstr("7.07"));
+}
+
+TEST_P(TargetConformance, UpsertKeepsTheLatestAndSaysWhatItDidWithTheRest) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 100),
+                          {{MakeRow(1, "one", 50), MakeRow(2, "two", 50), MakeRow(3, "three", 50), MakeRow(4, "four", 50)}})
+                  .ok());
+  // 1: newer. 2: older than the target's. 3: the very same. 4: of the same age, changed. 5: three versions. 6: two contents of one version.
+  const auto result = driver.Load(driver.Run("r2", 2), TargetDriver::WindowOf(kWindow, 100, 200),
+                                  {{MakeRow(1, "one'", 60), MakeRow(2, "two'", 40), MakeRow(3, "three", 50), MakeRow(5, "first", 110)},
+                                   {MakeRow(4, "four'", 50), MakeRow(5, "third", 130), MakeRow(5, "second", 120), MakeRow(6, "x", 150)},
+                                   {MakeRow(6, "y", 150), MakeRow(5, "third", 130)}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(Balance(result->counts()), "read 10 = loaded 4 + filtered 5 (superseded 4, unchanged 1) + quarantined 1");
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "one'", 60), MakeRow(2, "two", 50), MakeRow(3, "three", 50), MakeRow(4, "four'", 50),
+                                     MakeRow(5, "third", 130), MakeRow(6, "y", 150)}));
+}
+
+TEST_P(TargetConformance, AppendSkipsWhatAnOverlapBringsAgain) {
+  TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  driver.job().mutable_target()->add_key("id");
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 1), MakeRow(2, "b", 10)}}).ok());
+  v1::Window window = TargetDriver::WindowOf(kWindow, 10, 20);
+  window.set_overlap(true);
+  const auto result = driver.Load(driver.Run("r2", 2), window, {{MakeRow(2, "b", 10), MakeRow(3, "c", 15)}, {MakeRow(1, "a", 1)}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(Balance(result->counts()), "read 3 = loaded 1 + filtered 2 (already_loaded 2) + quarantined 0");
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 10), MakeRow(3, "c", 15)}));
+  driver.job().mutable_target()->clear_key();
+  v1::Window next = TargetDriver::WindowOf(kWindow, 20, 30);
+  next.set_overlap(true);
+  EXPECT_FALSE(driver.Load(driver.Run("r3", 3), next, {{MakeRow(3, "c", 15)}}).ok()) << "without a key nobody can tell";
+}
+
+// Random runs against a model that is easy to believe.
+TEST_P(TargetConformance, ManyRunsEqualTheModel) {
+  for (const v1::LoadStrategy strategy : {v1::LOAD_STRATEGY_UPSERT, v1::LOAD_STRATEGY_INCREMENTAL}) {
+    TargetDriver driver = Driver(strategy);
+    Rng rng(strategy);
+    std::map<int64_t, Row> latest;
+    std::vector<Row> appended;
+    int64_t low = -1;
+    for (int run = 1; run <= 6; ++run) {
+      const int64_t high = run * 100;
+      std::vector<std::vector<Row>> partitions(1 + rng.Below(4));
+      int64_t read = 0;
+      for (std::vector<Row>& rows : partitions) {
+        for (uint64_t n = rng.Below(40); n > 0; --n, ++read) {
+          Row row = MakeRow(static_cast<int64_t>(rng.Below(30)), "", high - static_cast<int64_t>(rng.Below(100)));
+          // A version of a key has one content.
+          row.cents = *row.id * 100'000 + *row.w;
+          row.note = *row.w % 5 == 0 ? std::nullopt : std::optional(absl::StrCat("v", *row.w % 3));
+          rows.push_back(row);
+        }
+      }
+      const auto result = driver.Load(driver.Run(absl::StrCat("r", run), run), TargetDriver::WindowOf(kWindow, low, high), partitions);
+      ASSERT_TRUE(result.ok()) << result.status();
+      const v1::RowCounts& counts = result->counts();
+      EXPECT_EQ(counts.read(), read);
+      EXPECT_EQ(counts.read(), counts.loaded() + counts.filtered() + counts.quarantined()) << Balance(counts);
+      EXPECT_EQ(counts.quarantined(), 0);
+      int64_t loaded = 0;
+      std::map<int64_t, Row> winners;
+      for (const std::vector<Row>& rows : partitions) {
+        for (const Row& row : rows) {
+          appended.push_back(row);
+          Row& winner = winners.try_emplace(*row.id, row).first->second;
+          if (*row.w >= *winner.w) winner = row;
+        }
+      }
+      for (const auto& [id, row] : winners) {
+        const auto known = latest.find(id);
+        if (known != latest.end() && (*known->second.w > *row.w || known->second == row)) continue;
+        latest[id] = row;
+        ++loaded;
+      }
+      if (strategy == v1::LOAD_STRATEGY_UPSERT) {
+        EXPECT_EQ(counts.loaded(), loaded) << Balance(counts);
+        std::vector<Row> model;
+        for (const auto& [id, row] : latest) model.push_back(row);
+        EXPECT_EQ(driver.Loaded(), Sorted(model));
+      } else {
+        EXPECT_EQ(counts.loaded(), read);
+        EXPECT_EQ(driver.Loaded(), Sorted(appended));
+      }
+      low = high;
+    }
+    EXPECT_EQ(driver.Tables().size(), 1u) << "staging was left behind";
+    EXPECT_EQ(driver.CountControl("moves", "1 = 1"), 0);
+    EXPECT_EQ(driver.CountControl("ledger", "1 = 1"), 6);
+  }
+}
+
+TEST_P(TargetConformance, MovesOfOneRunMayRunTogether) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const RunIdentity run = driver.Run("r1", 1);
+  ASSERT_TRUE(driver.Prepare(run).ok());
+  std::vector<std::thread> movers;
+  std::vector<absl::Status> statuses(6);
+  for (int partition = 0; partition < 6; ++partition) {
+    movers.emplace_back([&, partition] {
+      std::vector<Row> rows;
+      for (int i = 0; i < 200; ++i) rows.push_back(MakeRow(partition * 1000 + i, "together", i));
+      statuses[static_cast<size_t>(partition)] = driver.Move(run, partition, rows).status();
+    });
+  }
+  for (std::thread& mover : movers) mover.join();
+  for (const absl::Status& status : statuses) EXPECT_TRUE(status.ok()) << status;
+  const auto result = driver.Commit(run, TargetDriver::WindowOf(kWindow, -1, 200), std::vector<int64_t>(6, 200));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(driver.Loaded().size(), 1200u);
+}
+
+TEST_P(TargetConformance, CancelEndsALoad) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const RunIdentity run = driver.Run("r1", 1);
+  ASSERT_TRUE(driver.Prepare(run).ok());
+  const auto session = driver.Open();
+  auto writer = session->BeginMove(run, 0, RowSchema(), v1::CHUNK_FORMAT_ARROW);
+  ASSERT_TRUE(writer.ok());
+  std::vector<Row> rows;
+  for (int i = 0; i < 1000; ++i) rows.push_back(MakeRow(i, "never", i));
+  const Chunk chunk = RowChunk(rows);
+  ASSERT_TRUE((*writer)->Write(chunk).ok());
+  std::thread([&] { session->Cancel(); }).join();
+  const absl::Time begin = absl::Now();
+  absl::Status status;
+  for (int i = 0; i < 2000 && status.ok(); ++i) status = (*writer)->Write(chunk);
+  if (status.ok()) status = (*writer)->Commit().status();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(10));
+  writer->reset();
+  EXPECT_FALSE(driver.Probe(run)->moves_size() > 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, TargetConformance, ::testing::ValuesIn(SqlStores()), [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace tidemark::conformance
