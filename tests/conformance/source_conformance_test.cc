@@ -151,7 +151,7 @@ TEST_P(SourceConformance, PartitionsOfAWindowCoverIt) {
         parts.insert(parts.end(), part.begin(), part.end());
       }
       std::sort(parts.begin(), parts.end());
-      EXPECT_EQ(parts, whole);
+      EXPECT_EQ(parts, whole) << parts.size() << " rows, " << fact.ShortDebugString();
     }
   }
 }

@@ -67,13 +67,18 @@ absl::StatusOr<std::vector<v1::KeyBound>> Quantiles(Connection& connection, cons
   const std::vector<std::string> names = key.Names();
   const std::string list = absl::StrJoin(names, ", ");
   std::vector<std::string> texts;
-  for (const std::string& name : names) texts.push_back(absl::StrCat(name, "::text"));
+  // Qualified: a bare name after ORDER BY would be the text, and 1001 stand before 501.
+  std::vector<std::string> order;
+  for (const std::string& name : names) {
+    texts.push_back(absl::StrCat(name, "::text"));
+    order.push_back(absl::StrCat("ranked.", name));
+  }
   // Row n of t begins a new part where n * wanted / t takes a new whole value.
   const std::string sql = absl::StrCat(
       "WITH chosen AS MATERIALIZED (", rows, "), ranked AS (SELECT ", list, ", row_number() OVER (ORDER BY ", list,
       ") - 1 AS \"the row\", count(*) OVER () AS \"of all\" FROM chosen) SELECT ", absl::StrJoin(texts, ", "),
       " FROM ranked WHERE \"the row\" > 0 AND \"the row\" * ", wanted, " / \"of all\" > (\"the row\" - 1) * ", wanted,
-      " / \"of all\" GROUP BY ", list, " ORDER BY ", list);
+      " / \"of all\" GROUP BY ", list, " ORDER BY ", absl::StrJoin(order, ", "));
   TM_ASSIGN_OR_RETURN(const std::vector<Row> cuts, connection.Execute(sql));
   std::vector<v1::KeyBound> bounds;
   for (const Row& cut : cuts) {
