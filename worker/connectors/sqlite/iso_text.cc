@@ -161,25 +161,25 @@ bool AppendDate(int64_t days, std::string* out) {
   return true;
 }
 
-void AppendTime(int64_t micros, int digits, std::string* out) {
+void AppendTime(int64_t micros, std::string* out) {
   const int seconds = static_cast<int>(micros / kMicrosPerSecond);
   const int fraction = static_cast<int>(micros % kMicrosPerSecond);
   char buffer[24];
   out->append(buffer, std::snprintf(buffer, sizeof buffer, "%02d:%02d:%02d", seconds / 3600, seconds / 60 % 60, seconds % 60));
-  if (digits == 0 && fraction == 0) return;
-  if (digits > 0 && digits <= 3 && fraction % 1000 == 0) {
+  if (fraction == 0) return;
+  if (fraction % 1000 == 0) {
     out->append(buffer, std::snprintf(buffer, sizeof buffer, ".%03d", fraction / 1000));
   } else {
     out->append(buffer, std::snprintf(buffer, sizeof buffer, ".%06d", fraction));
   }
 }
 
-bool AppendTimestamp(int64_t micros, int digits, char separator, std::string* out) {
+bool AppendTimestamp(int64_t micros, char separator, std::string* out) {
   int64_t days = micros / kMicrosPerDay;
   if (micros % kMicrosPerDay < 0) --days;
   if (!AppendDate(days, out)) return false;
   out->push_back(separator);
-  AppendTime(micros - days * kMicrosPerDay, digits, out);
+  AppendTime(micros - days * kMicrosPerDay, out);
   return true;
 }
 

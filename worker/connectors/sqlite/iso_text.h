@@ -29,9 +29,9 @@ std::optional<int64_t> ParseTime(absl::string_view text);
 
 // False if the year is outside 0001 to 9999; nothing is appended then.
 bool AppendDate(int64_t days, std::string* out);
-// With `digits` fractional digits (0, 3 or 6), or six if the value needs them, so that equal columns sort as text.
-bool AppendTimestamp(int64_t micros, int digits, char separator, std::string* out);
-void AppendTime(int64_t micros, int digits, std::string* out);
+// With no fractional digits, three or six, as the value needs: such texts sort by time, also with "+00:00" behind them.
+bool AppendTimestamp(int64_t micros, char separator, std::string* out);
+void AppendTime(int64_t micros, std::string* out);
 
 // Orders two texts as the values they hold: instants and dates by time whatever their spelling, decimal numbers by value, all else
 // by bytes. Negative, zero or positive.

@@ -242,10 +242,13 @@ absl::StatusOr<WatermarkFormat> DetectWatermarkFormat(Database& db, const Source
     selection.And(absl::StrCat("(", w, " >= :day OR ", w, " < '' OR ", w, " >= x'')"));
     selection.Bind(":day", low->text().substr(0, 10));
   } else {
-    const std::string sample = absl::StrCat("SELECT ", w, " FROM ", source.from, " LIMIT ", kFormatSample);
-    from = absl::StrCat("(", sample, ")");
-    if (const std::string rowid = source.rowid_name(); !rowid.empty()) {
-      from = absl::StrCat("(SELECT * FROM (", sample, ") UNION ALL SELECT * FROM (SELECT ", w, " FROM ", source.from, " ORDER BY ", rowid,
+    const std::string rowid = source.rowid_name();
+    if (rowid.empty()) {
+      from = absl::StrCat("(SELECT ", w, " FROM ", source.from, " LIMIT ", kFormatSample, ")");
+    } else {
+      // The oldest and the youngest rows, each once.
+      const std::string rows = absl::StrCat("SELECT ", w, " AS ", w, ", ", rowid, " AS tidemark_row FROM ", source.from);
+      from = absl::StrCat("(SELECT * FROM (", rows, " ORDER BY ", rowid, " LIMIT ", kFormatSample, ") UNION SELECT * FROM (", rows, " ORDER BY ", rowid,
                           " DESC LIMIT ", kFormatSample, "))");
     }
     selection.And(absl::StrCat(w, " IS NOT NULL"));

@@ -137,7 +137,7 @@ std::unique_ptr<Cell> DateCell() {
 std::unique_ptr<Cell> TimeCell() {
   return MakeCell<arrow::Time64Array>([](const arrow::Time64Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
     std::string text;
-    AppendTime(array.Value(row), 0, &text);
+    AppendTime(array.Value(row), &text);
     BindText(statement, parameter, text);
     return nullptr;
   });
@@ -147,7 +147,7 @@ std::unique_ptr<Cell> TimestampCell(const char* suffix) {
   return MakeCell<arrow::TimestampArray>(
       [suffix](const arrow::TimestampArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
         std::string text;
-        if (!AppendTimestamp(array.Value(row), 0, ' ', &text)) return "a year outside 0001 to 9999";
+        if (!AppendTimestamp(array.Value(row), ' ', &text)) return "a year outside 0001 to 9999";
         BindText(statement, parameter, text + suffix);
         return nullptr;
       });

@@ -33,7 +33,7 @@ std::string Spelled(const WatermarkFormat& format, int64_t micros) {
     AppendDate(FloorTo(micros, kMicrosPerDay) / kMicrosPerDay, &text);
     return text;
   }
-  AppendTimestamp(FloorTo(micros, kUnit[0]), 0, format.separator, &text);
+  AppendTimestamp(FloorTo(micros, kUnit[0]), format.separator, &text);
   if (format.digits > 0) {
     const std::string fraction = absl::StrCat(1'000'000 + (micros - FloorTo(micros, kUnit[0])));
     absl::StrAppend(&text, ".", fraction.substr(1, format.digits));

@@ -1,0 +1,266 @@
+#include "worker/connectors/sqlite/sqlite_source.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "worker/connectors/sqlite/sqlite_file_testing.h"
+
+namespace tidemark::sqlite {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class SqliteSource : public ::testing::Test, protected FileFixture {
+ protected:
+  std::string RefusalOf(const std::string& declared, const std::string& value) {
+    const std::string table = absl::StrCat("t", ++tables_);
+    Sql(absl::StrCat("CREATE TABLE ", table, " (id INTEGER PRIMARY KEY, v ", declared, "); INSERT INTO ", table, " VALUES (41, NULL), (42, ", value, ")"));
+    const absl::Status status = ReadFirstColumn(*Source(Job(table))).status();
+    return std::string(status.message());
+  }
+
+  v1::LogicalType::Kind KindOf(const v1::JobSpec& job, int column) {
+    const auto session = Source(job);
+    const auto description = session->Describe();
+    EXPECT_TRUE(description.ok()) << description.status();
+    return description->schema.columns(column).type().kind();
+  }
+
+  static v1::Watermark At(const std::string& text) {
+    v1::Watermark watermark;
+    watermark.set_type("timestamp");
+    watermark.set_text(text);
+    watermark.set_zone("UTC");
+    return watermark;
+  }
+
+ private:
+  int tables_ = 0;
+};
+
+TEST_F(SqliteSource, AValueOfAnotherClassIsRefusedByColumnRowAndClass) {
+  EXPECT_THAT(RefusalOf("BLOB", "'text'"), AllOf(HasSubstr("column v"), HasSubstr("rowid 42"), HasSubstr("a TEXT value")));
+  EXPECT_THAT(RefusalOf("INTEGER", "1.5"), AllOf(HasSubstr("rowid 42"), HasSubstr("a REAL value")));
+  EXPECT_THAT(RefusalOf("INTEGER", "'seven'"), HasSubstr("a TEXT value"));
+  EXPECT_THAT(RefusalOf("TEXT", "x'00'"), HasSubstr("a BLOB value"));
+  EXPECT_THAT(RefusalOf("BOOLEAN", "2"), HasSubstr("0 or 1"));
+  EXPECT_THAT(RefusalOf("SMALLINT", "40000"), HasSubstr("range"));
+  EXPECT_THAT(RefusalOf("DECIMAL(6,2)", "1.005"), HasSubstr("precision and scale"));
+  EXPECT_THAT(RefusalOf("DECIMAL(4,2)", "100"), HasSubstr("precision and scale"));
+  EXPECT_THAT(RefusalOf("TIMESTAMP", "1704067200"), HasSubstr("an INTEGER value"));
+  EXPECT_THAT(RefusalOf("DATE", "'2024-02-30'"), HasSubstr("YYYY-MM-DD"));
+  EXPECT_THAT(RefusalOf("UUID", "'not a uuid'"), HasSubstr("UUID"));
+  EXPECT_THAT(RefusalOf("TEXT", "CAST(x'c328' AS TEXT)"), HasSubstr("UTF-8"));
+}
+
+TEST_F(SqliteSource, TypesOfExpressionsAreReadOffTheirValues) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, price DECIMAL(10,2), at DATETIME); INSERT INTO t VALUES (1, 2.5, '2024-01-01T00:00:00Z'), "
+      "(2, 7, '2024-01-01T00:00:01Z')");
+  const v1::JobSpec job = QueryJob("SELECT id, id * 2 AS doubled, price * 1.5 AS dear, 'x' || id AS label, price, at FROM t WHERE at > :last_watermark;");
+  EXPECT_EQ(KindOf(job, 0), v1::LogicalType::KIND_INT64);
+  EXPECT_EQ(KindOf(job, 1), v1::LogicalType::KIND_INT64);
+  EXPECT_EQ(KindOf(job, 2), v1::LogicalType::KIND_FLOAT64);
+  EXPECT_EQ(KindOf(job, 3), v1::LogicalType::KIND_STRING);
+  EXPECT_EQ(KindOf(job, 4), v1::LogicalType::KIND_DECIMAL);
+  // The texts name an offset: instants, whatever DATETIME says.
+  EXPECT_EQ(KindOf(job, 5), v1::LogicalType::KIND_TIMESTAMPTZ);
+}
+
+TEST_F(SqliteSource, AQueryMayOnlyRead) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY)");
+  for (const std::string query : {"DELETE FROM t RETURNING id", "SELECT 1; DELETE FROM t", "SELECT :other", "not SQL"}) {
+    const absl::Status status = Source(QueryJob(query))->Describe().status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << query << ": " << status;
+  }
+}
+
+TEST_F(SqliteSource, MixedSpellingsAreRefusedWithTheirCounts) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME); INSERT INTO t (at) VALUES ('2024-01-01 00:00:00'), ('2024-01-01 00:00:01'), "
+      "('2024-01-01T00:00:02'), (1704067203)");
+  const absl::Status status = Source(Job("t", "at"))->ProbeHorizon(std::nullopt).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr("2 as YYYY-MM-DD HH:MM:SS"), HasSubstr("1 as YYYY-MM-DDTHH:MM:SS"),
+                                                   HasSubstr("1 of class integer")));
+  // A number that came later would never be in a window again.
+  Sql("DELETE FROM t WHERE id = 3");
+  EXPECT_TRUE(absl::IsInvalidArgument(Source(Job("t", "at"))->ProbeHorizon(At("2024-01-01 00:00:01")).status()));
+  Sql("DELETE FROM t WHERE id = 4");
+  EXPECT_TRUE(Source(Job("t", "at"))->ProbeHorizon(At("2024-01-01 00:00:01")).ok());
+}
+
+TEST_F(SqliteSource, ASpellingThatTheSampleMissedIsSeenWhenItIsRead) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) "
+      "INSERT INTO t SELECT i, CASE i WHEN 12500 THEN '2024-01-01T00:00:00' ELSE '2024-01-01 00:00:00' END FROM n");
+  const auto session = Source(Job("t", "at"));
+  const auto probe = session->ProbeHorizon(std::nullopt);
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  v1::Window window;
+  *window.mutable_high() = probe->high;
+  const absl::Status status = ReadFirstColumn(*session, window).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("rowid 12500"));
+}
+
+TEST_F(SqliteSource, TheBarrierProvesAndTheClockDecides) {
+  Sql("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME DEFAULT CURRENT_TIMESTAMP); INSERT INTO t (id) VALUES (1)");
+  const auto session = Source(Job("t", "at"));
+  const std::string before = Scalar("SELECT datetime('now', '-1 second')");
+  const auto probe = session->ProbeHorizon(std::nullopt);
+  const std::string after = Scalar("SELECT datetime('now', '-1 second')");
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_EQ(probe->completeness.level(), v1::Completeness::LEVEL_PROVED);
+  EXPECT_GE(probe->high.text(), before);
+  EXPECT_LE(probe->high.text(), after);
+  EXPECT_GT(probe->probed_at->text(), probe->high.text());
+  // The lock is free again, and the session cannot write.
+  Sql("INSERT INTO t (id) VALUES (2)");
+  EXPECT_EQ(Scalar("SELECT count(*) FROM t"), "2");
+  const auto again = session->ProbeHorizon(probe->high);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_GE(again->high.text(), probe->high.text());
+  // A last watermark from the future: the clock has been set back.
+  const auto behind = session->ProbeHorizon(At("2999-01-01 00:00:00"));
+  ASSERT_TRUE(behind.ok()) << behind.status();
+  EXPECT_TRUE(behind->empty);
+  EXPECT_THAT(behind->completeness.DebugString(), HasSubstr("behind"));
+}
+
+TEST_F(SqliteSource, AWriterThatStaysMakesItLookBackAndSayWhy) {
+  Sql("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME DEFAULT CURRENT_TIMESTAMP); INSERT INTO t (id) VALUES (1)");
+  const auto writer = Open();
+  ASSERT_TRUE(writer->Exec("BEGIN IMMEDIATE; INSERT INTO t (id) VALUES (2)").ok());
+  const absl::Time begin = absl::Now();
+  const auto probe = Source(Job("t", "at"))->ProbeHorizon(At("2024-01-01 00:00:00"));
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(20));
+  EXPECT_EQ(probe->completeness.level(), v1::Completeness::LEVEL_LOOKBACK);
+  EXPECT_EQ(probe->completeness.lookback_seconds(), 15 * 60);
+  EXPECT_EQ(probe->effective_low->text(), "2023-12-31 23:45:00");
+  EXPECT_THAT(probe->completeness.premises(0), HasSubstr("write lock"));
+  EXPECT_FALSE(probe->probed_at.has_value());
+}
+
+TEST_F(SqliteSource, AZoneWithSummerTimeIsNeverProved) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME); INSERT INTO t VALUES (1, '2024-01-01 00:00:00')");
+  v1::JobSpec job = Job("t", "at");
+  job.mutable_source()->set_watermark_timezone("Europe/Paris");
+  const auto probe = Source(job)->ProbeHorizon(At("2024-01-01 00:00:00"));
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_EQ(probe->completeness.level(), v1::Completeness::LEVEL_LOOKBACK);
+  EXPECT_EQ(probe->completeness.lookback_seconds(), 2 * 3600);
+  job.mutable_source()->set_watermark_timezone("Asia/Tokyo");
+  EXPECT_EQ(Source(job)->ProbeHorizon(std::nullopt)->completeness.level(), v1::Completeness::LEVEL_PROVED);
+  job.mutable_source()->set_watermark_timezone("Nowhere/Land");
+  EXPECT_TRUE(absl::IsInvalidArgument(Source(job)->ProbeHorizon(std::nullopt).status()));
+}
+
+TEST_F(SqliteSource, IntegersGoUpToTheGreatest) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, note TEXT); INSERT INTO t (note) VALUES ('a'), ('b'), ('c')");
+  const auto session = Source(Job("t", "id"));
+  const auto probe = session->ProbeHorizon(std::nullopt);
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_EQ(probe->high.text(), "3");
+  EXPECT_EQ(probe->completeness.level(), v1::Completeness::LEVEL_PROVED);
+  EXPECT_FALSE(*session->MayHoldRowsAbove(probe->high));
+  EXPECT_TRUE(session->ProbeHorizon(probe->high)->empty);
+  Sql("INSERT INTO t (note) VALUES ('d')");
+  v1::Window window;
+  *window.mutable_low() = probe->high;
+  EXPECT_THAT(*ReadFirstColumn(*session, window), ElementsAre("4"));
+}
+
+TEST_F(SqliteSource, TheSecondThatIsNotOverIsLeftForLater) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at INTEGER); CREATE INDEX t_at ON t (at)");
+  const auto session = Source(Job("t", "at"));
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    Sql("DELETE FROM t; INSERT INTO t (at) VALUES (strftime('%s', 'now'))");
+    const std::string stamp = Scalar("SELECT at FROM t");
+    const auto probe = session->ProbeHorizon(std::nullopt);
+    ASSERT_TRUE(probe.ok()) << probe.status();
+    if (Scalar("SELECT strftime('%s', 'now')") != stamp) continue;
+    EXPECT_EQ(std::stoll(probe->high.text()), std::stoll(stamp) - 1);
+    ASSERT_TRUE(probe->probed_at.has_value());
+    EXPECT_EQ(probe->probed_at->text(), stamp);
+    return;
+  }
+  FAIL() << "no second was long enough";
+}
+
+TEST_F(SqliteSource, ADatesRowsArriveWhenTheDayIsOver) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, day DATE DEFAULT CURRENT_DATE); INSERT INTO t (id) VALUES (1)");
+  const std::string yesterday = Scalar("SELECT date('now', '-1 day')");
+  const auto probe = Source(Job("t", "day"))->ProbeHorizon(std::nullopt);
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  if (yesterday == Scalar("SELECT date('now', '-1 day')")) {
+    EXPECT_EQ(probe->high.text(), yesterday);
+  }
+}
+
+TEST_F(SqliteSource, ASnapshotInRollbackModeLetsWritersCommit) {
+  Sql("PRAGMA journal_mode = DELETE; CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1), (2)");
+  const auto session = Source(Job("t"));
+  const auto snapshot = session->OpenSnapshot();
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status();
+  EXPECT_EQ(*snapshot, "");
+  const auto writer = Open();
+  writer->SetBusyWait(absl::ZeroDuration());
+  const absl::Status written = writer->Exec("DELETE FROM t; INSERT INTO t VALUES (3)");
+  EXPECT_TRUE(written.ok()) << written;
+  EXPECT_THAT(*ReadFirstColumn(*session), ElementsAre("1", "2"));
+  EXPECT_THAT(*ReadFirstColumn(*Source(Job("t"))), ElementsAre("3"));
+  const auto description = session->Describe();
+  ASSERT_TRUE(description.ok());
+  EXPECT_THAT(description->notes, ::testing::Contains(HasSubstr("rollback-journal")));
+}
+
+TEST_F(SqliteSource, IntegerKeysAreCutWhereRowsAre) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT); CREATE INDEX t_at ON t (at); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+      "WHERE i < 8000) INSERT INTO t SELECT i, CASE WHEN i > 7000 THEN '2024-01-02 00:00:00' ELSE '2024-01-01 00:00:00' END FROM n");
+  const auto session = Source(Job("t", "at"));
+  const auto whole = session->DescribePartitions({}, "", 4);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  ASSERT_EQ(whole->size(), 1u);
+  EXPECT_TRUE(whole->front().immutable());
+  EXPECT_FALSE(whole->front().nullable());
+  ASSERT_EQ(whole->front().quantiles_size(), 15);
+  EXPECT_EQ(whole->front().quantiles(7).values(0), "4000");
+  // An incremental window is cut where its own rows are.
+  v1::Window window;
+  *window.mutable_low() = At("2024-01-01 12:00:00");
+  const auto recent = session->DescribePartitions(window, "", 4);
+  ASSERT_TRUE(recent.ok()) << recent.status();
+  EXPECT_GT(std::stoll(recent->front().quantiles(0).values(0)), 7000);
+}
+
+TEST_F(SqliteSource, OtherTablesAreCutByRowidInsideASnapshotOnly) {
+  Sql("CREATE TABLE t (name TEXT PRIMARY KEY, rowid TEXT); INSERT INTO t VALUES ('a', 'x'), (NULL, 'y'); "
+      "CREATE TABLE w (k TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO w VALUES ('a'), ('b')");
+  auto session = Source(Job("t"));
+  EXPECT_EQ(session->DescribePartitions({}, "", 4)->front().partitioning(), v1::PARTITIONING_KEY);
+  // SQLite lets NULL into such a primary key.
+  EXPECT_TRUE(session->DescribePartitions({}, "", 4)->front().nullable());
+  ASSERT_TRUE(session->OpenSnapshot().ok());
+  EXPECT_EQ(session->DescribePartitions({}, "", 4)->front().partitioning(), v1::PARTITIONING_PHYSICAL);
+  session = Source(Job("w"));
+  ASSERT_TRUE(session->OpenSnapshot().ok());
+  EXPECT_EQ(session->DescribePartitions({}, "", 4)->front().partitioning(), v1::PARTITIONING_KEY);
+}
+
+TEST_F(SqliteSource, WhatIsNoDatabaseIsSaid) {
+  EXPECT_TRUE(absl::IsNotFound(OpenSourceSession("nowhere.db", Job("t")).status()));
+  test::TempDir directory;
+  const auto text = OpenSourceSession(directory.Write("text.db", std::string(4096, 'x')), Job("t"));
+  EXPECT_FALSE(text.ok());
+}
+
+}  // namespace
+}  // namespace tidemark::sqlite
