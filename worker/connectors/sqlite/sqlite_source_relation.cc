@@ -218,7 +218,9 @@ absl::StatusOr<Selection> SourceRelation::SelectWindow(const v1::Window& window)
     TM_ASSIGN_OR_RETURN(high, WatermarkValue(window.high()));
   }
   if (!watermark.empty() && (window.has_low() || bounded)) {
-    const std::string name = Quoted(watermark);
+    // Without a lower bound most rows are in the window: the plus keeps SQLite from looking up each of them by the watermark's
+    // index, when the range of the key would read them as they lie.
+    const std::string name = absl::StrCat(window.has_low() ? "" : "+", Quoted(watermark));
     std::vector<std::string> bounds;
     if (window.has_low()) bounds.push_back(absl::StrCat(name, " > :tidemark_low"));
     if (bounded) bounds.push_back(absl::StrCat(name, " <= :tidemark_high"));

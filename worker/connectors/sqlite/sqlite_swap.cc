@@ -119,6 +119,12 @@ absl::StatusOr<std::string> SwapIn(Database& db, absl::string_view loaded, absl:
     TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DELETE FROM ", Quoted(old->name))));
     TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("INSERT INTO ", Quoted(old->name), " (", ColumnList(columns), ") SELECT ", ColumnList(columns), " FROM ",
                                             Quoted(loaded))));
+    const int64_t inserted = db.Changes();
+    TM_ASSIGN_OR_RETURN(const auto rows, db.QueryInt(absl::StrCat("SELECT count(*) FROM ", Quoted(loaded))));
+    if (inserted != rows.value_or(0)) {
+      return absl::FailedPreconditionError(absl::StrCat("of ", rows.value_or(0), " rows ", inserted, " arrived in table ", old->name,
+                                                        "; a trigger or an ON CONFLICT clause of the table drops rows"));
+    }
     TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE ", Quoted(loaded))));
   } else {
     TM_RETURN_IF_ERROR(Rename(db, *old, loaded));

@@ -29,6 +29,7 @@ namespace {
 
 // Other processes' writers are waited for this long before the task is tried again from the start.
 constexpr absl::Duration kLockWait = absl::Seconds(30);
+constexpr absl::Duration kSwitchWait = absl::Seconds(1);
 
 absl::Status CheckRunId(absl::string_view run_id) {
   const bool plain = !run_id.empty() && std::all_of(run_id.begin(), run_id.end(), [](char c) {
@@ -74,7 +75,9 @@ class FileTargetSession final : public TargetSession {
     TM_ASSIGN_OR_RETURN(WriterQueue::Turn turn, Turn());
     TM_ASSIGN_OR_RETURN(Database* db, Opened(Database::Mode::kCreate));
     // Fails while others read the file in its old mode: then it is for the next run to switch.
+    db->SetBusyWait(kSwitchWait);
     const absl::Status wal = db->Exec("PRAGMA journal_mode = WAL");
+    db->SetBusyWait(kLockWait);
     if (!wal.ok() && !absl::IsUnavailable(wal)) return wal;
     Transaction transaction(*db);
     TM_RETURN_IF_ERROR(transaction.BeginImmediate());
