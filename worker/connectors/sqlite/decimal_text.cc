@@ -1,6 +1,7 @@
 #include "worker/connectors/sqlite/decimal_text.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -13,6 +14,14 @@ namespace {
 
 // What a few additions and a multiplication may leave behind the 15 digits a double guarantees.
 constexpr double kRoundingNoise = 0x1p-49;
+
+// Any decimal of so many digits survives a double, and so does its power of ten.
+constexpr int kQuickDigits = 15;
+constexpr std::array<int64_t, kQuickDigits + 1> kPowers = [] {
+  std::array<int64_t, kQuickDigits + 1> powers{1};
+  for (size_t i = 1; i < powers.size(); ++i) powers[i] = powers[i - 1] * 10;
+  return powers;
+}();
 
 bool AllDigits(absl::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -72,6 +81,26 @@ std::optional<std::string> RealAsUnscaledDigits(double value, int precision, int
   const double printed = std::strtod(buffer, nullptr);
   if (std::abs(printed - value) > std::abs(value) * kRoundingNoise) return std::nullopt;
   return UnscaledDigits(ShortestDecimal(printed), precision, scale);
+}
+
+std::optional<int64_t> QuickUnscaled(int64_t value, int precision, int scale) {
+  if (scale > kQuickDigits) return std::nullopt;
+  int64_t unscaled;
+  if (__builtin_mul_overflow(value, kPowers[static_cast<size_t>(scale)], &unscaled)) return std::nullopt;
+  const int64_t limit = kPowers[static_cast<size_t>(std::min(precision, kQuickDigits))];
+  if (unscaled <= -limit || unscaled >= limit) return std::nullopt;
+  return unscaled;
+}
+
+std::optional<int64_t> QuickUnscaled(double value, int precision, int scale) {
+  if (scale > kQuickDigits) return std::nullopt;
+  const double power = static_cast<double>(kPowers[static_cast<size_t>(scale)]);
+  const double scaled = std::nearbyint(value * power);
+  const double limit = static_cast<double>(kPowers[static_cast<size_t>(std::min(precision, kQuickDigits))]);
+  // The quotient of two numbers a double holds exactly is rounded as reading the decimal would be: if it is the value, the decimal is
+  // what was written. (NaN fails the first comparison.)
+  if (!(std::abs(scaled) < limit) || scaled / power != value) return std::nullopt;
+  return static_cast<int64_t>(scaled);
 }
 
 int SignificantDigits(absl::string_view text) {

@@ -22,6 +22,11 @@ std::string ShortestDecimal(double value);
 // and differs only by rounding noise, the 15 significant digits SQLite itself prints. nullopt if neither fits.
 std::optional<std::string> RealAsUnscaledDigits(double value, int precision, int scale);
 
+// What UnscaledDigits and RealAsUnscaledDigits would say, as a number, for the common case of at most 15 digits; nullopt sends the caller
+// to them.
+std::optional<int64_t> QuickUnscaled(int64_t value, int precision, int scale);
+std::optional<int64_t> QuickUnscaled(double value, int precision, int scale);
+
 // Significant digits of a plain decimal number.
 int SignificantDigits(absl::string_view text);
 

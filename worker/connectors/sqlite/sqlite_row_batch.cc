@@ -30,11 +30,7 @@ namespace {
 
 using Type = v1::LogicalType;
 using Cells = RowBatch::Cells;
-
-absl::string_view TextAt(sqlite3_stmt* row, int column) {
-  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(row, column));
-  return absl::string_view(text, sqlite3_column_bytes(row, column));
-}
+using StoredValue = RowBatch::StoredValue;
 
 // SQLite stores whatever bytes it is given as TEXT; Arrow and every other store demand UTF-8.
 bool IsUtf8(absl::string_view text) {
@@ -69,18 +65,18 @@ bool IsUtf8(absl::string_view text) {
   return true;
 }
 
-// A column whose builder is `Builder` and whose values `Read` takes from the row. Read(row, column, builder) returns nullptr, or what
+// A column whose builder is `Builder` and whose values `Read` takes. Read(value, builder) returns nullptr, or what
 // the value should have been.
 template <typename Builder, typename Read>
 class TypedCells final : public Cells {
  public:
   TypedCells(std::unique_ptr<Builder> builder, Read read) : builder_(std::move(builder)), read_(std::move(read)) {}
 
-  const char* Append(sqlite3_stmt* row, int column) override {
-    if (sqlite3_column_type(row, column) == SQLITE_NULL) {
+  const char* Append(const StoredValue& value) override {
+    if (value.storage == SQLITE_NULL) {
       return builder_->AppendNull().ok() ? nullptr : "less than the memory there is";
     }
-    return read_(row, column, *builder_);
+    return read_(value, *builder_);
   }
 
   absl::StatusOr<std::shared_ptr<void>> Finish() override {
@@ -104,43 +100,42 @@ const char* Done(const arrow::Status& status) { return status.ok() ? nullptr : "
 template <typename Builder>
 std::unique_ptr<Cells> IntegerCells() {
   using Value = typename Builder::value_type;
-  return MakeCells(std::make_unique<Builder>(), [](sqlite3_stmt* row, int column, Builder& builder) -> const char* {
-    if (sqlite3_column_type(row, column) != SQLITE_INTEGER) return "an INTEGER value";
-    const sqlite3_int64 value = sqlite3_column_int64(row, column);
-    if (value < std::numeric_limits<Value>::min() || value > std::numeric_limits<Value>::max()) {
+  return MakeCells(std::make_unique<Builder>(), [](const StoredValue& value, Builder& builder) -> const char* {
+    if (value.storage != SQLITE_INTEGER) return "an INTEGER value";
+    const sqlite3_int64 number = sqlite3_value_int64(value.handle);
+    if (number < std::numeric_limits<Value>::min() || number > std::numeric_limits<Value>::max()) {
       return "an INTEGER value within the range of its type";
     }
-    return Done(builder.Append(static_cast<Value>(value)));
+    return Done(builder.Append(static_cast<Value>(number)));
   });
 }
 
 // Floats hold integers up to 2^53 exactly; SQLite stores a REAL without a fraction as INTEGER where the column has no REAL affinity.
-std::optional<double> ExactDouble(sqlite3_stmt* row, int column) {
-  const int storage = sqlite3_column_type(row, column);
-  if (storage == SQLITE_FLOAT) return sqlite3_column_double(row, column);
-  if (storage != SQLITE_INTEGER) return std::nullopt;
-  const sqlite3_int64 value = sqlite3_column_int64(row, column);
+std::optional<double> ExactDouble(const StoredValue& value) {
+  if (value.storage == SQLITE_FLOAT) return sqlite3_value_double(value.handle);
+  if (value.storage != SQLITE_INTEGER) return std::nullopt;
+  const sqlite3_int64 number = sqlite3_value_int64(value.handle);
   constexpr sqlite3_int64 kLimit = int64_t{1} << 53;
-  if (value < -kLimit || value > kLimit) return std::nullopt;
-  return static_cast<double>(value);
+  if (number < -kLimit || number > kLimit) return std::nullopt;
+  return static_cast<double>(number);
 }
 
 template <typename Builder>
 std::unique_ptr<Cells> FloatCells() {
   using Value = typename Builder::value_type;
-  return MakeCells(std::make_unique<Builder>(), [](sqlite3_stmt* row, int column, Builder& builder) -> const char* {
-    const std::optional<double> value = ExactDouble(row, column);
-    if (!value) return "a REAL value";
-    if (std::isfinite(*value) && static_cast<double>(static_cast<Value>(*value)) != *value) return "a REAL value of single precision";
-    return Done(builder.Append(static_cast<Value>(*value)));
+  return MakeCells(std::make_unique<Builder>(), [](const StoredValue& value, Builder& builder) -> const char* {
+    const std::optional<double> real = ExactDouble(value);
+    if (!real) return "a REAL value";
+    if (std::isfinite(*real) && static_cast<double>(static_cast<Value>(*real)) != *real) return "a REAL value of single precision";
+    return Done(builder.Append(static_cast<Value>(*real)));
   });
 }
 
 std::unique_ptr<Cells> TextCells() {
   return MakeCells(std::make_unique<arrow::StringBuilder>(),
-                   [](sqlite3_stmt* row, int column, arrow::StringBuilder& builder) -> const char* {
-                     if (sqlite3_column_type(row, column) != SQLITE_TEXT) return "a TEXT value";
-                     const absl::string_view text = TextAt(row, column);
+                   [](const StoredValue& value, arrow::StringBuilder& builder) -> const char* {
+                     if (value.storage != SQLITE_TEXT) return "a TEXT value";
+                     const absl::string_view text = value.Text();
                      if (!IsUtf8(text)) return "TEXT in valid UTF-8";
                      return Done(builder.Append(text.data(), static_cast<int32_t>(text.size())));
                    });
@@ -149,22 +144,22 @@ std::unique_ptr<Cells> TextCells() {
 // A time of some sort: text that `parse` reads.
 template <typename Builder, typename Parse>
 std::unique_ptr<Cells> TimeCells(std::unique_ptr<Builder> builder, const char* wanted, Parse parse) {
-  return MakeCells(std::move(builder), [wanted, parse](sqlite3_stmt* row, int column, Builder& out) -> const char* {
-    if (sqlite3_column_type(row, column) != SQLITE_TEXT) return wanted;
-    const auto value = parse(TextAt(row, column));
-    if (!value) return wanted;
-    return Done(out.Append(*value));
+  return MakeCells(std::move(builder), [wanted, parse](const StoredValue& value, Builder& out) -> const char* {
+    if (value.storage != SQLITE_TEXT) return wanted;
+    const auto parsed = parse(value.Text());
+    if (!parsed) return wanted;
+    return Done(out.Append(*parsed));
   });
 }
 
 // Digits at the column's scale, from any of the storage classes SQLite gives a number.
-std::optional<std::string> DecimalDigits(sqlite3_stmt* row, int column, int precision, int scale) {
-  switch (sqlite3_column_type(row, column)) {
+std::optional<std::string> DecimalDigits(const StoredValue& value, int precision, int scale) {
+  switch (value.storage) {
     case SQLITE_INTEGER:
     case SQLITE_TEXT:
-      return UnscaledDigits(TextAt(row, column), precision, scale);
+      return UnscaledDigits(value.Text(), precision, scale);
     case SQLITE_FLOAT:
-      return RealAsUnscaledDigits(sqlite3_column_double(row, column), precision, scale);
+      return RealAsUnscaledDigits(sqlite3_value_double(value.handle), precision, scale);
     default:
       return std::nullopt;
   }
@@ -173,8 +168,12 @@ std::optional<std::string> DecimalDigits(sqlite3_stmt* row, int column, int prec
 template <typename Builder, typename Value>
 std::unique_ptr<Cells> DecimalCells(const Type& type) {
   return MakeCells(std::make_unique<Builder>(ArrowType(type)),
-                   [precision = type.precision(), scale = type.scale()](sqlite3_stmt* row, int column, Builder& builder) -> const char* {
-                     const auto digits = DecimalDigits(row, column, precision, scale);
+                   [precision = type.precision(), scale = type.scale()](const StoredValue& value, Builder& builder) -> const char* {
+                     const auto quick = value.storage == SQLITE_INTEGER ? QuickUnscaled(int64_t{sqlite3_value_int64(value.handle)}, precision, scale)
+                                        : value.storage == SQLITE_FLOAT ? QuickUnscaled(sqlite3_value_double(value.handle), precision, scale)
+                                                                  : std::nullopt;
+                     if (quick) return Done(builder.Append(Value(*quick)));
+                     const auto digits = DecimalDigits(value, precision, scale);
                      if (!digits) return "a number that its precision and scale hold exactly";
                      if (digits->size() <= 18) {
                        int64_t small;
@@ -189,12 +188,11 @@ std::unique_ptr<Cells> DecimalCells(const Type& type) {
 
 std::unique_ptr<Cells> UnboundedDecimalCells() {
   return MakeCells(std::make_unique<arrow::StringBuilder>(),
-                   [](sqlite3_stmt* row, int column, arrow::StringBuilder& builder) -> const char* {
+                   [](const StoredValue& value, arrow::StringBuilder& builder) -> const char* {
                      constexpr const char* kWanted = "a finite number";
-                     const int storage = sqlite3_column_type(row, column);
-                     if (storage == SQLITE_BLOB) return kWanted;
-                     const std::string text = storage == SQLITE_FLOAT ? ShortestDecimal(sqlite3_column_double(row, column))
-                                                                      : std::string(TextAt(row, column));
+                     if (value.storage == SQLITE_BLOB) return kWanted;
+                     const std::string text = value.storage == SQLITE_FLOAT ? ShortestDecimal(sqlite3_value_double(value.handle))
+                                                                      : std::string(value.Text());
                      const size_t dot = text.find('.');
                      const size_t fraction = dot == text.npos ? 0 : text.size() - dot - 1;
                      if (!UnscaledDigits(text, std::numeric_limits<int>::max(), static_cast<int>(fraction))) return kWanted;
@@ -204,20 +202,20 @@ std::unique_ptr<Cells> UnboundedDecimalCells() {
 
 std::unique_ptr<Cells> BooleanCells() {
   return MakeCells(std::make_unique<arrow::BooleanBuilder>(),
-                   [](sqlite3_stmt* row, int column, arrow::BooleanBuilder& builder) -> const char* {
-                     if (sqlite3_column_type(row, column) != SQLITE_INTEGER) return "0 or 1";
-                     const sqlite3_int64 value = sqlite3_column_int64(row, column);
-                     if (value != 0 && value != 1) return "0 or 1";
-                     return Done(builder.Append(value == 1));
+                   [](const StoredValue& value, arrow::BooleanBuilder& builder) -> const char* {
+                     if (value.storage != SQLITE_INTEGER) return "0 or 1";
+                     const sqlite3_int64 number = sqlite3_value_int64(value.handle);
+                     if (number != 0 && number != 1) return "0 or 1";
+                     return Done(builder.Append(number == 1));
                    });
 }
 
 std::unique_ptr<Cells> BytesCells() {
   return MakeCells(std::make_unique<arrow::BinaryBuilder>(),
-                   [](sqlite3_stmt* row, int column, arrow::BinaryBuilder& builder) -> const char* {
-                     if (sqlite3_column_type(row, column) != SQLITE_BLOB) return "a BLOB value";
-                     const auto* data = static_cast<const uint8_t*>(sqlite3_column_blob(row, column));
-                     const int size = sqlite3_column_bytes(row, column);
+                   [](const StoredValue& value, arrow::BinaryBuilder& builder) -> const char* {
+                     if (value.storage != SQLITE_BLOB) return "a BLOB value";
+                     const auto* data = static_cast<const uint8_t*>(sqlite3_value_blob(value.handle));
+                     const int size = sqlite3_value_bytes(value.handle);
                      // An empty BLOB has no address.
                      return Done(builder.Append(data != nullptr ? data : reinterpret_cast<const uint8_t*>(""), size));
                    });
@@ -241,16 +239,16 @@ bool ParseUuid(absl::string_view text, uint8_t* out) {
 
 std::unique_ptr<Cells> UuidCells() {
   return MakeCells(std::make_unique<arrow::FixedSizeBinaryBuilder>(arrow::fixed_size_binary(16)),
-                   [](sqlite3_stmt* row, int column, arrow::FixedSizeBinaryBuilder& builder) -> const char* {
+                   [](const StoredValue& value, arrow::FixedSizeBinaryBuilder& builder) -> const char* {
                      constexpr const char* kWanted = "a UUID, as TEXT or as a BLOB of 16 bytes";
                      uint8_t bytes[16];
-                     switch (sqlite3_column_type(row, column)) {
+                     switch (value.storage) {
                        case SQLITE_BLOB:
-                         if (sqlite3_column_bytes(row, column) != 16) return kWanted;
-                         std::memcpy(bytes, sqlite3_column_blob(row, column), 16);
+                         if (sqlite3_value_bytes(value.handle) != 16) return kWanted;
+                         std::memcpy(bytes, sqlite3_value_blob(value.handle), 16);
                          break;
                        case SQLITE_TEXT:
-                         if (!ParseUuid(TextAt(row, column), bytes)) return kWanted;
+                         if (!ParseUuid(value.Text(), bytes)) return kWanted;
                          break;
                        default:
                          return kWanted;
@@ -262,9 +260,9 @@ std::unique_ptr<Cells> UuidCells() {
 // Numeric affinity (a column declared JSON) turns the document 5 into the number 5: its text is the same.
 std::unique_ptr<Cells> JsonCells() {
   return MakeCells(std::make_unique<arrow::StringBuilder>(),
-                   [](sqlite3_stmt* row, int column, arrow::StringBuilder& builder) -> const char* {
-                     if (sqlite3_column_type(row, column) == SQLITE_BLOB) return "JSON as TEXT";
-                     const absl::string_view text = TextAt(row, column);
+                   [](const StoredValue& value, arrow::StringBuilder& builder) -> const char* {
+                     if (value.storage == SQLITE_BLOB) return "JSON as TEXT";
+                     const absl::string_view text = value.Text();
                      if (!IsUtf8(text)) return "TEXT in valid UTF-8";
                      return Done(builder.Append(text.data(), static_cast<int32_t>(text.size())));
                    });
@@ -335,6 +333,11 @@ const char* StorageName(int storage) {
 
 }  // namespace
 
+absl::string_view RowBatch::StoredValue::Text() const {
+  const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(handle));
+  return absl::string_view(text, static_cast<size_t>(sqlite3_value_bytes(handle)));
+}
+
 RowBatch::~RowBatch() = default;
 
 absl::StatusOr<std::unique_ptr<RowBatch>> RowBatch::Create(const v1::TableSchema& schema) {
@@ -348,12 +351,12 @@ absl::StatusOr<std::unique_ptr<RowBatch>> RowBatch::Create(const v1::TableSchema
   return batch;
 }
 
-absl::Status RowBatch::Refuse(sqlite3_stmt* row, int column, int rowid_column, const char* why) const {
+absl::Status RowBatch::Refuse(sqlite3_stmt* row, int column, int storage, int rowid_column, const char* why) const {
   const v1::Column& described = schema_.columns(column);
   const std::string where = rowid_column >= 0 ? absl::StrCat("rowid ", sqlite3_column_int64(row, rowid_column))
                                               : absl::StrCat("row ", rows_before_ + rows_ + 1, " of this read");
   return absl::InvalidArgumentError(absl::StrCat("column ", described.name(), ", ", where, ": ",
-                                                 StorageName(sqlite3_column_type(row, column)), " value, but its type ",
+                                                 StorageName(storage), " value, but its type ",
                                                  Describe(described.type()), " (declared ",
                                                  described.native_type().empty() ? "nothing" : described.native_type(), ") wants ", why,
                                                  "; mend the row, or convert the column in source.query"));
@@ -363,9 +366,12 @@ absl::Status RowBatch::Append(sqlite3_stmt* row, int rowid_column) {
   const int columns = static_cast<int>(cells_.size());
   int64_t bytes = fixed_bytes_;
   for (int i = 0; i < columns; ++i) {
-    const int storage = sqlite3_column_type(row, i);
-    if (const char* why = cells_[i]->Append(row, i); why != nullptr) return Refuse(row, i, rowid_column, why);
-    if (storage == SQLITE_TEXT || storage == SQLITE_BLOB) bytes += sqlite3_column_bytes(row, i);
+    // One call for the value and the rest on it, where a call by column would look the value up each time.
+    StoredValue value;
+    value.handle = sqlite3_column_value(row, i);
+    value.storage = sqlite3_value_type(value.handle);
+    if (const char* why = cells_[static_cast<size_t>(i)]->Append(value); why != nullptr) return Refuse(row, i, value.storage, rowid_column, why);
+    if (value.storage == SQLITE_TEXT || value.storage == SQLITE_BLOB) bytes += sqlite3_value_bytes(value.handle);
   }
   ++rows_;
   bytes_ += bytes;

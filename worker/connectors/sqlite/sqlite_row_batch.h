@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "tidemark/v1/values.pb.h"
 #include "worker/batch/chunk.h"
 
 struct sqlite3_stmt;
+struct sqlite3_value;
 
 namespace arrow {
 class Schema;
@@ -36,18 +38,26 @@ class RowBatch {
   // The rows so far; starts anew.
   absl::StatusOr<Chunk> Finish();
 
+  // A value of the row the statement stands on.
+  struct StoredValue {
+    sqlite3_value* handle = nullptr;
+    // Its storage class (SQLITE_INTEGER, …), as it was before any conversion.
+    int storage = 0;
+    absl::string_view Text() const;
+  };
+
   // One column's builder.
   class Cells {
    public:
     virtual ~Cells() = default;
     // nullptr, or what the value is not.
-    virtual const char* Append(sqlite3_stmt* row, int column) = 0;
+    virtual const char* Append(const StoredValue& value) = 0;
     virtual absl::StatusOr<std::shared_ptr<void>> Finish() = 0;
   };
 
  private:
   RowBatch() = default;
-  absl::Status Refuse(sqlite3_stmt* row, int column, int rowid_column, const char* why) const;
+  absl::Status Refuse(sqlite3_stmt* row, int column, int storage, int rowid_column, const char* why) const;
 
   v1::TableSchema schema_;
   std::shared_ptr<arrow::Schema> arrow_schema_;

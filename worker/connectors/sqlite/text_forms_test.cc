@@ -92,6 +92,21 @@ TEST(DecimalText, ARealIsWhatItsWriterMeant) {
   EXPECT_EQ(ShortestDecimal(1e22), "10000000000000000000000");
 }
 
+TEST(DecimalText, TheQuickWayAgreesWithTheExactOne) {
+  for (const double value : {0.0, 0.1, 12.3, -12.34, 0.1 + 0.2, 1.0 / 3, 0.005, 9999.99, 1e14, 123456789012.34, -0.01, 1e300, 19.99 * 3}) {
+    if (const auto quick = QuickUnscaled(value, 14, 2)) {
+      EXPECT_EQ(std::to_string(*quick), RealAsUnscaledDigits(value, 14, 2).value_or("none")) << value;
+    }
+  }
+  EXPECT_EQ(QuickUnscaled(12.3, 10, 2), 1230);
+  EXPECT_EQ(QuickUnscaled(1.0 / 3, 10, 2), std::nullopt);
+  EXPECT_EQ(QuickUnscaled(1000.0, 5, 2), std::nullopt);
+  EXPECT_EQ(QuickUnscaled(std::numeric_limits<double>::quiet_NaN(), 10, 2), std::nullopt);
+  EXPECT_EQ(QuickUnscaled(int64_t{7}, 3, 2), 700);
+  EXPECT_EQ(QuickUnscaled(int64_t{10}, 3, 2), std::nullopt);
+  EXPECT_EQ(QuickUnscaled(std::numeric_limits<int64_t>::max(), 38, 2), std::nullopt);
+}
+
 TEST(ColumnType, DeclarationsMeanWhatTheySay) {
   const auto kind = [](const char* declared) { return LogicalTypeOf(declared).value_or(Type()).kind(); };
   EXPECT_EQ(kind("INTEGER"), Type::KIND_INT64);
