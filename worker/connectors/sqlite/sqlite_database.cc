@@ -116,7 +116,7 @@ absl::string_view Statement::Text(int column) const {
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
   std::error_code ignored;
   if (mode == Mode::kExisting && !std::filesystem::exists(path, ignored)) {
-    return absl::NotFoundError(absl::StrCat("SQLite file ", path, " does not exist"));
+    return absl::NotFoundError(absl::StrCat("SQLite file ", path, " does not exist (a target's is made by its first run)"));
   }
   std::unique_ptr<Database> database(new Database(path));
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (mode == Mode::kCreate ? SQLITE_OPEN_CREATE : 0);

@@ -1,6 +1,7 @@
 #include "worker/connectors/sqlite/sqlite_horizon.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -118,8 +119,9 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
   WatermarkFormat format;
   format.kind = WatermarkFormat::Kind::kInteger;
   if (!greatest) {
-    probe.empty = true;
-    if (low) probe.high = *low;
+    if (!low) AddPremise(&probe, "the table is empty: the next window has everything");
+    probe.high = low ? *low : format.Watermark(absl::StrCat(std::numeric_limits<int64_t>::min()), "");
+    probe.empty = low.has_value();
     return probe;
   }
   const int64_t unit = EpochUnit(*greatest, now);
@@ -160,9 +162,30 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
   return probe;
 }
 
+// The least time there is, which stands in the chain where a table was empty: it says nothing of how its values will be spelled.
+constexpr char kFloorDate[] = "0001-01-01";
+constexpr char kFloorTime[] = "0001-01-01 00:00:00";
+
+bool IsFloor(const v1::Watermark& watermark) { return watermark.text() == kFloorDate || watermark.text() == kFloorTime; }
+
+// A column without a value yet: whatever comes will stand above the least time, so that the next window has everything.
+HorizonProbe ProbeNothing(const SourceRelation& source, const std::optional<v1::Watermark>& low) {
+  HorizonProbe probe;
+  probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
+  AddPremise(&probe, "there is no row with a watermark yet: the next window has everything");
+  WatermarkFormat format;
+  const v1::Column* column = source.Find(source.watermark);
+  if (column->type().kind() == Type::KIND_DATE) format.kind = WatermarkFormat::Kind::kDate;
+  probe.high = low ? *low : format.Watermark(format.kind == WatermarkFormat::Kind::kDate ? kFloorDate : kFloorTime, "UTC");
+  probe.empty = low.has_value();
+  return probe;
+}
+
 absl::StatusOr<HorizonProbe> ProbeTexts(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
                                         const std::optional<v1::Watermark>& low) {
-  TM_ASSIGN_OR_RETURN(const WatermarkFormat format, DetectWatermarkFormat(db, source, low));
+  TM_ASSIGN_OR_RETURN(const std::optional<WatermarkFormat> detected, DetectWatermarkFormat(db, source, low));
+  if (!detected) return ProbeNothing(source, low);
+  const WatermarkFormat& format = *detected;
   const bool naive = format.suffix.empty();
   TM_ASSIGN_OR_RETURN(absl::TimeZone zone, ZoneOf(spec));
   if (!naive) zone = absl::UTCTimeZone();
@@ -224,7 +247,7 @@ bool IsIntegerColumn(const v1::Column& column) {
   return kind == Type::KIND_INT16 || kind == Type::KIND_INT32 || kind == Type::KIND_INT64;
 }
 
-absl::StatusOr<WatermarkFormat> DetectWatermarkFormat(Database& db, const SourceRelation& source,
+absl::StatusOr<std::optional<WatermarkFormat>> DetectWatermarkFormat(Database& db, const SourceRelation& source,
                                                       const std::optional<v1::Watermark>& low) {
   const std::string w = Quoted(source.watermark);
   // Texts of one spelling share a length, a separator and a suffix: one example of each group tells the spelling.
@@ -233,7 +256,8 @@ absl::StatusOr<WatermarkFormat> DetectWatermarkFormat(Database& db, const Source
                                          ", -6) ELSE '' END ELSE typeof(", w, ") END");
   std::string from = source.from;
   Selection selection;
-  if (low) {
+  const bool goes_on = low.has_value() && !IsFloor(*low);
+  if (goes_on) {
     if (low->type() == kIntegerWatermark) {
       return absl::InvalidArgumentError(absl::StrCat("the last watermark ", low->text(), " is an integer, but column ", source.watermark,
                                                      " holds times: run the job with --full-refresh"));
@@ -260,7 +284,7 @@ absl::StatusOr<WatermarkFormat> DetectWatermarkFormat(Database& db, const Source
   selection.ApplyTo(statement);
 
   std::optional<WatermarkFormat> format;
-  if (low) {
+  if (goes_on) {
     format = WatermarkFormat::Of(low->text());
     // Not a stamp of the source's: it says nothing of how coarse those are.
     if (format) format->fewest_digits = 0;
@@ -289,14 +313,10 @@ absl::StatusOr<WatermarkFormat> DetectWatermarkFormat(Database& db, const Source
   if (!one) {
     return absl::InvalidArgumentError(absl::StrCat("watermark column ", source.watermark, " of ", source.what,
                                                    " is not spelled in one way that sorts by time: ", absl::StrJoin(spellings, ", "),
-                                                   " rows. Rewrite them alike, e.g. as YYYY-MM-DD HH:MM:SS"));
+                                                   " rows", goes_on ? absl::StrCat("; the last watermark is ", low->text()) : "",
+                                                   ". Rewrite them alike, e.g. as YYYY-MM-DD HH:MM:SS"));
   }
-  if (format) return *format;
-  // Nothing is there to tell: the column will be stamped as CURRENT_TIMESTAMP or CURRENT_DATE does.
-  WatermarkFormat standard;
-  const v1::Column* column = source.Find(source.watermark);
-  if (column != nullptr && column->type().kind() == Type::KIND_DATE) standard.kind = WatermarkFormat::Kind::kDate;
-  return standard;
+  return format;
 }
 
 absl::StatusOr<HorizonProbe> ProbeFileHorizon(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,

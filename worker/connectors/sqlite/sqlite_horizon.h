@@ -24,8 +24,8 @@ absl::StatusOr<HorizonProbe> ProbeFileHorizon(Database& db, const SourceRelation
                                               const std::optional<v1::Watermark>& low);
 
 // The one spelling of the watermark column's texts. All values from `low`'s day on are looked at, and a sample before the first window; the rest
-// of a window is checked as it is read. InvalidArgument counts the spellings of a mixture.
-absl::StatusOr<WatermarkFormat> DetectWatermarkFormat(Database& db, const SourceRelation& source,
+// of a window is checked as it is read. nullopt if there is nothing to tell it by. InvalidArgument counts the spellings of a mixture.
+absl::StatusOr<std::optional<WatermarkFormat>> DetectWatermarkFormat(Database& db, const SourceRelation& source,
                                                       const std::optional<v1::Watermark>& low);
 
 bool IsIntegerColumn(const v1::Column& column);

@@ -195,6 +195,27 @@ TEST_F(SqliteSource, TheSecondThatIsNotOverIsLeftForLater) {
   FAIL() << "no second was long enough";
 }
 
+TEST_F(SqliteSource, AnEmptyTableLeavesEverythingToTheNextWindow) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME, number INTEGER)");
+  for (const std::string watermark : {"at", "number"}) {
+    const auto first = Source(Job("t", watermark))->ProbeHorizon(std::nullopt);
+    ASSERT_TRUE(first.ok()) << first.status();
+    EXPECT_FALSE(first->empty);
+    EXPECT_TRUE(Source(Job("t", watermark))->ProbeHorizon(first->high)->empty);
+    // Spelled in a way the empty table could not tell.
+    Sql("INSERT INTO t VALUES (1, '2024-01-01T00:00:00.5Z', -7)");
+    const auto session = Source(Job("t", watermark));
+    const auto second = session->ProbeHorizon(first->high);
+    ASSERT_TRUE(second.ok()) << second.status();
+    EXPECT_FALSE(second->empty);
+    v1::Window window;
+    *window.mutable_low() = first->high;
+    *window.mutable_high() = second->high;
+    EXPECT_THAT(*ReadFirstColumn(*session, window), ElementsAre("1"));
+    Sql("DELETE FROM t");
+  }
+}
+
 TEST_F(SqliteSource, ADatesRowsArriveWhenTheDayIsOver) {
   Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, day DATE DEFAULT CURRENT_DATE); INSERT INTO t (id) VALUES (1)");
   const std::string yesterday = Scalar("SELECT date('now', '-1 day')");

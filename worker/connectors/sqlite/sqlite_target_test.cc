@@ -216,6 +216,22 @@ TEST_F(SqliteTarget, KilledAtAnyMomentItIsDoneOrNotBegun) {
   }
 }
 
+TEST_F(SqliteTarget, OneFileCanBeBothEnds) {
+  Sql("PRAGMA journal_mode = DELETE; CREATE TABLE s (v INTEGER PRIMARY KEY); INSERT INTO s VALUES (1), (2), (3)");
+  const auto source = Source(Job("s"));
+  ASSERT_TRUE(source->Describe().ok());
+  ASSERT_TRUE(source->OpenSnapshot().ok());
+  // The snapshot stays open, as in a run whose other moves are still to be read.
+  const auto chunks = ReadChunks(*source);
+  ASSERT_TRUE(chunks.ok()) << chunks.status();
+  const absl::Time begin = absl::Now();
+  const auto loaded = LoadFull(1, SchemaOf(Type::KIND_INT64), chunks->front());
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(10));
+  EXPECT_EQ(Scalar("SELECT group_concat(v) FROM t"), "1,2,3");
+  EXPECT_EQ(ReadFirstColumn(*source)->size(), 3u);
+}
+
 TEST(WriterQueue, WritersTakeTurnsInOrder) {
   const auto queue = std::make_shared<WriterQueue>();
   const auto never = [] { return false; };
