@@ -77,10 +77,13 @@ Chunk RowChunk(const std::vector<Row>& rows) {
   Must(note.Finish(&arrays[1]));
   Must(amount.Finish(&arrays[2]));
   Must(w.Finish(&arrays[3]));
-  return Chunk::FromArrow(arrow::RecordBatch::Make(*ArrowSchema(schema), static_cast<int64_t>(rows.size()), std::move(arrays)));
+  return Chunk::FromArrow(
+      arrow::RecordBatch::Make(*ArrowSchema(schema), static_cast<int64_t>(rows.size()), std::move(arrays)));
 }
 
-std::vector<Cells> RowCells(const std::vector<Row>& rows) { return rows.empty() ? std::vector<Cells>() : TextRows(RowChunk(rows)); }
+std::vector<Cells> RowCells(const std::vector<Row>& rows) {
+  return rows.empty() ? std::vector<Cells>() : TextRows(RowChunk(rows));
+}
 
 std::vector<Cells> TextRows(const Chunk& chunk) {
   const auto& batch = chunk.arrow();

@@ -39,7 +39,8 @@ absl::StatusOr<std::vector<Cells>> ReadRows(SourceSession& session, const ReadRe
 // The request for all columns of the relation, in Arrow.
 absl::StatusOr<ReadRequest> EverythingOf(SourceSession& session);
 
-// What the cut points of `facts` make: half-open ranges with open ends and, where the key may be NULL, the range of NULLs.
+// What the cut points of `facts` make: half-open ranges with open ends and, where the key may be NULL, the range of
+// NULLs.
 std::vector<v1::KeyRange> RangesOf(const v1::PartitionFacts& facts);
 
 }  // namespace tidemark::conformance

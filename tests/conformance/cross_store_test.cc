@@ -30,7 +30,9 @@ std::vector<Pair> Pairs(const std::vector<StoreFactory>& sources) {
   return pairs;
 }
 
-std::string PairName(const ::testing::TestParamInfo<Pair>& info) { return absl::StrCat(info.param.source.name, "_to_", info.param.target.name); }
+std::string PairName(const ::testing::TestParamInfo<Pair>& info) {
+  return absl::StrCat(info.param.source.name, "_to_", info.param.target.name);
+}
 
 // One full load from a source to a target, as a run would do it, in two moves where the source can be cut.
 class CrossStore : public ::testing::TestWithParam<Pair> {
@@ -40,39 +42,53 @@ class CrossStore : public ::testing::TestWithParam<Pair> {
     v1::TableSchema target_schema;
     std::vector<Cells> source_rows;
     std::vector<Cells> target_rows;
+    // Formats both sides speak for these columns.
+    std::vector<v1::ChunkFormat> formats;
   };
 
-  void Load(const v1::ConnectionSpec& from, const v1::JobSpec& job, Loaded* loaded) {
+  void Load(const v1::ConnectionSpec& from, const v1::JobSpec& job, Loaded* loaded,
+            v1::ChunkFormat format = v1::CHUNK_FORMAT_ARROW) {
+    const v1::ConnectionSpec to = target_->NewDatabase();
     auto source = source_->connector().OpenSource(from, job, {});
     ASSERT_TRUE(source.ok()) << source.status();
-    auto request = EverythingOf(**source);
-    ASSERT_TRUE(request.ok()) << request.status();
-    loaded->source_schema = request->schema;
+    const auto description = (*source)->Describe();
+    ASSERT_TRUE(description.ok()) << description.status();
+    ReadRequest request;
+    request.schema = description->schema;
+    loaded->source_schema = description->schema;
     ASSERT_TRUE((*source)->OpenSnapshot().ok());
 
-    auto target = target_->connector().OpenTarget(to_, job, {});
+    auto target = target_->connector().OpenTarget(to, job, {});
     ASSERT_TRUE(target.ok()) << target.status();
-    const auto described = (*target)->Describe(request->schema, {v1::CHUNK_FORMAT_ARROW});
+    std::vector<v1::ChunkFormat> spoken;
+    for (const int each : description->capabilities.formats()) spoken.push_back(static_cast<v1::ChunkFormat>(each));
+    const auto described = (*target)->Describe(request.schema, spoken);
     ASSERT_TRUE(described.ok()) << described.status();
+    loaded->formats = described->formats;
+    ASSERT_THAT(loaded->formats, ::testing::Contains(format));
     const RunIdentity run{.cluster_id = "c", .job_uid = "j", .run_id = "run1", .epoch = 1, .sequence = 1};
-    ASSERT_TRUE((*target)->Prepare(run, request->schema).ok());
+    ASSERT_TRUE((*target)->Prepare(run, request.schema).ok());
 
     v1::CommitWork work;
     work.mutable_window()->set_kind(v1::WINDOW_KIND_FULL);
-    *work.mutable_schema() = request->schema;
+    *work.mutable_schema() = request.schema;
+    request.format = format;
+    int64_t staged = 0;
     std::vector<v1::KeyRange> ranges = {v1::KeyRange()};
     const auto facts = (*source)->DescribePartitions({}, "", 2);
     ASSERT_TRUE(facts.ok()) << facts.status();
     if (!facts->empty()) ranges = RangesOf(facts->front());
     for (size_t i = 0; i < ranges.size(); ++i) {
-      request->range = ranges[i];
-      const auto chunks = ReadChunks(**source, *request);
+      request.range = ranges[i];
+      const auto chunks = ReadChunks(**source, request);
       ASSERT_TRUE(chunks.ok()) << chunks.status();
-      auto writer = (*target)->BeginMove(run, static_cast<int>(i), request->schema, v1::CHUNK_FORMAT_ARROW);
+      auto writer = (*target)->BeginMove(run, static_cast<int>(i), request.schema, format);
       ASSERT_TRUE(writer.ok()) << writer.status();
       for (const Chunk& chunk : *chunks) {
         const absl::Status written = (*writer)->Write(chunk);
         ASSERT_TRUE(written.ok()) << written;
+        staged += chunk.rows();
+        if (format != v1::CHUNK_FORMAT_ARROW) continue;
         for (Cells& row : TextRows(chunk)) loaded->source_rows.push_back(std::move(row));
       }
       const auto outcome = (*writer)->Commit();
@@ -83,9 +99,9 @@ class CrossStore : public ::testing::TestWithParam<Pair> {
     }
     const auto committed = (*target)->Commit(run, work);
     ASSERT_TRUE(committed.ok()) << committed.status();
-    EXPECT_EQ(committed->counts().loaded(), static_cast<int64_t>(loaded->source_rows.size()));
+    EXPECT_EQ(committed->counts().loaded(), staged);
 
-    const auto back = target_->connector().OpenSource(to_, ReadJob("loaded"), {});
+    const auto back = target_->connector().OpenSource(to, ReadJob("loaded"), {});
     ASSERT_TRUE(back.ok()) << back.status();
     auto all = EverythingOf(**back);
     ASSERT_TRUE(all.ok()) << all.status();
@@ -99,7 +115,6 @@ class CrossStore : public ::testing::TestWithParam<Pair> {
 
   std::unique_ptr<StoreUnderTest> source_ = GetParam().source.make();
   std::unique_ptr<StoreUnderTest> target_ = GetParam().target.make();
-  v1::ConnectionSpec to_ = target_->NewDatabase();
 };
 
 // Column by column, so that a failure says which type broke.
@@ -108,7 +123,8 @@ void ExpectEqual(const v1::TableSchema& schema, const std::vector<Cells>& source
   for (size_t row = 0; row < source.size(); ++row) {
     ASSERT_EQ(source[row].size(), target[row].size());
     for (size_t column = 0; column < source[row].size(); ++column) {
-      EXPECT_EQ(target[row][column], source[row][column]) << "column " << schema.columns(static_cast<int>(column)).name() << " of row " << source[row][0];
+      EXPECT_EQ(target[row][column], source[row][column])
+          << "column " << schema.columns(static_cast<int>(column)).name() << " of row " << source[row][0];
     }
   }
 }
@@ -128,8 +144,17 @@ TEST_P(CrossZoo, EveryTypeArrivesAsItWas) {
     const v1::LogicalType& sent = loaded.source_schema.columns(i).type();
     const v1::LogicalType& kept = loaded.target_schema.columns(i).type();
     if (sent.kind() == v1::LogicalType::KIND_INTERVAL || sent.kind() == v1::LogicalType::KIND_OTHER) continue;
-    EXPECT_EQ(v1::LogicalType::Kind_Name(kept.kind()), v1::LogicalType::Kind_Name(sent.kind())) << loaded.source_schema.columns(i).name();
+    EXPECT_EQ(v1::LogicalType::Kind_Name(kept.kind()), v1::LogicalType::Kind_Name(sent.kind()))
+        << loaded.source_schema.columns(i).name();
     EXPECT_EQ(kept.precision(), sent.precision()) << loaded.source_schema.columns(i).name();
+  }
+  // Undecoded, the same must arrive.
+  for (const v1::ChunkFormat format : loaded.formats) {
+    if (format == v1::CHUNK_FORMAT_ARROW) continue;
+    Loaded wire;
+    Load(from, ReadJob("zoo"), &wire, format);
+    if (HasFatalFailure()) return;
+    ExpectEqual(loaded.source_schema, loaded.target_rows, wire.target_rows);
   }
 }
 
@@ -150,7 +175,8 @@ INSTANTIATE_TEST_SUITE_P(Stores, CrossStore, ::testing::ValuesIn(Pairs(AllStores
 
 TEST(BuiltinConnectors, AreFoundByTheirSchemes) {
   const ConnectorRegistry registry = BuiltinConnectors();
-  for (const char* dsn : {"postgresql://h/db", "postgres://h/db", "sqlite:file.db", "generator:rows=3"}) EXPECT_TRUE(registry.Find(dsn).ok()) << dsn;
+  for (const char* dsn : {"postgresql://h/db", "postgres://h/db", "sqlite:file.db", "generator:rows=3"})
+    EXPECT_TRUE(registry.Find(dsn).ok()) << dsn;
   const absl::Status unknown = registry.Find("oracle://scott:tiger@h/db").status();
   EXPECT_TRUE(absl::IsNotFound(unknown));
   EXPECT_THAT(std::string(unknown.message()), ::testing::Not(HasSubstr("tiger")));

@@ -26,7 +26,8 @@ class GeneratorStore final : public StoreUnderTest {
       v1::Watermark& watermark = events.stamps.emplace_back();
       watermark.set_type("timestamptz");
       watermark.set_precision(6);
-      watermark.set_text(absl::FormatTime("%Y-%m-%d %H:%M:%E6S+00:00", absl::FromUnixMicros(table->UpdatedAt(i)), absl::UTCTimeZone()));
+      watermark.set_text(absl::FormatTime("%Y-%m-%d %H:%M:%E6S+00:00", absl::FromUnixMicros(table->UpdatedAt(i)),
+                                          absl::UTCTimeZone()));
     }
     return events;
   }

@@ -71,8 +71,10 @@ class SqlSourceConformance : public SourceConformance {
     return *std::move(rows);
   }
 
-  // The ranges made from what the session says must hold every row of the window exactly once. Returns the partitionings offered.
-  std::vector<v1::Partitioning> CheckCover(SourceSession& session, const v1::Window& window, const std::string& by, int least_ranges) {
+  // The ranges made from what the session says must hold every row of the window exactly once. Returns the
+  // partitionings offered.
+  std::vector<v1::Partitioning> CheckCover(SourceSession& session, const v1::Window& window, const std::string& by,
+                                           int least_ranges) {
     std::vector<v1::Partitioning> offered;
     const auto facts = session.DescribePartitions(window, by, 4);
     EXPECT_TRUE(facts.ok()) << facts.status();
@@ -115,7 +117,9 @@ TEST_P(SourceConformance, DescribesTheRelation) {
 TEST_P(SourceConformance, AWindowLeavesOutItsLowAndHoldsItsHigh) {
   const Events events = store_->MakeEvents(10);
   const auto session = Open(events.connection, events.job);
-  const auto ids = [&](int from, int to) { return std::vector<int64_t>(events.ids.begin() + from, events.ids.begin() + to); };
+  const auto ids = [&](int from, int to) {
+    return std::vector<int64_t>(events.ids.begin() + from, events.ids.begin() + to);
+  };
   EXPECT_EQ(Ids(*session, Between(&events.stamps[2], &events.stamps[5])), ids(3, 6));
   EXPECT_EQ(Ids(*session, Between(nullptr, &events.stamps[5])), ids(0, 6));
   EXPECT_EQ(Ids(*session, Between(&events.stamps[8], nullptr)), ids(9, 10));
@@ -176,7 +180,8 @@ TEST_P(SourceConformance, CancelEndsARead) {
   EXPECT_LT(absl::Now() - begin, absl::Seconds(5));
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, SourceConformance, ::testing::ValuesIn(AllStores()), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Stores, SourceConformance, ::testing::ValuesIn(AllStores()),
+                         [](const auto& info) { return info.param.name; });
 
 TEST_P(SqlSourceConformance, WhatIsMissingIsNotFound) {
   const Events events = store_->MakeEvents(1);
@@ -204,22 +209,27 @@ TEST_P(SqlSourceConformance, EveryPartitioningCoversEveryRowOnce) {
     const std::string part = i % 7 == 0 ? "NULL" : absl::StrCat(i % 5);
     const std::string day = i % 11 == 0 ? "NULL" : absl::StrCat("'2024-", i % 12 < 9 ? "0" : "", i % 12 + 1, "-15'");
     sql->Exec(absl::StrCat("INSERT INTO by_number VALUES (", sparse, ", ", part, ", ", day, ")"));
-    sql->Exec(absl::StrCat("INSERT INTO by_text VALUES ('", i % 3 == 0 ? "É" : i % 3 == 1 ? "z" : "A", rng.Below(1'000'000'000), "-", i, "', ", i, ")"));
+    sql->Exec(absl::StrCat("INSERT INTO by_text VALUES ('",
+                           i % 3 == 0   ? "É"
+                           : i % 3 == 1 ? "z"
+                                        : "A",
+                           rng.Below(1'000'000'000), "-", i, "', ", i, ")"));
     sql->Exec(absl::StrCat("INSERT INTO by_pair VALUES (", i % 9, ", 'b", rng.Below(1000), "-", i, "', ", i, ")"));
     sql->Exec(absl::StrCat("INSERT INTO by_nothing VALUES (", i % 4, ", 'twice')"));
   }
   sql->Exec("COMMIT");
   sql->Exec("ANALYZE");
   for (const bool snapshot : {false, true}) {
-    for (const auto& [table, by, least] : std::vector<std::tuple<std::string, std::string, int>>{{"by_number", "", 3},
-                                                                                                {"by_number", "part", 4},
-                                                                                                {"by_number", "day", 4},
-                                                                                                {"by_text", "", 3},
-                                                                                                {"by_pair", "", 3},
-                                                                                                {"by_pair", "b", 3},
-                                                                                                {"by_nothing", "", 1},
-                                                                                                {"by_nothing", "value", 2},
-                                                                                                {"empty", "", 0}}) {
+    for (const auto& [table, by, least] :
+         std::vector<std::tuple<std::string, std::string, int>>{{"by_number", "", 3},
+                                                                {"by_number", "part", 4},
+                                                                {"by_number", "day", 4},
+                                                                {"by_text", "", 3},
+                                                                {"by_pair", "", 3},
+                                                                {"by_pair", "b", 3},
+                                                                {"by_nothing", "", 1},
+                                                                {"by_nothing", "value", 2},
+                                                                {"empty", "", 0}}) {
       SCOPED_TRACE(absl::StrCat(table, " by '", by, "'", snapshot ? " in a snapshot" : ""));
       v1::JobSpec job = ReadJob(table);
       // Forced: a table this small is not worth cutting.
@@ -237,6 +247,23 @@ TEST_P(SqlSourceConformance, EveryPartitioningCoversEveryRowOnce) {
       }
     }
   }
+}
+
+TEST_P(SqlSourceConformance, ARangeOfAKeyNeverHoldsItsNulls) {
+  const v1::ConnectionSpec connection = store_->NewDatabase();
+  const auto sql = store_->Open(connection);
+  sql->Exec("CREATE TABLE parts (id bigint PRIMARY KEY, part integer)");
+  sql->Exec("INSERT INTO parts VALUES (1, NULL), (2, 5), (3, NULL), (4, 7)");
+  const auto session = Open(connection, ReadJob("parts"));
+  v1::KeyRange range;
+  range.set_partitioning(v1::PARTITIONING_KEY);
+  range.add_columns("part");
+  EXPECT_THAT(Ids(*session, {}, range), ElementsAre(2, 4)) << "open at both ends";
+  range.mutable_upper()->add_values("7");
+  EXPECT_THAT(Ids(*session, {}, range), ElementsAre(2));
+  range.clear_upper();
+  range.set_nulls(true);
+  EXPECT_THAT(Ids(*session, {}, range), ElementsAre(1, 3));
 }
 
 TEST_P(SqlSourceConformance, AnUnknownColumnToPartitionByIsRefused) {
@@ -279,7 +306,8 @@ TEST_P(SqlSourceConformance, ALostSnapshotIsDataLoss) {
 
 TEST_P(SqlSourceConformance, NullWatermarksAreCountedAndReadWhenAskedFor) {
   const Events events = store_->MakeEvents(5);
-  store_->Open(events.connection)->Exec("INSERT INTO events (id, note, updated_at) VALUES (100, 'none', NULL), (101, 'none', NULL)");
+  store_->Open(events.connection)
+      ->Exec("INSERT INTO events (id, note, updated_at) VALUES (100, 'none', NULL), (101, 'none', NULL)");
   const auto session = Open(events.connection, events.job);
   const auto count = session->CountNullWatermarks();
   ASSERT_TRUE(count.ok()) << count.status();
@@ -301,7 +329,8 @@ TEST_P(SqlSourceConformance, AQueryIsBoundToTheWindow) {
   EXPECT_THAT(Ids(*session, Between(nullptr, &events.stamps[1])), ElementsAre(1, 2));
 }
 
-// The one promise everything rests on: what is not visible yet must not lie at or below `high`, unless the next window reaches back for it.
+// The one promise everything rests on: what is not visible yet must not lie at or below `high`, unless the next window
+// reaches back for it.
 TEST_P(SqlSourceConformance, TheHorizonStaysBelowAnOpenWriter) {
   const v1::ConnectionSpec connection = store_->NewDatabase();
   const auto sql = store_->Open(connection);
@@ -432,7 +461,8 @@ TEST_P(SqlSourceConformance, NothingIsLostToLateCommits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, SqlSourceConformance, ::testing::ValuesIn(SqlStores()), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Stores, SqlSourceConformance, ::testing::ValuesIn(SqlStores()),
+                         [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace tidemark::conformance

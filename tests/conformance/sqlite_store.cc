@@ -62,7 +62,8 @@ class SqliteStore final : public StoreUnderTest {
     session->Exec(StampedTable("events"));
     session->Exec("BEGIN");
     for (int i = 0; i < rows; ++i) {
-      const std::string stamp = absl::StrFormat("2024-01-%02d %02d:%02d:%02d.000", 1 + i / 86400, i / 3600 % 24, i / 60 % 60, i % 60);
+      const std::string stamp =
+          absl::StrFormat("2024-01-%02d %02d:%02d:%02d.000", 1 + i / 86400, i / 3600 % 24, i / 60 % 60, i % 60);
       session->Exec(absl::StrCat("INSERT INTO events VALUES (", i + 1, ", 'note ", i + 1, "', '", stamp, "')"));
       events.ids.push_back(i + 1);
       v1::Watermark& watermark = events.stamps.emplace_back();
@@ -87,29 +88,39 @@ class SqliteStore final : public StoreUnderTest {
   }
 
   std::string StampedTable(const std::string& name) const override {
-    return absl::StrCat("CREATE TABLE ", name,
-                        " (id INTEGER PRIMARY KEY, note TEXT, updated_at TIMESTAMP DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')))");
+    return absl::StrCat(
+        "CREATE TABLE ", name,
+        " (id INTEGER PRIMARY KEY, note TEXT, updated_at TIMESTAMP DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')))");
   }
 
   std::string BeginWriting() const override { return "BEGIN IMMEDIATE"; }
 
   std::vector<std::string> Zoo() const override {
     return {
-        "CREATE TABLE zoo (id INTEGER PRIMARY KEY, small SMALLINT, middle INT4, big BIGINT, truth BOOLEAN, real8 DOUBLE, money DECIMAL(12,2), "
-        "huge DECIMAL_TEXT(38,10), vast DECIMAL_TEXT(60,5), anynum DECIMAL_TEXT, words TEXT, bytes BLOB, day DATE, clock TIME, moment TIMESTAMP, "
+        "CREATE TABLE zoo (id INTEGER PRIMARY KEY, small SMALLINT, middle INT4, big BIGINT, truth BOOLEAN, real8 "
+        "DOUBLE, money DECIMAL(12,2), "
+        "huge DECIMAL_TEXT(38,10), vast DECIMAL_TEXT(60,5), anynum DECIMAL_TEXT, words TEXT, bytes BLOB, day DATE, "
+        "clock TIME, moment TIMESTAMP, "
         "instant TIMESTAMPTZ, ident UUID, doc JSON_TEXT)",
-        "INSERT INTO zoo VALUES (1, 32767, 2147483647, 9223372036854775807, 1, 0.1, '1234567890.10', '1234567890123456789012345678.0123456789', "
-        "'-1234567890123456789012345678901234567890123456789012345.00001', '3.14159265358979323846264338327950288', 'grüße 🌊 ''quoted''', "
+        "INSERT INTO zoo VALUES (1, 32767, 2147483647, 9223372036854775807, 1, 0.1, '1234567890.10', "
+        "'1234567890123456789012345678.0123456789', "
+        "'-1234567890123456789012345678901234567890123456789012345.00001', '3.14159265358979323846264338327950288', "
+        "'grüße 🌊 ''quoted''', "
         "x'00ff10', '0001-01-01', '23:59:59.999999', '9999-12-31 23:59:59.999999', '2024-03-31 01:30:00.5+02:00', "
         "'00112233-4455-6677-8899-aabbccddeeff', '{\"a\": [1, 1.0, null]}')",
-        "INSERT INTO zoo VALUES (2, -32768, -2147483648, -9223372036854775808, 0, -1e300, '-0.01', '-0.0000000001', '0.00000', '-1', '', x'', "
-        "'9999-12-31', '00:00:00', '1969-12-31 23:59:59.000001', '1970-01-01 00:00:00Z', 'FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF', '5')",
+        "INSERT INTO zoo VALUES (2, -32768, -2147483648, -9223372036854775808, 0, -1e300, '-0.01', '-0.0000000001', "
+        "'0.00000', '-1', '', x'', "
+        "'9999-12-31', '00:00:00', '1969-12-31 23:59:59.000001', '1970-01-01 00:00:00Z', "
+        "'FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF', '5')",
         "INSERT INTO zoo (id) VALUES (3)",
-        "INSERT INTO zoo (id, real8, words) VALUES (4, 9e999, 'two" "\n" "lines\tand a tab\\')"};
+        "INSERT INTO zoo (id, real8, words) VALUES (4, 9e999, 'two"
+        "\n"
+        "lines\tand a tab\\')"};
   }
 
   std::string UserTables() const override {
-    return "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT IN "
+    return "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
+           "AND name NOT IN "
            "('_tidemark_fence', '_tidemark_ledger', '_tidemark_moves', '_tidemark_quarantine') ORDER BY name";
   }
   std::string ControlTable(const std::string& name) const override { return absl::StrCat("_tidemark_", name); }

@@ -9,7 +9,8 @@ const std::vector<StoreFactory>& AllStores() {
 }
 
 const std::vector<StoreFactory>& SqlStores() {
-  static const auto* stores = new std::vector<StoreFactory>{{"sqlite", &MakeSqliteStore}, {"postgres", &MakePostgresStore}};
+  static const auto* stores =
+      new std::vector<StoreFactory>{{"sqlite", &MakeSqliteStore}, {"postgres", &MakePostgresStore}};
   return *stores;
 }
 

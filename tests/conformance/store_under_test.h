@@ -13,7 +13,8 @@
 
 namespace tidemark::conformance {
 
-// A connection of the store's own, as an application would hold it. An error ends the test program with the store's message.
+// A connection of the store's own, as an application would hold it. An error ends the test program with the store's
+// message.
 class SqlSession {
  public:
   virtual ~SqlSession() = default;
@@ -32,8 +33,8 @@ struct Events {
   std::vector<v1::Watermark> stamps;
 };
 
-// One store behind its connector, with what the suite has to say to it in its own tongue. A new connector joins the suite by an
-// implementation of this and a line in AllStores().
+// One store behind its connector, with what the suite has to say to it in its own tongue. A new connector joins the
+// suite by an implementation of this and a line in AllStores().
 class StoreUnderTest {
  public:
   virtual ~StoreUnderTest() = default;
@@ -47,7 +48,8 @@ class StoreUnderTest {
   // A fresh, empty database.
   virtual v1::ConnectionSpec NewDatabase() = 0;
   virtual std::unique_ptr<SqlSession> Open(const v1::ConnectionSpec& connection) = 0;
-  // CREATE TABLE of (id integer primary key, note text, updated_at), the last stamped by the store where it is not given.
+  // CREATE TABLE of (id integer primary key, note text, updated_at), the last stamped by the store where it is not
+  // given.
   virtual std::string StampedTable(const std::string& name) const = 0;
   // Begins a transaction that holds a row no one else can see yet.
   virtual std::string BeginWriting() const { return "BEGIN"; }

@@ -31,7 +31,9 @@ std::vector<Cells> Sorted(const std::vector<Row>& rows) {
   return cells;
 }
 
-Row MakeRow(int64_t id, const std::string& note, int64_t w) { return {.id = id, .note = note, .cents = id * 101, .w = w}; }
+Row MakeRow(int64_t id, const std::string& note, int64_t w) {
+  return {.id = id, .note = note, .cents = id * 101, .w = w};
+}
 
 class TargetConformance : public ::testing::TestWithParam<StoreFactory> {
  protected:
@@ -203,16 +205,23 @@ TEST_P(TargetConformance, TheChainMustNotBreak) {
   TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
   driver.job().mutable_target()->add_key("id");
   // A window that starts in the middle of nothing: the ledger is behind the store.
-  ExpectRefused(driver.Load(driver.Run("r0", 1), TargetDriver::WindowOf(kWindow, 5, 9), {{}}).status(), "--full-refresh");
+  ExpectRefused(driver.Load(driver.Run("r0", 1), TargetDriver::WindowOf(kWindow, 5, 9), {{}}).status(),
+                "--full-refresh");
   ASSERT_TRUE(driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 1)}}).ok());
-  ExpectRefused(driver.Load(driver.Run("r2", 2), TargetDriver::WindowOf(kWindow, 9, 20), {{MakeRow(2, "b", 11)}}).status(), "chain");
-  ExpectRefused(driver.Load(driver.Run("r3", 2), TargetDriver::WindowOf(kWindow, -1, 20), {{MakeRow(2, "b", 11)}}).status(), "chain");
+  ExpectRefused(
+      driver.Load(driver.Run("r2", 2), TargetDriver::WindowOf(kWindow, 9, 20), {{MakeRow(2, "b", 11)}}).status(),
+      "chain");
+  ExpectRefused(
+      driver.Load(driver.Run("r3", 2), TargetDriver::WindowOf(kWindow, -1, 20), {{MakeRow(2, "b", 11)}}).status(),
+      "chain");
   ASSERT_TRUE(driver.Load(driver.Run("r4", 2), TargetDriver::WindowOf(kWindow, 10, 20), {{MakeRow(2, "b", 11)}}).ok());
   // A backfill keeps its bounds apart, and a full refresh starts a new chain.
-  const auto range = driver.Load(driver.Run("r5", 3), TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 2, 5), {{MakeRow(3, "c", 3)}});
+  const auto range =
+      driver.Load(driver.Run("r5", 3), TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 2, 5), {{MakeRow(3, "c", 3)}});
   ASSERT_TRUE(range.ok()) << range.status();
   ASSERT_TRUE(driver.Load(driver.Run("r6", 4), TargetDriver::WindowOf(kWindow, 20, 30), {{MakeRow(4, "d", 21)}}).ok());
-  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 11), MakeRow(3, "c", 3), MakeRow(4, "d", 21)}));
+  EXPECT_EQ(driver.Loaded(),
+            Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 11), MakeRow(3, "c", 3), MakeRow(4, "d", 21)}));
   ASSERT_TRUE(driver.Load(driver.Run("r7", 5), TargetDriver::WindowOf(kFull, -1, 15), {{MakeRow(1, "z", 1)}}).ok());
   ASSERT_TRUE(driver.Load(driver.Run("r8", 6), TargetDriver::WindowOf(kWindow, 15, 30), {{MakeRow(5, "e", 16)}}).ok());
   EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "z", 1), MakeRow(5, "e", 16)}));
@@ -228,7 +237,8 @@ TEST_P(TargetConformance, AnOldReplayIsSuperseded) {
   const RunIdentity old = driver.Run("old", 1);
   ASSERT_TRUE(driver.Prepare(old).ok());
   ASSERT_TRUE(driver.Move(old, 0, {MakeRow(1, "old", 1)}).ok());
-  ASSERT_TRUE(driver.Load(driver.Run("new", 2), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "new", 5)}}).ok());
+  ASSERT_TRUE(
+      driver.Load(driver.Run("new", 2), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "new", 5)}}).ok());
   ExpectRefused(driver.Commit(old, TargetDriver::WindowOf(kWindow, -1, 10), {1}).status(), "superseded");
   EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "new", 5)}));
 }
@@ -313,7 +323,8 @@ TEST_P(TargetConformance, AFullLoadTakesTheTablesPlace) {
   for (const v1::SwapMode mode : {v1::SWAP_MODE_AUTO, v1::SWAP_MODE_DELETE_INSERT}) {
     driver.job().mutable_target()->set_swap(mode);
     const std::string note = absl::StrCat("swapped ", sequence);
-    const auto swapped = driver.Load(driver.Run(absl::StrCat("r", sequence), sequence), window, {{MakeRow(3, note, 3)}, {}});
+    const auto swapped =
+        driver.Load(driver.Run(absl::StrCat("r", sequence), sequence), window, {{MakeRow(3, note, 3)}, {}});
     ASSERT_TRUE(swapped.ok()) << swapped.status();
     EXPECT_EQ(Balance(swapped->counts()), "read 1 = loaded 1 + filtered 0 + quarantined 0");
     EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(3, note, 3)}));
@@ -335,7 +346,8 @@ TEST_P(TargetConformance, AForeignKeyIsNeverBrokenByAFullLoad) {
   sql->Exec("INSERT INTO loaded (id) VALUES (1)");
   sql->Exec("INSERT INTO child VALUES (1)");
   absl::Status status = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW}).status();
-  if (status.ok()) status = driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kFull, -1, -1), {{MakeRow(2, "b", 2)}}).status();
+  if (status.ok())
+    status = driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kFull, -1, -1), {{MakeRow(2, "b", 2)}}).status();
   EXPECT_FALSE(status.ok()) << "child 1 has lost its parent";
   EXPECT_EQ(Scalar(*sql, "SELECT count(*) FROM loaded WHERE id = 1"), "1");
 }
@@ -344,7 +356,8 @@ TEST_P(TargetConformance, NullKeysGoToQuarantine) {
   const TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
   Row nameless = MakeRow(7, "no id", 3);
   nameless.id.reset();
-  const auto result = driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 1), nameless}, {nameless}});
+  const auto result = driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 10),
+                                  {{MakeRow(1, "a", 1), nameless}, {nameless}});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Balance(result->counts()), "read 3 = loaded 1 + filtered 0 + quarantined 2");
   EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1)}));
@@ -357,27 +370,35 @@ TEST_P(TargetConformance, NullKeysGoToQuarantine) {
 
 TEST_P(TargetConformance, UpsertKeepsTheLatestAndSaysWhatItDidWithTheRest) {
   const TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
-  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 100),
-                          {{MakeRow(1, "one", 50), MakeRow(2, "two", 50), MakeRow(3, "three", 50), MakeRow(4, "four", 50)}})
-                  .ok());
-  // 1: newer. 2: older than the target's. 3: the very same. 4: of the same age, changed. 5: three versions. 6: two contents of one version.
-  const auto result = driver.Load(driver.Run("r2", 2), TargetDriver::WindowOf(kWindow, 100, 200),
-                                  {{MakeRow(1, "one'", 60), MakeRow(2, "two'", 40), MakeRow(3, "three", 50), MakeRow(5, "first", 110)},
-                                   {MakeRow(4, "four'", 50), MakeRow(5, "third", 130), MakeRow(5, "second", 120), MakeRow(6, "x", 150)},
-                                   {MakeRow(6, "y", 150), MakeRow(5, "third", 130)}});
+  ASSERT_TRUE(
+      driver
+          .Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 100),
+                {{MakeRow(1, "one", 50), MakeRow(2, "two", 50), MakeRow(3, "three", 50), MakeRow(4, "four", 50)}})
+          .ok());
+  // 1: newer. 2: older than the target's. 3: the very same. 4: of the same age, changed. 5: three versions. 6: two
+  // contents of one version.
+  const auto result =
+      driver.Load(driver.Run("r2", 2), TargetDriver::WindowOf(kWindow, 100, 200),
+                  {{MakeRow(1, "one'", 60), MakeRow(2, "two'", 40), MakeRow(3, "three", 50), MakeRow(5, "first", 110)},
+                   {MakeRow(4, "four'", 50), MakeRow(5, "third", 130), MakeRow(5, "second", 120), MakeRow(6, "x", 150)},
+                   {MakeRow(6, "y", 150), MakeRow(5, "third", 130)}});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Balance(result->counts()), "read 10 = loaded 4 + filtered 5 (superseded 4, unchanged 1) + quarantined 1");
-  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "one'", 60), MakeRow(2, "two", 50), MakeRow(3, "three", 50), MakeRow(4, "four'", 50),
-                                     MakeRow(5, "third", 130), MakeRow(6, "y", 150)}));
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "one'", 60), MakeRow(2, "two", 50), MakeRow(3, "three", 50),
+                                     MakeRow(4, "four'", 50), MakeRow(5, "third", 130), MakeRow(6, "y", 150)}));
 }
 
 TEST_P(TargetConformance, AppendSkipsWhatAnOverlapBringsAgain) {
   TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
   driver.job().mutable_target()->add_key("id");
-  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 1), MakeRow(2, "b", 10)}}).ok());
+  ASSERT_TRUE(driver
+                  .Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 10),
+                        {{MakeRow(1, "a", 1), MakeRow(2, "b", 10)}})
+                  .ok());
   v1::Window window = TargetDriver::WindowOf(kWindow, 10, 20);
   window.set_overlap(true);
-  const auto result = driver.Load(driver.Run("r2", 2), window, {{MakeRow(2, "b", 10), MakeRow(3, "c", 15)}, {MakeRow(1, "a", 1)}});
+  const auto result =
+      driver.Load(driver.Run("r2", 2), window, {{MakeRow(2, "b", 10), MakeRow(3, "c", 15)}, {MakeRow(1, "a", 1)}});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Balance(result->counts()), "read 3 = loaded 1 + filtered 2 (already_loaded 2) + quarantined 0");
   EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 10), MakeRow(3, "c", 15)}));
@@ -408,7 +429,8 @@ TEST_P(TargetConformance, ManyRunsEqualTheModel) {
           rows.push_back(row);
         }
       }
-      const auto result = driver.Load(driver.Run(absl::StrCat("r", run), run), TargetDriver::WindowOf(kWindow, low, high), partitions);
+      const auto result =
+          driver.Load(driver.Run(absl::StrCat("r", run), run), TargetDriver::WindowOf(kWindow, low, high), partitions);
       ASSERT_TRUE(result.ok()) << result.status();
       const v1::RowCounts& counts = result->counts();
       EXPECT_EQ(counts.read(), read);
@@ -488,7 +510,8 @@ TEST_P(TargetConformance, CancelEndsALoad) {
   EXPECT_FALSE(driver.Probe(run)->moves_size() > 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, TargetConformance, ::testing::ValuesIn(SqlStores()), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Stores, TargetConformance, ::testing::ValuesIn(SqlStores()),
+                         [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace tidemark::conformance

@@ -22,7 +22,8 @@ v1::Watermark WatermarkOf(int64_t seconds) {
 
 }  // namespace
 
-TargetDriver::TargetDriver(StoreUnderTest& store, v1::LoadStrategy strategy) : store_(store), connection_(store.NewDatabase()) {
+TargetDriver::TargetDriver(StoreUnderTest& store, v1::LoadStrategy strategy)
+    : store_(store), connection_(store.NewDatabase()) {
   job_ = ReadJob("events", "w");
   job_.mutable_target()->set_strategy(strategy);
   if (strategy == v1::LOAD_STRATEGY_UPSERT) job_.mutable_target()->add_key("id");
@@ -49,15 +50,19 @@ v1::Window TargetDriver::WindowOf(v1::WindowKind kind, int64_t low, int64_t high
   return window;
 }
 
-absl::Status TargetDriver::Prepare(const RunIdentity& run, const v1::TableSchema& schema) const { return Open()->Prepare(run, schema); }
+absl::Status TargetDriver::Prepare(const RunIdentity& run, const v1::TableSchema& schema) const {
+  return Open()->Prepare(run, schema);
+}
 
-absl::StatusOr<MoveOutcome> TargetDriver::Move(const RunIdentity& run, int partition, const std::vector<Row>& rows) const {
+absl::StatusOr<MoveOutcome> TargetDriver::Move(const RunIdentity& run, int partition,
+                                               const std::vector<Row>& rows) const {
   std::vector<Chunk> chunks;
   if (!rows.empty()) chunks.push_back(RowChunk(rows));
   return MoveChunks(run, partition, RowSchema(), chunks);
 }
 
-absl::StatusOr<MoveOutcome> TargetDriver::MoveChunks(const RunIdentity& run, int partition, const v1::TableSchema& schema,
+absl::StatusOr<MoveOutcome> TargetDriver::MoveChunks(const RunIdentity& run, int partition,
+                                                     const v1::TableSchema& schema,
                                                      const std::vector<Chunk>& chunks) const {
   const auto session = Open();
   TM_ASSIGN_OR_RETURN(const auto writer, session->BeginMove(run, partition, schema, v1::CHUNK_FORMAT_ARROW));
@@ -65,7 +70,8 @@ absl::StatusOr<MoveOutcome> TargetDriver::MoveChunks(const RunIdentity& run, int
   return writer->Commit();
 }
 
-absl::StatusOr<v1::CommitResult> TargetDriver::Commit(const RunIdentity& run, const v1::Window& window, const std::vector<int64_t>& rows_per_partition,
+absl::StatusOr<v1::CommitResult> TargetDriver::Commit(const RunIdentity& run, const v1::Window& window,
+                                                      const std::vector<int64_t>& rows_per_partition,
                                                       const v1::TableSchema& schema) const {
   v1::CommitWork work;
   *work.mutable_window() = window;
@@ -113,15 +119,16 @@ std::vector<std::string> TargetDriver::Tables() const {
 
 int64_t TargetDriver::CountControl(const std::string& table, const std::string& condition) const {
   const auto sql = Sql();
-  return std::stoll(Scalar(*sql, absl::StrCat("SELECT count(*) FROM ", store_.ControlTable(table), " WHERE ", condition)));
+  return std::stoll(
+      Scalar(*sql, absl::StrCat("SELECT count(*) FROM ", store_.ControlTable(table), " WHERE ", condition)));
 }
 
 std::string Balance(const v1::RowCounts& counts) {
   std::map<std::string, int64_t> reasons(counts.filtered_by_reason().begin(), counts.filtered_by_reason().end());
   std::string why;
   for (const auto& [reason, rows] : reasons) absl::StrAppend(&why, why.empty() ? " (" : ", ", reason, " ", rows);
-  return absl::StrCat("read ", counts.read(), " = loaded ", counts.loaded(), " + filtered ", counts.filtered(), why, why.empty() ? "" : ")",
-                      " + quarantined ", counts.quarantined());
+  return absl::StrCat("read ", counts.read(), " = loaded ", counts.loaded(), " + filtered ", counts.filtered(), why,
+                      why.empty() ? "" : ")", " + quarantined ", counts.quarantined());
 }
 
 }  // namespace tidemark::conformance

@@ -13,7 +13,8 @@
 
 namespace tidemark::conformance {
 
-// One job on one target table, driven run by run as a worker would. A session that cannot be opened ends the test program.
+// One job on one target table, driven run by run as a worker would. A session that cannot be opened ends the test
+// program.
 class TargetDriver {
  public:
   TargetDriver(StoreUnderTest& store, v1::LoadStrategy strategy);
@@ -30,11 +31,14 @@ class TargetDriver {
   absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema = RowSchema()) const;
   // One move on a session of its own.
   absl::StatusOr<MoveOutcome> Move(const RunIdentity& run, int partition, const std::vector<Row>& rows) const;
-  absl::StatusOr<MoveOutcome> MoveChunks(const RunIdentity& run, int partition, const v1::TableSchema& schema, const std::vector<Chunk>& chunks) const;
-  absl::StatusOr<v1::CommitResult> Commit(const RunIdentity& run, const v1::Window& window, const std::vector<int64_t>& rows_per_partition,
+  absl::StatusOr<MoveOutcome> MoveChunks(const RunIdentity& run, int partition, const v1::TableSchema& schema,
+                                         const std::vector<Chunk>& chunks) const;
+  absl::StatusOr<v1::CommitResult> Commit(const RunIdentity& run, const v1::Window& window,
+                                          const std::vector<int64_t>& rows_per_partition,
                                           const v1::TableSchema& schema = RowSchema()) const;
   // All of it: partition i holds partitions[i].
-  absl::StatusOr<v1::CommitResult> Load(const RunIdentity& run, const v1::Window& window, const std::vector<std::vector<Row>>& partitions) const;
+  absl::StatusOr<v1::CommitResult> Load(const RunIdentity& run, const v1::Window& window,
+                                        const std::vector<std::vector<Row>>& partitions) const;
   absl::StatusOr<v1::ProbeResult> Probe(const RunIdentity& run) const;
 
   // The target table through the store's own source, sorted; empty if it does not exist.

@@ -26,7 +26,8 @@ uint64_t Mix(uint64_t value) {
   return value ^ (value >> 31);
 }
 
-void AddColumn(const char* name, Type::Kind kind, const char* native, bool nullable, v1::TableSchema* schema, int precision = 0, int scale = 0) {
+void AddColumn(const char* name, Type::Kind kind, const char* native, bool nullable, v1::TableSchema* schema,
+               int precision = 0, int scale = 0) {
   v1::Column* column = schema->add_columns();
   column->set_name(name);
   column->set_native_type(native);
@@ -51,7 +52,8 @@ absl::StatusOr<GeneratedTable> GeneratedTable::Parse(absl::string_view text, con
     } else if (number && setting.first == "row_bytes" && value >= 0 && value <= kMaxRowBytes) {
       table.row_bytes_ = value;
     } else {
-      return absl::InvalidArgumentError(absl::StrCat("generator: '", part, "' is not one of rows=0…", kMaxRows, ", seed=NUMBER, row_bytes=0…", kMaxRowBytes));
+      return absl::InvalidArgumentError(absl::StrCat("generator: '", part, "' is not one of rows=0…", kMaxRows,
+                                                     ", seed=NUMBER, row_bytes=0…", kMaxRowBytes));
     }
   }
   return table;
@@ -71,18 +73,26 @@ v1::TableSchema GeneratedTable::Schema() {
   return schema;
 }
 
-std::string GeneratedTable::Identity() const { return absl::StrCat("generator seed ", seed_, ", row_bytes ", row_bytes_); }
+std::string GeneratedTable::Identity() const {
+  return absl::StrCat("generator seed ", seed_, ", row_bytes ", row_bytes_);
+}
 
 uint64_t GeneratedTable::Chance(int64_t index, uint64_t column) const {
   return Mix(Mix(static_cast<uint64_t>(seed_) * 64 + column) ^ static_cast<uint64_t>(index));
 }
 
-std::string GeneratedTable::Name(int64_t index) const { return absl::StrCat("name-", absl::Hex(Chance(index, 1), absl::kZeroPad16)); }
-int64_t GeneratedTable::AmountInCents(int64_t index) const { return static_cast<int64_t>(Chance(index, 2) % 2'000'000'001) - 1'000'000'000; }
+std::string GeneratedTable::Name(int64_t index) const {
+  return absl::StrCat("name-", absl::Hex(Chance(index, 1), absl::kZeroPad16));
+}
+int64_t GeneratedTable::AmountInCents(int64_t index) const {
+  return static_cast<int64_t>(Chance(index, 2) % 2'000'000'001) - 1'000'000'000;
+}
 bool GeneratedTable::Flag(int64_t index) const { return (Chance(index, 3) & 1) != 0; }
 int32_t GeneratedTable::Quantity(int64_t index) const { return static_cast<int32_t>(Chance(index, 4) % 1000); }
 int64_t GeneratedTable::CreatedAt(int64_t index) const { return kFirstCreated + index * kSecond; }
-int64_t GeneratedTable::UpdatedAt(int64_t index) const { return CreatedAt(index) + static_cast<int64_t>(Chance(index, 5) % kSecond); }
+int64_t GeneratedTable::UpdatedAt(int64_t index) const {
+  return CreatedAt(index) + static_cast<int64_t>(Chance(index, 5) % kSecond);
+}
 
 void GeneratedTable::AppendPayload(int64_t index, std::string* out) const {
   const size_t begin = out->size();

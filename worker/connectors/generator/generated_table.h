@@ -9,16 +9,16 @@
 
 namespace tidemark::generator {
 
-// A table that is a formula: every value of row `index` follows from (seed, index), so that any part of it can be read by anyone, any number of
-// times, and checked without having been kept.
+// A table that is a formula: every value of row `index` follows from (seed, index), so that any part of it can be read
+// by anyone, any number of times, and checked without having been kept.
 class GeneratedTable {
  public:
   // "rows=1000000&seed=7&row_bytes=200", each part optional; what the text leaves out is taken from `defaults`.
   static absl::StatusOr<GeneratedTable> Parse(absl::string_view text, const GeneratedTable& defaults);
   GeneratedTable() = default;
 
-  // id bigint (primary key) · name text · amount decimal(18,2) · flag boolean · quantity integer, NULL in every 16th row ·
-  // created_at, updated_at timestamptz · payload text of row_bytes.
+  // id bigint (primary key) · name text · amount decimal(18,2) · flag boolean · quantity integer, NULL in every 16th
+  // row · created_at, updated_at timestamptz · payload text of row_bytes.
   static v1::TableSchema Schema();
 
   int64_t rows() const { return rows_; }

@@ -12,13 +12,15 @@ namespace {
 
 absl::StatusOr<GeneratedTable> TableOfDsn(const v1::ConnectionSpec& connection) {
   absl::string_view dsn = connection.dsn();
-  if (!absl::ConsumePrefix(&dsn, "generator:")) return absl::InvalidArgumentError("the DSN of a generator is generator:rows=…&seed=…&row_bytes=…");
+  if (!absl::ConsumePrefix(&dsn, "generator:"))
+    return absl::InvalidArgumentError("the DSN of a generator is generator:rows=…&seed=…&row_bytes=…");
   return GeneratedTable::Parse(dsn, GeneratedTable());
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SourceSession>> GeneratorConnector::OpenSource(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+absl::StatusOr<std::unique_ptr<SourceSession>> GeneratorConnector::OpenSource(const v1::ConnectionSpec& connection,
+                                                                              const v1::JobSpec& job,
                                                                               const SessionOptions& options) {
   if (!job.source().query().empty()) return absl::InvalidArgumentError("a generator has no SQL: give source.table");
   TM_ASSIGN_OR_RETURN(GeneratedTable table, TableOfDsn(connection));
@@ -29,12 +31,14 @@ absl::StatusOr<std::unique_ptr<SourceSession>> GeneratorConnector::OpenSource(co
   return OpenGeneratorSource(table, job.source().watermark());
 }
 
-absl::StatusOr<std::unique_ptr<TargetSession>> GeneratorConnector::OpenTarget(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+absl::StatusOr<std::unique_ptr<TargetSession>> GeneratorConnector::OpenTarget(const v1::ConnectionSpec& connection,
+                                                                              const v1::JobSpec& job,
                                                                               const SessionOptions& options) {
   return absl::UnimplementedError("a generator is a source only");
 }
 
-absl::StatusOr<std::string> GeneratorConnector::Test(const v1::ConnectionSpec& connection, const SessionOptions& options) {
+absl::StatusOr<std::string> GeneratorConnector::Test(const v1::ConnectionSpec& connection,
+                                                     const SessionOptions& options) {
   TM_ASSIGN_OR_RETURN(const GeneratedTable table, TableOfDsn(connection));
   return absl::StrCat("generator of ", table.rows(), " rows of ", table.row_bytes(), " bytes");
 }

@@ -41,16 +41,19 @@ v1::Watermark WatermarkOf(const GeneratedTable& table, const std::string& column
   } else {
     watermark.set_type("timestamptz");
     watermark.set_precision(6);
-    watermark.set_text(absl::FormatTime(kTimeFormat, absl::FromUnixMicros(table.UpdatedAt(index)), absl::UTCTimeZone()));
+    watermark.set_text(
+        absl::FormatTime(kTimeFormat, absl::FromUnixMicros(table.UpdatedAt(index)), absl::UTCTimeZone()));
   }
   return watermark;
 }
 
 // Number of the first row above `watermark`.
-absl::StatusOr<int64_t> FirstAbove(const GeneratedTable& table, const std::string& column, const v1::Watermark& watermark) {
+absl::StatusOr<int64_t> FirstAbove(const GeneratedTable& table, const std::string& column,
+                                   const v1::Watermark& watermark) {
   if (column == "id") {
     int64_t id = 0;
-    if (!absl::SimpleAtoi(watermark.text(), &id)) return absl::InvalidArgumentError(absl::StrCat("the watermark '", watermark.text(), "' is no id"));
+    if (!absl::SimpleAtoi(watermark.text(), &id))
+      return absl::InvalidArgumentError(absl::StrCat("the watermark '", watermark.text(), "' is no id"));
     return std::clamp<int64_t>(id, 0, table.rows());
   }
   absl::Time time;
@@ -62,7 +65,8 @@ absl::StatusOr<int64_t> FirstAbove(const GeneratedTable& table, const std::strin
 }
 
 // Writes one column's values for a run of rows.
-absl::StatusOr<std::shared_ptr<arrow::Array>> FillColumn(const GeneratedTable& table, const v1::Column& column, Span rows) {
+absl::StatusOr<std::shared_ptr<arrow::Array>> FillColumn(const GeneratedTable& table, const v1::Column& column,
+                                                         Span rows) {
   arrow::Status status;
   std::shared_ptr<arrow::Array> array;
   const auto fill = [&](auto builder, const auto& append) {
@@ -83,12 +87,15 @@ absl::StatusOr<std::shared_ptr<arrow::Array>> FillColumn(const GeneratedTable& t
   } else if (name == "flag") {
     fill(arrow::BooleanBuilder(), [&](auto& builder, int64_t row) { return builder.Append(table.Flag(row)); });
   } else if (name == "quantity") {
-    fill(arrow::Int32Builder(),
-         [&](auto& builder, int64_t row) { return table.HasQuantity(row) ? builder.Append(table.Quantity(row)) : builder.AppendNull(); });
+    fill(arrow::Int32Builder(), [&](auto& builder, int64_t row) {
+      return table.HasQuantity(row) ? builder.Append(table.Quantity(row)) : builder.AppendNull();
+    });
   } else if (name == "created_at") {
-    fill(arrow::TimestampBuilder(ArrowType(column.type()), pool), [&](auto& builder, int64_t row) { return builder.Append(table.CreatedAt(row)); });
+    fill(arrow::TimestampBuilder(ArrowType(column.type()), pool),
+         [&](auto& builder, int64_t row) { return builder.Append(table.CreatedAt(row)); });
   } else if (name == "updated_at") {
-    fill(arrow::TimestampBuilder(ArrowType(column.type()), pool), [&](auto& builder, int64_t row) { return builder.Append(table.UpdatedAt(row)); });
+    fill(arrow::TimestampBuilder(ArrowType(column.type()), pool),
+         [&](auto& builder, int64_t row) { return builder.Append(table.UpdatedAt(row)); });
   } else if (name == "payload") {
     fill(arrow::StringBuilder(), [&](auto& builder, int64_t row) {
       text.clear();
@@ -104,9 +111,13 @@ absl::StatusOr<std::shared_ptr<arrow::Array>> FillColumn(const GeneratedTable& t
 
 class SpanReader final : public ChunkReader {
  public:
-  SpanReader(const GeneratedTable& table, v1::TableSchema schema, std::shared_ptr<arrow::Schema> arrow_schema, Span span,
-             const std::atomic<bool>& cancelled)
-      : table_(table), schema_(std::move(schema)), arrow_schema_(std::move(arrow_schema)), span_(span), cancelled_(cancelled) {}
+  SpanReader(const GeneratedTable& table, v1::TableSchema schema, std::shared_ptr<arrow::Schema> arrow_schema,
+             Span span, const std::atomic<bool>& cancelled)
+      : table_(table),
+        schema_(std::move(schema)),
+        arrow_schema_(std::move(arrow_schema)),
+        span_(span),
+        cancelled_(cancelled) {}
 
   absl::StatusOr<std::optional<Chunk>> Next() override {
     if (cancelled_) return absl::CancelledError("the read was cancelled");
@@ -131,7 +142,8 @@ class SpanReader final : public ChunkReader {
 
 class GeneratorSession final : public SourceSession {
  public:
-  GeneratorSession(const GeneratedTable& table, std::string watermark) : table_(table), watermark_(std::move(watermark)) {}
+  GeneratorSession(const GeneratedTable& table, std::string watermark)
+      : table_(table), watermark_(std::move(watermark)) {}
 
   absl::StatusOr<SourceDescription> Describe() override {
     SourceDescription description;
@@ -181,7 +193,8 @@ class GeneratorSession final : public SourceSession {
     return absl::DataLossError("the snapshot is of another generator");
   }
 
-  absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(const v1::Window& window, std::string_view by, int wanted) override {
+  absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(const v1::Window& window, std::string_view by,
+                                                                     int wanted) override {
     if (!by.empty() && by != "id") return absl::InvalidArgumentError("a generator is partitioned by id");
     TM_ASSIGN_OR_RETURN(const Span span, SpanOf(window));
     v1::PartitionFacts facts;
@@ -191,7 +204,8 @@ class GeneratorSession final : public SourceSession {
     // Four cuts for each range wanted, so that the planner can choose.
     const int64_t rows = span.end - span.begin;
     const int64_t parts = std::min<int64_t>(rows, 4 * std::max(wanted, 1));
-    for (int64_t i = 1; i < parts; ++i) facts.add_quantiles()->add_values(absl::StrCat(table_.Id(span.begin + rows * i / parts)));
+    for (int64_t i = 1; i < parts; ++i)
+      facts.add_quantiles()->add_values(absl::StrCat(table_.Id(span.begin + rows * i / parts)));
     return std::vector<v1::PartitionFacts>{facts};
   }
 
@@ -228,11 +242,14 @@ class GeneratorSession final : public SourceSession {
       default:
         return absl::InvalidArgumentError("a generator is partitioned by id");
     }
-    if (range.columns_size() != 1 || range.columns(0) != "id") return absl::InvalidArgumentError("a generator is partitioned by id");
+    if (range.columns_size() != 1 || range.columns(0) != "id")
+      return absl::InvalidArgumentError("a generator is partitioned by id");
     // No id is NULL.
     if (range.nulls()) span->end = span->begin;
     int64_t id = 0;
-    const auto parse = [&](const v1::KeyBound& bound) { return bound.values_size() == 1 && absl::SimpleAtoi(bound.values(0), &id); };
+    const auto parse = [&](const v1::KeyBound& bound) {
+      return bound.values_size() == 1 && absl::SimpleAtoi(bound.values(0), &id);
+    };
     if (range.has_lower()) {
       if (!parse(range.lower())) return absl::InvalidArgumentError("a bound of id is no number");
       span->begin = std::max(span->begin, id - 1);
@@ -251,7 +268,8 @@ class GeneratorSession final : public SourceSession {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SourceSession>> OpenGeneratorSource(const GeneratedTable& table, const std::string& watermark) {
+absl::StatusOr<std::unique_ptr<SourceSession>> OpenGeneratorSource(const GeneratedTable& table,
+                                                                   const std::string& watermark) {
   if (!watermark.empty() && watermark != "id" && watermark != "updated_at") {
     return absl::InvalidArgumentError(absl::StrCat("a generator's watermark is id or updated_at, not ", watermark));
   }

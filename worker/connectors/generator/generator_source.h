@@ -10,6 +10,7 @@
 namespace tidemark::generator {
 
 // `watermark`: empty, "id" or "updated_at"; InvalidArgument otherwise.
-absl::StatusOr<std::unique_ptr<SourceSession>> OpenGeneratorSource(const GeneratedTable& table, const std::string& watermark);
+absl::StatusOr<std::unique_ptr<SourceSession>> OpenGeneratorSource(const GeneratedTable& table,
+                                                                   const std::string& watermark);
 
 }  // namespace tidemark::generator

@@ -19,7 +19,8 @@ GeneratedTable TableOf(const std::string& text) {
 }
 
 TEST(GeneratedTable, IsTheSameWheneverItIsAsked) {
-  const GeneratedTable a = TableOf("rows=1000&seed=7&row_bytes=33"), b = TableOf("seed=7&row_bytes=33"), other = TableOf("seed=8&row_bytes=33");
+  const GeneratedTable a = TableOf("rows=1000&seed=7&row_bytes=33"), b = TableOf("seed=7&row_bytes=33"),
+                       other = TableOf("seed=8&row_bytes=33");
   std::set<std::string> payloads;
   for (const int64_t row : {0, 1, 15, 999}) {
     std::string x, y, z;

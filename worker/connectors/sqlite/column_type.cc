@@ -165,8 +165,8 @@ std::string WhyNotHeld(const v1::LogicalType& type, absl::string_view declared, 
   const bool untouched = affinity == Affinity::kBlob && !strict;
   const auto needs = [&](bool held, absl::string_view wanted) {
     return held ? std::string()
-                : absl::StrCat("is declared ", declared.empty() ? "without a type" : declared, ", which would change values of type ",
-                               Describe(type), ": declare it ", wanted);
+                : absl::StrCat("is declared ", declared.empty() ? "without a type" : declared,
+                               ", which would change values of type ", Describe(type), ": declare it ", wanted);
   };
   switch (type.kind()) {
     case Type::KIND_BOOL:

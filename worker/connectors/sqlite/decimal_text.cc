@@ -60,7 +60,8 @@ std::string ScaledText(absl::string_view digits, int scale) {
     digits.remove_prefix(1);
   }
   const size_t width = static_cast<size_t>(std::max(scale, 0));
-  const std::string padded = digits.size() > width ? std::string(digits) : absl::StrCat(std::string(width + 1 - digits.size(), '0'), digits);
+  const std::string padded =
+      digits.size() > width ? std::string(digits) : absl::StrCat(std::string(width + 1 - digits.size(), '0'), digits);
   text.append(padded, 0, padded.size() - width);
   if (width > 0) text.append(1, '.').append(padded, padded.size() - width);
   return text;
@@ -97,8 +98,8 @@ std::optional<int64_t> QuickUnscaled(double value, int precision, int scale) {
   const double power = static_cast<double>(kPowers[static_cast<size_t>(scale)]);
   const double scaled = std::nearbyint(value * power);
   const double limit = static_cast<double>(kPowers[static_cast<size_t>(std::min(precision, kQuickDigits))]);
-  // The quotient of two numbers a double holds exactly is rounded as reading the decimal would be: if it is the value, the decimal is
-  // what was written. (NaN fails the first comparison.)
+  // The quotient of two numbers a double holds exactly is rounded as reading the decimal would be: if it is the value,
+  // the decimal is what was written. (NaN fails the first comparison.)
   if (!(std::abs(scaled) < limit) || scaled / power != value) return std::nullopt;
   return static_cast<int64_t>(scaled);
 }

@@ -131,8 +131,8 @@ std::optional<TimestampText> ParseTimestamp(absl::string_view text) {
   const int sign = text.front() == '+' ? 1 : text.front() == '-' ? -1 : 0;
   text.remove_prefix(1);
   int hours, minutes;
-  if (sign == 0 || !TakeDigits(text, 2, &hours) || !TakeChar(text, ':') || !TakeDigits(text, 2, &minutes) || !text.empty() ||
-      hours > 15 || minutes > 59) {
+  if (sign == 0 || !TakeDigits(text, 2, &hours) || !TakeChar(text, ':') || !TakeDigits(text, 2, &minutes) ||
+      !text.empty() || hours > 15 || minutes > 59) {
     return std::nullopt;
   }
   result.micros -= sign * (hours * 60 + minutes) * 60 * kMicrosPerSecond;
@@ -165,7 +165,8 @@ void AppendTime(int64_t micros, std::string* out) {
   const int seconds = static_cast<int>(micros / kMicrosPerSecond);
   const int fraction = static_cast<int>(micros % kMicrosPerSecond);
   char buffer[24];
-  out->append(buffer, std::snprintf(buffer, sizeof buffer, "%02d:%02d:%02d", seconds / 3600, seconds / 60 % 60, seconds % 60));
+  out->append(buffer,
+              std::snprintf(buffer, sizeof buffer, "%02d:%02d:%02d", seconds / 3600, seconds / 60 % 60, seconds % 60));
   if (fraction == 0) return;
   if (fraction % 1000 == 0) {
     out->append(buffer, std::snprintf(buffer, sizeof buffer, ".%03d", fraction / 1000));

@@ -7,7 +7,8 @@
 
 namespace tidemark::sqlite {
 
-// Dates and times as SQLite's users write them: text in the ISO 8601 profile its date functions read. Years 0001 to 9999.
+// Dates and times as SQLite's users write them: text in the ISO 8601 profile its date functions read. Years 0001 to
+// 9999.
 
 struct TimestampText {
   // Since 1970-01-01 00:00:00 of the reading; if it names an offset, in UTC.
@@ -19,8 +20,8 @@ struct TimestampText {
   absl::string_view suffix;
 };
 
-// "YYYY-MM-DD HH:MM[:SS[.f…]]" with ' ' or 'T' between and an optional "Z" or "+hh:mm". A fraction beyond microseconds is no match
-// unless its further digits are zeros.
+// "YYYY-MM-DD HH:MM[:SS[.f…]]" with ' ' or 'T' between and an optional "Z" or "+hh:mm". A fraction beyond microseconds
+// is no match unless its further digits are zeros.
 std::optional<TimestampText> ParseTimestamp(absl::string_view text);
 // "YYYY-MM-DD", as days since 1970-01-01.
 std::optional<int32_t> ParseDate(absl::string_view text);
@@ -33,8 +34,8 @@ bool AppendDate(int64_t days, std::string* out);
 bool AppendTimestamp(int64_t micros, char separator, std::string* out);
 void AppendTime(int64_t micros, std::string* out);
 
-// Orders two texts as the values they hold: instants and dates by time whatever their spelling, decimal numbers by value, all else
-// by bytes. Negative, zero or positive.
+// Orders two texts as the values they hold: instants and dates by time whatever their spelling, decimal numbers by
+// value, all else by bytes. Negative, zero or positive.
 int CompareByValue(absl::string_view a, absl::string_view b);
 
 }  // namespace tidemark::sqlite

@@ -14,8 +14,9 @@ namespace tidemark::sqlite {
 namespace {
 
 absl::Status ReadColumns(Database& db, Relation* relation) {
-  TM_ASSIGN_OR_RETURN(Statement columns,
-                      db.Prepare("SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1"));
+  TM_ASSIGN_OR_RETURN(
+      Statement columns,
+      db.Prepare("SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1"));
   columns.BindText(1, relation->name);
   while (true) {
     TM_ASSIGN_OR_RETURN(const bool row, columns.Step());
@@ -28,8 +29,8 @@ absl::Status ReadColumns(Database& db, Relation* relation) {
     column.generated = columns.Int(4) != 0;
     const char* collation = nullptr;
     if (relation->kind == Relation::Kind::kTable &&
-        sqlite3_table_column_metadata(db.get(), "main", relation->name.c_str(), column.name.c_str(), nullptr, &collation, nullptr,
-                                      nullptr, nullptr) == SQLITE_OK &&
+        sqlite3_table_column_metadata(db.get(), "main", relation->name.c_str(), column.name.c_str(), nullptr,
+                                      &collation, nullptr, nullptr, nullptr) == SQLITE_OK &&
         collation != nullptr) {
       column.collation = collation;
     }
@@ -38,9 +39,10 @@ absl::Status ReadColumns(Database& db, Relation* relation) {
 }
 
 absl::Status ReadIndexes(Database& db, Relation* relation) {
-  TM_ASSIGN_OR_RETURN(Statement list,
-                      db.Prepare("SELECT l.name, l.\"unique\", l.partial, coalesce(s.sql, ''), l.origin FROM pragma_index_list(?) l "
-                                 "LEFT JOIN sqlite_schema s ON s.type = 'index' AND s.name = l.name ORDER BY l.seq DESC"));
+  TM_ASSIGN_OR_RETURN(
+      Statement list,
+      db.Prepare("SELECT l.name, l.\"unique\", l.partial, coalesce(s.sql, ''), l.origin FROM pragma_index_list(?) l "
+                 "LEFT JOIN sqlite_schema s ON s.type = 'index' AND s.name = l.name ORDER BY l.seq DESC"));
   list.BindText(1, relation->name);
   bool key_index = false;
   while (true) {
@@ -52,7 +54,8 @@ absl::Status ReadIndexes(Database& db, Relation* relation) {
     index.partial = list.Int(2) != 0;
     index.sql = std::string(list.Text(3));
     key_index |= list.Text(4) == "pk";
-    TM_ASSIGN_OR_RETURN(Statement columns, db.Prepare("SELECT coalesce(name, '') FROM pragma_index_info(?) ORDER BY seqno"));
+    TM_ASSIGN_OR_RETURN(Statement columns,
+                        db.Prepare("SELECT coalesce(name, '') FROM pragma_index_info(?) ORDER BY seqno"));
     columns.BindText(1, index.name);
     while (true) {
       TM_ASSIGN_OR_RETURN(const bool column, columns.Step());
@@ -68,7 +71,9 @@ absl::Status ReadIndexes(Database& db, Relation* relation) {
 }
 
 absl::Status ReadTriggers(Database& db, Relation* relation) {
-  TM_ASSIGN_OR_RETURN(Statement list, db.Prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE"));
+  TM_ASSIGN_OR_RETURN(
+      Statement list,
+      db.Prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE"));
   list.BindText(1, relation->name);
   while (true) {
     TM_ASSIGN_OR_RETURN(const bool row, list.Step());
@@ -91,7 +96,8 @@ std::vector<std::string> Relation::PrimaryKey() const {
   for (const CatalogColumn& column : columns) {
     if (column.key_position > 0) members.push_back(&column);
   }
-  std::sort(members.begin(), members.end(), [](const auto* a, const auto* b) { return a->key_position < b->key_position; });
+  std::sort(members.begin(), members.end(),
+            [](const auto* a, const auto* b) { return a->key_position < b->key_position; });
   std::vector<std::string> names;
   for (const CatalogColumn* column : members) names.push_back(column->name);
   return names;
@@ -99,7 +105,8 @@ std::vector<std::string> Relation::PrimaryKey() const {
 
 bool Relation::Indexed(absl::string_view column) const {
   if (absl::EqualsIgnoreCase(column, rowid_column)) return true;
-  if (const auto key = PrimaryKey(); without_rowid && !key.empty() && absl::EqualsIgnoreCase(key.front(), column)) return true;
+  if (const auto key = PrimaryKey(); without_rowid && !key.empty() && absl::EqualsIgnoreCase(key.front(), column))
+    return true;
   return std::any_of(indexes.begin(), indexes.end(), [&](const CatalogIndex& index) {
     return !index.partial && !index.columns.empty() && absl::EqualsIgnoreCase(index.columns.front(), column);
   });
@@ -118,9 +125,10 @@ bool Relation::UniqueOver(const std::vector<std::string>& wanted) const {
 }
 
 absl::StatusOr<std::optional<Relation>> FindRelation(Database& db, absl::string_view name) {
-  TM_ASSIGN_OR_RETURN(Statement find, db.Prepare("SELECT l.name, l.type, l.wr, l.strict, coalesce(s.sql, '') FROM pragma_table_list l "
-                                                 "LEFT JOIN sqlite_schema s ON s.name = l.name AND s.type IN ('table', 'view') "
-                                                 "WHERE l.schema = 'main' AND l.name = ? COLLATE NOCASE"));
+  TM_ASSIGN_OR_RETURN(Statement find,
+                      db.Prepare("SELECT l.name, l.type, l.wr, l.strict, coalesce(s.sql, '') FROM pragma_table_list l "
+                                 "LEFT JOIN sqlite_schema s ON s.name = l.name AND s.type IN ('table', 'view') "
+                                 "WHERE l.schema = 'main' AND l.name = ? COLLATE NOCASE"));
   find.BindText(1, name);
   TM_ASSIGN_OR_RETURN(const bool found, find.Step());
   if (!found) {
@@ -154,15 +162,17 @@ absl::StatusOr<std::optional<Relation>> FindRelation(Database& db, absl::string_
 absl::StatusOr<std::string> PlainTableName(absl::string_view name) {
   if (absl::StartsWithIgnoreCase(name, "main.")) name.remove_prefix(5);
   if (const size_t dot = name.find('.'); dot != name.npos) {
-    return absl::InvalidArgumentError(absl::StrCat("table ", name, ": a SQLite file has no schemas; name the table ", name.substr(dot + 1)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("table ", name, ": a SQLite file has no schemas; name the table ", name.substr(dot + 1)));
   }
   return std::string(name);
 }
 
 absl::StatusOr<std::vector<std::string>> ReferencingTables(Database& db, absl::string_view table) {
-  TM_ASSIGN_OR_RETURN(Statement list,
-                      db.Prepare("SELECT DISTINCT s.name FROM sqlite_schema s, pragma_foreign_key_list(s.name) f "
-                                 "WHERE s.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE AND s.name <> ?1 COLLATE NOCASE"));
+  TM_ASSIGN_OR_RETURN(
+      Statement list,
+      db.Prepare("SELECT DISTINCT s.name FROM sqlite_schema s, pragma_foreign_key_list(s.name) f "
+                 "WHERE s.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE AND s.name <> ?1 COLLATE NOCASE"));
   list.BindText(1, table);
   std::vector<std::string> names;
   while (true) {

@@ -25,19 +25,23 @@ absl::StatusOr<int64_t> CheckMoves(Database& db, const RunIdentity& run, const v
   TM_ASSIGN_OR_RETURN(const std::vector<v1::StagedMove> moves, ReadMoves(db, run.run_id));
   for (const v1::StagedMove& move : moves) found[move.partition()] = move.rows();
   if (expected != found) {
-    return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " reports ", work.moves_size(), " moves of ", staged, " rows, but the target has ",
-                                                      found.size(), " others staged"));
+    return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " reports ", work.moves_size(), " moves of ",
+                                                      staged, " rows, but the target has ", found.size(),
+                                                      " others staged"));
   }
-  TM_ASSIGN_OR_RETURN(const auto rows, db.QueryInt(absl::StrCat("SELECT count(*) FROM ", Quoted(StagingName(run.run_id)))));
+  TM_ASSIGN_OR_RETURN(const auto rows,
+                      db.QueryInt(absl::StrCat("SELECT count(*) FROM ", Quoted(StagingName(run.run_id)))));
   if (rows.value_or(0) != staged) {
-    return absl::FailedPreconditionError(absl::StrCat("staging of run ", run.run_id, " holds ", rows.value_or(0), " rows where its moves brought ", staged));
+    return absl::FailedPreconditionError(absl::StrCat("staging of run ", run.run_id, " holds ", rows.value_or(0),
+                                                      " rows where its moves brought ", staged));
   }
   return staged;
 }
 
-// A full refresh of a job that otherwise appends or merges: its rows were staged for that, and move into a table of their own first.
-absl::Status LoadAside(Database& db, absl::string_view aside, const v1::JobSpec& job, const MergeTables& tables, const v1::CommitWork& work,
-                       v1::RowCounts* counts) {
+// A full refresh of a job that otherwise appends or merges: its rows were staged for that, and move into a table of
+// their own first.
+absl::Status LoadAside(Database& db, absl::string_view aside, const v1::JobSpec& job, const MergeTables& tables,
+                       const v1::CommitWork& work, v1::RowCounts* counts) {
   TM_ASSIGN_OR_RETURN(const std::optional<Relation> table, FindRelation(db, tables.target));
   std::string create = CreateStatement(work.schema(), job.target(), aside);
   if (table) {
@@ -49,8 +53,8 @@ absl::Status LoadAside(Database& db, absl::string_view aside, const v1::JobSpec&
   return Append(db, into, /*skip_loaded=*/false, counts);
 }
 
-absl::StatusOr<std::string> Load(Database& db, const v1::JobSpec& job, const MergeTables& tables, const v1::CommitWork& work,
-                                 v1::RowCounts* counts) {
+absl::StatusOr<std::string> Load(Database& db, const v1::JobSpec& job, const MergeTables& tables,
+                                 const v1::CommitWork& work, v1::RowCounts* counts) {
   const v1::LoadStrategy strategy = job.target().strategy();
   if (strategy == v1::LOAD_STRATEGY_FULL) {
     counts->set_loaded(counts->read());
@@ -70,9 +74,12 @@ absl::StatusOr<std::string> Load(Database& db, const v1::JobSpec& job, const Mer
     return std::string("merge");
   }
   // A backfill goes over rows that a window may have brought.
-  const bool may_be_loaded = work.window().overlap() || work.window().nulls() || work.window().kind() == v1::WINDOW_KIND_RANGE;
+  const bool may_be_loaded =
+      work.window().overlap() || work.window().nulls() || work.window().kind() == v1::WINDOW_KIND_RANGE;
   if (may_be_loaded && tables.key.empty()) {
-    return absl::InvalidArgumentError("target.key is needed to append a window that may hold rows already loaded (lookback, a backfill, or null_watermark: reread)");
+    return absl::InvalidArgumentError(
+        "target.key is needed to append a window that may hold rows already loaded (lookback, a backfill, or "
+        "null_watermark: reread)");
   }
   TM_RETURN_IF_ERROR(Append(db, tables, may_be_loaded, counts));
   return std::string("append");
@@ -80,13 +87,15 @@ absl::StatusOr<std::string> Load(Database& db, const v1::JobSpec& job, const Mer
 
 }  // namespace
 
-absl::StatusOr<v1::CommitResult> CommitRun(Database& db, absl::string_view table, const v1::JobSpec& job, const RunIdentity& run,
-                                           const v1::CommitWork& work) {
+absl::StatusOr<v1::CommitResult> CommitRun(Database& db, absl::string_view table, const v1::JobSpec& job,
+                                           const RunIdentity& run, const v1::CommitWork& work) {
   v1::CommitResult result;
   Transaction transaction(db);
   TM_RETURN_IF_ERROR(transaction.BeginImmediate());
   TM_ASSIGN_OR_RETURN(const bool known, ControlTablesExist(db));
-  if (!known) return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " was never prepared in SQLite file ", db.path()));
+  if (!known)
+    return absl::FailedPreconditionError(
+        absl::StrCat("run ", run.run_id, " was never prepared in SQLite file ", db.path()));
   // The ledger before the fence: what has been committed is committed, whoever asks.
   TM_ASSIGN_OR_RETURN(const auto entry, ReadLedgerEntry(db, run.run_id));
   if (entry) {
@@ -107,15 +116,18 @@ absl::StatusOr<v1::CommitResult> CommitRun(Database& db, absl::string_view table
   for (const v1::Column& column : work.schema().columns()) tables.columns.push_back(column.name());
   tables.key.assign(job.target().key().begin(), job.target().key().end());
   TM_ASSIGN_OR_RETURN(const auto staging, FindRelation(db, tables.staging));
-  if (!staging) return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " has no staging: it was aborted or never prepared"));
+  if (!staging)
+    return absl::FailedPreconditionError(
+        absl::StrCat("run ", run.run_id, " has no staging: it was aborted or never prepared"));
 
   v1::RowCounts& counts = *result.mutable_counts();
   TM_ASSIGN_OR_RETURN(const int64_t staged, CheckMoves(db, run, work));
   counts.set_read(staged);
   TM_ASSIGN_OR_RETURN(*result.mutable_swap(), Load(db, job, tables, work, &counts));
   if (counts.read() != counts.loaded() + counts.filtered() + counts.quarantined()) {
-    return absl::InternalError(absl::StrCat("the load does not balance: staged ", counts.read(), ", loaded ", counts.loaded(), ", filtered ",
-                                            counts.filtered(), ", quarantined ", counts.quarantined()));
+    return absl::InternalError(absl::StrCat("the load does not balance: staged ", counts.read(), ", loaded ",
+                                            counts.loaded(), ", filtered ", counts.filtered(), ", quarantined ",
+                                            counts.quarantined()));
   }
   TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE IF EXISTS ", Quoted(tables.staging))));
   TM_RETURN_IF_ERROR(DeleteMoves(db, run.run_id));

@@ -10,7 +10,7 @@
 namespace tidemark::sqlite {
 
 // The commit of a run: one transaction, as TargetSession::Commit says.
-absl::StatusOr<v1::CommitResult> CommitRun(Database& db, absl::string_view table, const v1::JobSpec& job, const RunIdentity& run,
-                                           const v1::CommitWork& work);
+absl::StatusOr<v1::CommitResult> CommitRun(Database& db, absl::string_view table, const v1::JobSpec& job,
+                                           const RunIdentity& run, const v1::CommitWork& work);
 
 }  // namespace tidemark::sqlite

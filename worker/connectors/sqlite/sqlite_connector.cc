@@ -18,7 +18,8 @@ namespace {
 
 absl::StatusOr<std::string> PathOf(const v1::ConnectionSpec& connection) {
   absl::string_view path = connection.dsn();
-  if (!absl::ConsumePrefix(&path, "sqlite:")) return absl::InvalidArgumentError("the DSN of a SQLite file is sqlite:PATH");
+  if (!absl::ConsumePrefix(&path, "sqlite:"))
+    return absl::InvalidArgumentError("the DSN of a SQLite file is sqlite:PATH");
   absl::ConsumePrefix(&path, "//");
   if (path.empty() || path == ":memory:") {
     return absl::InvalidArgumentError("the DSN sqlite: needs the path of a file, since every session opens it anew");
@@ -28,13 +29,15 @@ absl::StatusOr<std::string> PathOf(const v1::ConnectionSpec& connection) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SourceSession>> SqliteConnector::OpenSource(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+absl::StatusOr<std::unique_ptr<SourceSession>> SqliteConnector::OpenSource(const v1::ConnectionSpec& connection,
+                                                                           const v1::JobSpec& job,
                                                                            const SessionOptions& options) {
   TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection));
   return OpenSourceSession(path, job);
 }
 
-absl::StatusOr<std::unique_ptr<TargetSession>> SqliteConnector::OpenTarget(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+absl::StatusOr<std::unique_ptr<TargetSession>> SqliteConnector::OpenTarget(const v1::ConnectionSpec& connection,
+                                                                           const v1::JobSpec& job,
                                                                            const SessionOptions& options) {
   TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection));
   std::error_code ignored;
@@ -52,9 +55,13 @@ absl::StatusOr<std::unique_ptr<TargetSession>> SqliteConnector::OpenTarget(const
 absl::StatusOr<std::string> SqliteConnector::Test(const v1::ConnectionSpec& connection, const SessionOptions& options) {
   TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection));
   TM_ASSIGN_OR_RETURN(auto db, Database::Open(path, Database::Mode::kExisting));
-  TM_ASSIGN_OR_RETURN(const auto tables, db->QueryInt("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"));
+  TM_ASSIGN_OR_RETURN(
+      const auto tables,
+      db->QueryInt(
+          "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"));
   TM_ASSIGN_OR_RETURN(const std::string journal, db->QueryText("PRAGMA journal_mode"));
-  return absl::StrCat("SQLite ", sqlite3_libversion(), ", ", tables.value_or(0), " tables, journal mode ", journal, db->ReadOnly() ? ", read-only" : "");
+  return absl::StrCat("SQLite ", sqlite3_libversion(), ", ", tables.value_or(0), " tables, journal mode ", journal,
+                      db->ReadOnly() ? ", read-only" : "");
 }
 
 }  // namespace tidemark::sqlite

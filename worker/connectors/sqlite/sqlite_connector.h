@@ -11,13 +11,15 @@
 
 namespace tidemark::sqlite {
 
-// SQLite files, as sources and as targets. DSN: sqlite:PATH (sqlite:///PATH is read as /PATH). A local file: all sessions on it must be in one
-// process, where its writers queue; it is open only while sessions are.
+// SQLite files, as sources and as targets. DSN: sqlite:PATH (sqlite:///PATH is read as /PATH). A local file: all
+// sessions on it must be in one process, where its writers queue; it is open only while sessions are.
 class SqliteConnector final : public Connector {
  public:
-  absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+  absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection,
+                                                            const v1::JobSpec& job,
                                                             const SessionOptions& options) override;
-  absl::StatusOr<std::unique_ptr<TargetSession>> OpenTarget(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+  absl::StatusOr<std::unique_ptr<TargetSession>> OpenTarget(const v1::ConnectionSpec& connection,
+                                                            const v1::JobSpec& job,
                                                             const SessionOptions& options) override;
   absl::StatusOr<std::string> Test(const v1::ConnectionSpec& connection, const SessionOptions& options) override;
 

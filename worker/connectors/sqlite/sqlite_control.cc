@@ -88,7 +88,8 @@ nlohmann::json JsonValue(sqlite3_stmt* row, int column) {
     case SQLITE_FLOAT:
       return sqlite3_column_double(row, column);
     case SQLITE_TEXT:
-      return std::string(reinterpret_cast<const char*>(sqlite3_column_text(row, column)), sqlite3_column_bytes(row, column));
+      return std::string(reinterpret_cast<const char*>(sqlite3_column_text(row, column)),
+                         sqlite3_column_bytes(row, column));
     case SQLITE_BLOB: {
       const auto* data = static_cast<const char*>(sqlite3_column_blob(row, column));
       return absl::StrCat("\\x", absl::BytesToHexString(absl::string_view(data, sqlite3_column_bytes(row, column))));
@@ -105,14 +106,18 @@ std::string StagingName(absl::string_view run_id) { return absl::StrCat("_tidema
 absl::Status CreateControlTables(Database& db) { return db.Exec(kControlDdl); }
 
 absl::StatusOr<bool> ControlTablesExist(Database& db) {
-  TM_ASSIGN_OR_RETURN(const auto count,
-                      db.QueryInt("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('_tidemark_fence', '_tidemark_ledger', "
-                                  "'_tidemark_moves', '_tidemark_quarantine')"));
+  TM_ASSIGN_OR_RETURN(
+      const auto count,
+      db.QueryInt(
+          "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('_tidemark_fence', '_tidemark_ledger', "
+          "'_tidemark_moves', '_tidemark_quarantine')"));
   return count.value_or(0) == 4;
 }
 
-absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view job, const RunIdentity& run, bool take_over) {
-  TM_ASSIGN_OR_RETURN(Statement read, db.Prepare("SELECT cluster_id, job_uid, epoch FROM _tidemark_fence WHERE target_table = ?"));
+absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view job, const RunIdentity& run,
+                        bool take_over) {
+  TM_ASSIGN_OR_RETURN(Statement read,
+                      db.Prepare("SELECT cluster_id, job_uid, epoch FROM _tidemark_fence WHERE target_table = ?"));
   read.BindText(1, table);
   TM_ASSIGN_OR_RETURN(const bool claimed, read.Step());
   if (claimed) {
@@ -121,15 +126,18 @@ absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view
     // Epochs of different owners are not comparable.
     if (own && read.Int(2) > run.epoch) return FencedOut(Std(table), read.Int(2), run.epoch);
     if (!own && !take_over) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "table ", table, " is written by ", same_cluster ? "another job" : "another cluster", " (cluster ", read.Text(0), ", job ", read.Text(1),
-          "); `tidemark jobs adopt ", job, "` goes on from its ledger, `--full-refresh` replaces the table's content"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("table ", table, " is written by ", same_cluster ? "another job" : "another cluster",
+                       " (cluster ", read.Text(0), ", job ", read.Text(1), "); `tidemark jobs adopt ", job,
+                       "` goes on from its ledger, `--full-refresh` replaces the table's content"));
     }
   }
   read.Reset();
-  TM_ASSIGN_OR_RETURN(Statement write, db.Prepare("INSERT INTO _tidemark_fence (target_table, cluster_id, job_uid, epoch) VALUES (?, ?, ?, ?) "
-                                                  "ON CONFLICT (target_table) DO UPDATE SET cluster_id = excluded.cluster_id, "
-                                                  "job_uid = excluded.job_uid, epoch = excluded.epoch"));
+  TM_ASSIGN_OR_RETURN(
+      Statement write,
+      db.Prepare("INSERT INTO _tidemark_fence (target_table, cluster_id, job_uid, epoch) VALUES (?, ?, ?, ?) "
+                 "ON CONFLICT (target_table) DO UPDATE SET cluster_id = excluded.cluster_id, "
+                 "job_uid = excluded.job_uid, epoch = excluded.epoch"));
   write.BindText(1, table);
   write.BindText(2, run.cluster_id);
   write.BindText(3, run.job_uid);
@@ -138,7 +146,8 @@ absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view
 }
 
 absl::StatusOr<std::vector<v1::StagedMove>> ReadMoves(Database& db, absl::string_view run_id) {
-  TM_ASSIGN_OR_RETURN(Statement read, db.Prepare("SELECT partition, rows FROM _tidemark_moves WHERE run_id = ? ORDER BY partition"));
+  TM_ASSIGN_OR_RETURN(Statement read,
+                      db.Prepare("SELECT partition, rows FROM _tidemark_moves WHERE run_id = ? ORDER BY partition"));
   read.BindText(1, run_id);
   std::vector<v1::StagedMove> moves;
   while (true) {
@@ -151,7 +160,8 @@ absl::StatusOr<std::vector<v1::StagedMove>> ReadMoves(Database& db, absl::string
 }
 
 absl::Status InsertMove(Database& db, absl::string_view run_id, int partition, int64_t rows) {
-  TM_ASSIGN_OR_RETURN(Statement write, db.Prepare("INSERT INTO _tidemark_moves (run_id, partition, rows) VALUES (?, ?, ?)"));
+  TM_ASSIGN_OR_RETURN(Statement write,
+                      db.Prepare("INSERT INTO _tidemark_moves (run_id, partition, rows) VALUES (?, ?, ?)"));
   write.BindText(1, run_id);
   write.BindInt(2, partition);
   write.BindInt(3, rows);
@@ -165,8 +175,10 @@ absl::Status DeleteMoves(Database& db, absl::string_view run_id) {
 }
 
 absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Database& db, absl::string_view run_id) {
-  TM_ASSIGN_OR_RETURN(Statement read, db.Prepare("SELECT rows_read, rows_loaded, rows_filtered, rows_quarantined, filtered_by_reason, swap, "
-                                                 "high_type, high_text, high_precision, high_zone FROM _tidemark_ledger WHERE run_id = ?"));
+  TM_ASSIGN_OR_RETURN(
+      Statement read,
+      db.Prepare("SELECT rows_read, rows_loaded, rows_filtered, rows_quarantined, filtered_by_reason, swap, "
+                 "high_type, high_text, high_precision, high_zone FROM _tidemark_ledger WHERE run_id = ?"));
   read.BindText(1, run_id);
   TM_ASSIGN_OR_RETURN(const bool row, read.Step());
   if (!row) return std::nullopt;
@@ -188,8 +200,10 @@ absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Database& db, absl::s
 
 absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Database& db, absl::string_view table) {
   // In the order of commits: a job that took the table over counts its own sequence.
-  TM_ASSIGN_OR_RETURN(Statement read, db.Prepare("SELECT run_id, sequence, kind, cluster_id, job_uid, high_type, high_text, high_precision, high_zone "
-                                                 "FROM _tidemark_ledger WHERE target_table = ? AND kind <> 'range' ORDER BY rowid DESC LIMIT 1"));
+  TM_ASSIGN_OR_RETURN(
+      Statement read,
+      db.Prepare("SELECT run_id, sequence, kind, cluster_id, job_uid, high_type, high_text, high_precision, high_zone "
+                 "FROM _tidemark_ledger WHERE target_table = ? AND kind <> 'range' ORDER BY rowid DESC LIMIT 1"));
   read.BindText(1, table);
   v1::LedgerHead head;
   TM_ASSIGN_OR_RETURN(const bool row, read.Step());
@@ -204,32 +218,37 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Database& db, absl::string_view ta
   return head;
 }
 
-absl::Status CheckChain(const v1::LedgerHead& last, const RunIdentity& run, const v1::Window& window, absl::string_view job) {
+absl::Status CheckChain(const v1::LedgerHead& last, const RunIdentity& run, const v1::Window& window,
+                        absl::string_view job) {
   // What another job or cluster wrote before a full refresh took the table over is no part of this chain.
   v1::LedgerHead head;
   if (last.exists() && last.cluster_id() == run.cluster_id && last.job_uid() == run.job_uid) head = last;
   if (head.exists() && run.sequence < head.sequence()) {
     return absl::FailedPreconditionError(absl::StrCat("superseded: run ", head.run_id(), " (sequence ", head.sequence(),
-                                                      ") has committed after this one (sequence ", run.sequence, ") was planned"));
+                                                      ") has committed after this one (sequence ", run.sequence,
+                                                      ") was planned"));
   }
   if (window.kind() == v1::WINDOW_KIND_FULL || window.kind() == v1::WINDOW_KIND_RANGE) return absl::OkStatus();
   const v1::Watermark& low = window.low();
   const v1::Watermark& high = head.high();
-  const bool joins = window.has_low() == head.has_high() &&
-                     (!window.has_low() || (low.type() == high.type() && low.text() == high.text() && low.zone() == high.zone()));
+  const bool joins =
+      window.has_low() == head.has_high() &&
+      (!window.has_low() || (low.type() == high.type() && low.text() == high.text() && low.zone() == high.zone()));
   if (joins) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "the chain is broken: the window starts at ", window.has_low() ? low.text() : "the beginning", ", the target's ledger ends at ",
-      head.has_high() ? high.text() : "nothing", "; `tidemark jobs adopt ", job, "` takes the ledger's position, `--full-refresh` starts anew"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("the chain is broken: the window starts at ", window.has_low() ? low.text() : "the beginning",
+                   ", the target's ledger ends at ", head.has_high() ? high.text() : "nothing",
+                   "; `tidemark jobs adopt ", job, "` takes the ledger's position, `--full-refresh` starts anew"));
 }
 
 absl::Status InsertLedgerEntry(Database& db, absl::string_view table, const RunIdentity& run, const v1::Window& window,
                                const v1::RowCounts& counts, absl::string_view swap) {
-  TM_ASSIGN_OR_RETURN(
-      Statement write,
-      db.Prepare("INSERT INTO _tidemark_ledger (run_id, target_table, cluster_id, job_uid, sequence, kind, low_type, low_text, low_precision, low_zone, "
-                 "high_type, high_text, high_precision, high_zone, rows_read, rows_loaded, rows_filtered, rows_quarantined, filtered_by_reason, swap) "
-                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  TM_ASSIGN_OR_RETURN(Statement write,
+                      db.Prepare("INSERT INTO _tidemark_ledger (run_id, target_table, cluster_id, job_uid, sequence, "
+                                 "kind, low_type, low_text, low_precision, low_zone, "
+                                 "high_type, high_text, high_precision, high_zone, rows_read, rows_loaded, "
+                                 "rows_filtered, rows_quarantined, filtered_by_reason, swap) "
+                                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   write.BindText(1, run.run_id);
   write.BindText(2, table);
   write.BindText(3, run.cluster_id);
@@ -249,12 +268,16 @@ absl::Status InsertLedgerEntry(Database& db, absl::string_view table, const RunI
   return write.Run();
 }
 
-absl::StatusOr<int64_t> Quarantine(Database& db, absl::string_view table, absl::string_view run_id, absl::string_view staging,
-                                   const std::vector<std::string>& columns, absl::string_view condition, absl::string_view reason) {
-  const std::string list = absl::StrJoin(columns, ", ", [](std::string* out, const std::string& column) { *out += Quoted(column); });
-  TM_ASSIGN_OR_RETURN(Statement read, db.Prepare(absl::StrCat("SELECT ", list, " FROM ", Quoted(staging), " WHERE ", condition)));
-  TM_ASSIGN_OR_RETURN(Statement write,
-                      db.Prepare("INSERT INTO _tidemark_quarantine (run_id, target_table, reason, payload) VALUES (?, ?, ?, ?)"));
+absl::StatusOr<int64_t> Quarantine(Database& db, absl::string_view table, absl::string_view run_id,
+                                   absl::string_view staging, const std::vector<std::string>& columns,
+                                   absl::string_view condition, absl::string_view reason) {
+  const std::string list =
+      absl::StrJoin(columns, ", ", [](std::string* out, const std::string& column) { *out += Quoted(column); });
+  TM_ASSIGN_OR_RETURN(Statement read,
+                      db.Prepare(absl::StrCat("SELECT ", list, " FROM ", Quoted(staging), " WHERE ", condition)));
+  TM_ASSIGN_OR_RETURN(
+      Statement write,
+      db.Prepare("INSERT INTO _tidemark_quarantine (run_id, target_table, reason, payload) VALUES (?, ?, ?, ?)"));
   write.BindText(1, run_id);
   write.BindText(2, table);
   write.BindText(3, reason);

@@ -10,8 +10,9 @@
 #include "worker/connector/target.h"
 #include "worker/connectors/sqlite/sqlite_database.h"
 
-// The tables by which a target file defends itself: _tidemark_fence, _ledger, _moves, _quarantine, and staging. Functions that write run inside the
-// caller's transaction, which holds the file's write lock: what they have checked stays true until it ends.
+// The tables by which a target file defends itself: _tidemark_fence, _ledger, _moves, _quarantine, and staging.
+// Functions that write run inside the caller's transaction, which holds the file's write lock: what they have checked
+// stays true until it ends.
 namespace tidemark::sqlite {
 
 std::string StagingName(absl::string_view run_id);
@@ -20,9 +21,10 @@ absl::Status CreateControlTables(Database& db);
 // False in a file Tidemark has not written to.
 absl::StatusOr<bool> ControlTablesExist(Database& db);
 
-// Claims the fence of `table` or raises it to the run's epoch. FailedPrecondition if it stands higher (this writer is a zombie), or
-// belongs to another cluster or job: only `take_over` takes it from those.
-absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view job, const RunIdentity& run, bool take_over);
+// Claims the fence of `table` or raises it to the run's epoch. FailedPrecondition if it stands higher (this writer is a
+// zombie), or belongs to another cluster or job: only `take_over` takes it from those.
+absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view job, const RunIdentity& run,
+                        bool take_over);
 
 absl::StatusOr<std::vector<v1::StagedMove>> ReadMoves(Database& db, absl::string_view run_id);
 absl::Status InsertMove(Database& db, absl::string_view run_id, int partition, int64_t rows);
@@ -38,15 +40,17 @@ absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Database& db, absl::s
 // The last window or full load into the table, whoever made it; `exists` false without one.
 absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Database& db, absl::string_view table);
 
-// Whether a run may commit behind `head`. FailedPrecondition if a later run of its job has committed, or if a window does not begin where the
-// last one ended. Pure.
-absl::Status CheckChain(const v1::LedgerHead& head, const RunIdentity& run, const v1::Window& window, absl::string_view job);
+// Whether a run may commit behind `head`. FailedPrecondition if a later run of its job has committed, or if a window
+// does not begin where the last one ended. Pure.
+absl::Status CheckChain(const v1::LedgerHead& head, const RunIdentity& run, const v1::Window& window,
+                        absl::string_view job);
 
 absl::Status InsertLedgerEntry(Database& db, absl::string_view table, const RunIdentity& run, const v1::Window& window,
                                const v1::RowCounts& counts, absl::string_view swap);
 
 // Moves the rows of staging that satisfy `condition` to the quarantine and returns their number.
-absl::StatusOr<int64_t> Quarantine(Database& db, absl::string_view table, absl::string_view run_id, absl::string_view staging,
-                                   const std::vector<std::string>& columns, absl::string_view condition, absl::string_view reason);
+absl::StatusOr<int64_t> Quarantine(Database& db, absl::string_view table, absl::string_view run_id,
+                                   absl::string_view staging, const std::vector<std::string>& columns,
+                                   absl::string_view condition, absl::string_view reason);
 
 }  // namespace tidemark::sqlite

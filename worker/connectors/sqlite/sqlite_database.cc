@@ -31,7 +31,8 @@ absl::Status SqliteError(sqlite3* db, int code, absl::string_view where) {
   switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      return absl::UnavailableError(absl::StrCat(message, " (another connection holds its lock; try again when it is done)"));
+      return absl::UnavailableError(
+          absl::StrCat(message, " (another connection holds its lock; try again when it is done)"));
     case SQLITE_INTERRUPT:
       return absl::CancelledError(message);
     case SQLITE_READONLY:
@@ -39,7 +40,8 @@ absl::Status SqliteError(sqlite3* db, int code, absl::string_view where) {
     case SQLITE_AUTH:
       return absl::PermissionDeniedError(message);
     case SQLITE_CANTOPEN:
-      return absl::NotFoundError(absl::StrCat(message, " (does its directory exist, and may this user read and write there?)"));
+      return absl::NotFoundError(
+          absl::StrCat(message, " (does its directory exist, and may this user read and write there?)"));
     case SQLITE_FULL:
     case SQLITE_NOMEM:
       return absl::ResourceExhaustedError(message);
@@ -116,7 +118,8 @@ absl::string_view Statement::Text(int column) const {
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
   std::error_code ignored;
   if (mode == Mode::kExisting && !std::filesystem::exists(path, ignored)) {
-    return absl::NotFoundError(absl::StrCat("SQLite file ", path, " does not exist (a target's is made by its first run)"));
+    return absl::NotFoundError(
+        absl::StrCat("SQLite file ", path, " does not exist (a target's is made by its first run)"));
   }
   std::unique_ptr<Database> database(new Database(path));
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (mode == Mode::kCreate ? SQLITE_OPEN_CREATE : 0);
@@ -125,9 +128,10 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   sqlite3_extended_result_codes(database->db_, 1);
   sqlite3_busy_handler(database->db_, &Database::OnBusy, database.get());
   sqlite3_progress_handler(database->db_, kProgressSteps, &Database::OnProgress, database.get());
-  // The open is lazy: the first read tells whether this is a database at all. A view or a trigger of the file must not run
-  // functions with side effects for us.
-  TM_RETURN_IF_ERROR(database->Exec("PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16000; SELECT 1 FROM sqlite_schema"));
+  // The open is lazy: the first read tells whether this is a database at all. A view or a trigger of the file must not
+  // run functions with side effects for us.
+  TM_RETURN_IF_ERROR(
+      database->Exec("PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16000; SELECT 1 FROM sqlite_schema"));
   return database;
 }
 
@@ -140,7 +144,8 @@ absl::StatusOr<std::unique_ptr<Database>> Database::TemporaryCopy(Database& sour
   // Unlinked while it is open, so that not even kill -9 leaves it behind.
   unlink(name.c_str());
   TM_RETURN_IF_ERROR(copy.status());
-  TM_RETURN_IF_ERROR((*copy)->Exec("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE"));
+  TM_RETURN_IF_ERROR(
+      (*copy)->Exec("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE"));
   sqlite3_backup* backup = sqlite3_backup_init((*copy)->db_, "main", source.db_, "main");
   if (backup == nullptr) return SqliteError((*copy)->db_, sqlite3_errcode((*copy)->db_), source.path_);
   int code = sqlite3_backup_step(backup, -1);
@@ -220,8 +225,8 @@ absl::Status Transaction::Commit() {
     open_ = false;
     return status;
   }
-  // Still inside: it did not happen, and the destructor rolls back. Otherwise SQLite ended the transaction by itself, after an
-  // error of the disk: only the ledger can tell.
+  // Still inside: it did not happen, and the destructor rolls back. Otherwise SQLite ended the transaction by itself,
+  // after an error of the disk: only the ledger can tell.
   if (db_->InTransaction()) return status;
   open_ = false;
   return absl::UnknownError(absl::StrCat("COMMIT: ", status.message()));

@@ -19,8 +19,8 @@ namespace tidemark::sqlite {
 // `name` as a quoted SQL identifier.
 std::string Quoted(absl::string_view name);
 
-// A prepared statement. Must not outlive its Database. Parameters and columns are numbered as SQLite does: parameters from 1,
-// columns from 0. A failed Bind shows at the next Step.
+// A prepared statement. Must not outlive its Database. Parameters and columns are numbered as SQLite does: parameters
+// from 1, columns from 0. A failed Bind shows at the next Step.
 class Statement {
  public:
   Statement() = default;
@@ -60,9 +60,9 @@ class Statement {
 
 // One connection to one file. All methods but Cancel are called by one thread at a time.
 //
-// Errors: Unavailable when the file stays locked by others longer than the busy wait, Cancelled after Cancel, PermissionDenied for a
-// read-only file, NotFound for a missing one, ResourceExhausted for a full disk, InvalidArgument for SQL that does not
-// compile, FailedPrecondition for a violated constraint. They name the file.
+// Errors: Unavailable when the file stays locked by others longer than the busy wait, Cancelled after Cancel,
+// PermissionDenied for a read-only file, NotFound for a missing one, ResourceExhausted for a full disk, InvalidArgument
+// for SQL that does not compile, FailedPrecondition for a violated constraint. They name the file.
 class Database {
  public:
   enum class Mode {
@@ -95,7 +95,8 @@ class Database {
   const std::string& path() const { return path_; }
   sqlite3* get() const { return db_; }
 
-  // Stops what runs and what will run on this connection: it is of no further use. Any thread, any time; returns at once.
+  // Stops what runs and what will run on this connection: it is of no further use. Any thread, any time; returns at
+  // once.
   void Cancel();
 
  private:

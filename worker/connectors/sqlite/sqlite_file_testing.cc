@@ -69,7 +69,8 @@ std::unique_ptr<TargetSession> FileFixture::Target(const v1::JobSpec& job) {
   return *std::move(session);
 }
 
-absl::StatusOr<std::vector<Chunk>> FileFixture::ReadChunks(SourceSession& session, const v1::Window& window, const v1::KeyRange& range) {
+absl::StatusOr<std::vector<Chunk>> FileFixture::ReadChunks(SourceSession& session, const v1::Window& window,
+                                                           const v1::KeyRange& range) {
   TM_ASSIGN_OR_RETURN(const SourceDescription description, session.Describe());
   ReadRequest request;
   request.schema = description.schema;
@@ -84,11 +85,13 @@ absl::StatusOr<std::vector<Chunk>> FileFixture::ReadChunks(SourceSession& sessio
   }
 }
 
-absl::StatusOr<std::vector<std::string>> FileFixture::ReadFirstColumn(SourceSession& session, const v1::Window& window, const v1::KeyRange& range) {
+absl::StatusOr<std::vector<std::string>> FileFixture::ReadFirstColumn(SourceSession& session, const v1::Window& window,
+                                                                      const v1::KeyRange& range) {
   TM_ASSIGN_OR_RETURN(const std::vector<Chunk> chunks, ReadChunks(session, window, range));
   std::vector<std::string> cells;
   for (const Chunk& chunk : chunks) {
-    for (int64_t row = 0; row < chunk.rows(); ++row) cells.push_back((*chunk.arrow()->column(0)->GetScalar(row))->ToString());
+    for (int64_t row = 0; row < chunk.rows(); ++row)
+      cells.push_back((*chunk.arrow()->column(0)->GetScalar(row))->ToString());
   }
   return cells;
 }

@@ -14,7 +14,8 @@
 
 namespace tidemark::sqlite {
 
-// A file of a test's own, what an application does to it, and the sessions on it. Anything that fails ends the test program with its message.
+// A file of a test's own, what an application does to it, and the sessions on it. Anything that fails ends the test
+// program with its message.
 class FileFixture {
  public:
   FileFixture() : path_(directory_.File("shop.db")) {}
@@ -35,7 +36,8 @@ class FileFixture {
   // The first column of every row, as text; or the reader's error.
   static absl::StatusOr<std::vector<std::string>> ReadFirstColumn(SourceSession& session, const v1::Window& window = {},
                                                                   const v1::KeyRange& range = {});
-  static absl::StatusOr<std::vector<Chunk>> ReadChunks(SourceSession& session, const v1::Window& window = {}, const v1::KeyRange& range = {});
+  static absl::StatusOr<std::vector<Chunk>> ReadChunks(SourceSession& session, const v1::Window& window = {},
+                                                       const v1::KeyRange& range = {});
 
  private:
   test::TempDir directory_;

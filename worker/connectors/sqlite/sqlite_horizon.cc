@@ -31,7 +31,8 @@ absl::Duration LookbackOf(const v1::SourceSpec& spec) {
 absl::StatusOr<absl::TimeZone> ZoneOf(const v1::SourceSpec& spec) {
   absl::TimeZone zone = absl::UTCTimeZone();
   if (!spec.watermark_timezone().empty() && !absl::LoadTimeZone(spec.watermark_timezone(), &zone)) {
-    return absl::InvalidArgumentError(absl::StrCat("source.watermark_timezone: there is no zone ", spec.watermark_timezone()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("source.watermark_timezone: there is no zone ", spec.watermark_timezone()));
   }
   return zone;
 }
@@ -79,8 +80,8 @@ void BecomeLookback(HorizonProbe* probe, absl::Duration lookback) {
   probe->probed_at.reset();
 }
 
-// The unit in which `value` is the time of now (Unix epoch), in microseconds; 0 if it is none. An ascending number that happens to be near is
-// treated alike at no cost.
+// The unit in which `value` is the time of now (Unix epoch), in microseconds; 0 if it is none. An ascending number that
+// happens to be near is treated alike at no cost.
 int64_t EpochUnit(int64_t value, absl::Time now) {
   for (const int64_t unit : {int64_t{1'000'000}, int64_t{1'000}, int64_t{1}}) {
     const int64_t current = absl::ToUnixMicros(now) / unit;
@@ -103,15 +104,17 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
     raised = source.Indexed(source.watermark) ? barrier.Raise() : absl::UnavailableError("not indexed");
     if (absl::IsCancelled(raised)) return raised;
     TM_ASSIGN_OR_RETURN(now, SourceClock(db));
-    TM_ASSIGN_OR_RETURN(Statement statement, db.Prepare(absl::StrCat("SELECT max(", Quoted(source.watermark), "), typeof(max(",
-                                                                     Quoted(source.watermark), ")) FROM ", source.from)));
+    TM_ASSIGN_OR_RETURN(Statement statement,
+                        db.Prepare(absl::StrCat("SELECT max(", Quoted(source.watermark), "), typeof(max(",
+                                                Quoted(source.watermark), ")) FROM ", source.from)));
     TM_ASSIGN_OR_RETURN(Selection everything, source.SelectWindow({}));
     everything.ApplyTo(statement);
     TM_ASSIGN_OR_RETURN(const bool row, statement.Step());
     if (row && !statement.IsNull(0)) {
       if (statement.Text(1) != "integer") {
-        return absl::InvalidArgumentError(absl::StrCat("watermark column ", source.watermark, " is an integer by its declared type but holds a ",
-                                                       statement.Text(1), " value: mend those rows, or declare the column as what it is"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("watermark column ", source.watermark, " is an integer by its declared type but holds a ",
+                         statement.Text(1), " value: mend those rows, or declare the column as what it is"));
       }
       greatest = statement.Int(0);
     }
@@ -126,8 +129,8 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
   }
   const int64_t unit = EpochUnit(*greatest, now);
   if (unit != 0) {
-    // Others may yet stamp the same second: leave it for the next run. Without the barrier the open writer may have stamped as the
-    // last one did, whenever that was.
+    // Others may yet stamp the same second: leave it for the next run. Without the barrier the open writer may have
+    // stamped as the last one did, whenever that was.
     const bool may_repeat = !raised.ok() || *greatest == absl::ToUnixMicros(now) / unit;
     if (may_repeat) {
       probe.probed_at = format.Watermark(absl::StrCat(*greatest), "");
@@ -140,7 +143,8 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
     TM_ASSIGN_OR_RETURN(const SqlValue value, WatermarkValue(*low));
     const auto* number = std::get_if<int64_t>(&value);
     if (number == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("the last watermark '", low->text(), "' is no integer, but column ", source.watermark,
+      return absl::InvalidArgumentError(absl::StrCat("the last watermark '", low->text(),
+                                                     "' is no integer, but column ", source.watermark,
                                                      " is: run the job with --full-refresh"));
     }
     from = *number;
@@ -149,7 +153,8 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
   if (spec.stamped_by() == v1::STAMPED_BY_APPLICATION) {
     const absl::Duration lookback = unit != 0 ? LookbackOf(spec) : absl::ZeroDuration();
     BecomeLookback(&probe, lookback);
-    AddPremise(&probe, "the application numbers the rows (stamped_by: application), so that a lower number may commit later");
+    AddPremise(&probe,
+               "the application numbers the rows (stamped_by: application), so that a lower number may commit later");
     if (unit == 0) AddPremise(&probe, "the numbers are no times: nothing before the last watermark is read again");
     if (low && unit != 0) {
       probe.effective_low = format.Watermark(absl::StrCat(from - absl::ToInt64Microseconds(lookback) / unit), "");
@@ -162,11 +167,14 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
   return probe;
 }
 
-// The least time there is, which stands in the chain where a table was empty: it says nothing of how its values will be spelled.
+// The least time there is, which stands in the chain where a table was empty: it says nothing of how its values will be
+// spelled.
 constexpr char kFloorDate[] = "0001-01-01";
 constexpr char kFloorTime[] = "0001-01-01 00:00:00";
 
-bool IsFloor(const v1::Watermark& watermark) { return watermark.text() == kFloorDate || watermark.text() == kFloorTime; }
+bool IsFloor(const v1::Watermark& watermark) {
+  return watermark.text() == kFloorDate || watermark.text() == kFloorTime;
+}
 
 // A column without a value yet: whatever comes will stand above the least time, so that the next window has everything.
 HorizonProbe ProbeNothing(const SourceRelation& source, const std::optional<v1::Watermark>& low) {
@@ -176,7 +184,8 @@ HorizonProbe ProbeNothing(const SourceRelation& source, const std::optional<v1::
   WatermarkFormat format;
   const v1::Column* column = source.Find(source.watermark);
   if (column->type().kind() == Type::KIND_DATE) format.kind = WatermarkFormat::Kind::kDate;
-  probe.high = low ? *low : format.Watermark(format.kind == WatermarkFormat::Kind::kDate ? kFloorDate : kFloorTime, "UTC");
+  probe.high =
+      low ? *low : format.Watermark(format.kind == WatermarkFormat::Kind::kDate ? kFloorDate : kFloorTime, "UTC");
   probe.empty = low.has_value();
   return probe;
 }
@@ -248,18 +257,20 @@ bool IsIntegerColumn(const v1::Column& column) {
 }
 
 absl::StatusOr<std::optional<WatermarkFormat>> DetectWatermarkFormat(Database& db, const SourceRelation& source,
-                                                      const std::optional<v1::Watermark>& low) {
+                                                                     const std::optional<v1::Watermark>& low) {
   const std::string w = Quoted(source.watermark);
   // Texts of one spelling share a length, a separator and a suffix: one example of each group tells the spelling.
-  const std::string group = absl::StrCat("CASE typeof(", w, ") WHEN 'text' THEN length(", w, ") || substr(", w, ", 11, 1) || CASE WHEN ", w,
-                                         " GLOB '*Z' THEN 'Z' WHEN ", w, " GLOB '*[-+][0-9][0-9]:[0-9][0-9]' THEN substr(", w,
-                                         ", -6) ELSE '' END ELSE typeof(", w, ") END");
+  const std::string group =
+      absl::StrCat("CASE typeof(", w, ") WHEN 'text' THEN length(", w, ") || substr(", w, ", 11, 1) || CASE WHEN ", w,
+                   " GLOB '*Z' THEN 'Z' WHEN ", w, " GLOB '*[-+][0-9][0-9]:[0-9][0-9]' THEN substr(", w,
+                   ", -6) ELSE '' END ELSE typeof(", w, ") END");
   std::string from = source.from;
   Selection selection;
   const bool goes_on = low.has_value() && !IsFloor(*low);
   if (goes_on) {
     if (low->type() == kIntegerWatermark) {
-      return absl::InvalidArgumentError(absl::StrCat("the last watermark ", low->text(), " is an integer, but column ", source.watermark,
+      return absl::InvalidArgumentError(absl::StrCat("the last watermark ", low->text(), " is an integer, but column ",
+                                                     source.watermark,
                                                      " holds times: run the job with --full-refresh"));
     }
     // A number or a BLOB sorts outside all texts, so that no window would ever meet it.
@@ -271,15 +282,17 @@ absl::StatusOr<std::optional<WatermarkFormat>> DetectWatermarkFormat(Database& d
       from = absl::StrCat("(SELECT ", w, " FROM ", source.from, " LIMIT ", kFormatSample, ")");
     } else {
       // The oldest and the youngest rows, each once.
-      const std::string rows = absl::StrCat("SELECT ", w, " AS ", w, ", ", rowid, " AS tidemark_row FROM ", source.from);
-      from = absl::StrCat("(SELECT * FROM (", rows, " ORDER BY ", rowid, " LIMIT ", kFormatSample, ") UNION SELECT * FROM (", rows, " ORDER BY ", rowid,
-                          " DESC LIMIT ", kFormatSample, "))");
+      const std::string rows =
+          absl::StrCat("SELECT ", w, " AS ", w, ", ", rowid, " AS tidemark_row FROM ", source.from);
+      from = absl::StrCat("(SELECT * FROM (", rows, " ORDER BY ", rowid, " LIMIT ", kFormatSample,
+                          ") UNION SELECT * FROM (", rows, " ORDER BY ", rowid, " DESC LIMIT ", kFormatSample, "))");
     }
     selection.And(absl::StrCat(w, " IS NOT NULL"));
   }
   TM_ASSIGN_OR_RETURN(Selection parameters, source.SelectWindow({}));
   TM_ASSIGN_OR_RETURN(Statement statement,
-                      db.Prepare(absl::StrCat("SELECT min(", w, "), count(*), typeof(", w, ") FROM ", from, selection.Where(), " GROUP BY ", group)));
+                      db.Prepare(absl::StrCat("SELECT min(", w, "), count(*), typeof(", w, ") FROM ", from,
+                                              selection.Where(), " GROUP BY ", group)));
   parameters.ApplyTo(statement);
   selection.ApplyTo(statement);
 
@@ -296,7 +309,7 @@ absl::StatusOr<std::optional<WatermarkFormat>> DetectWatermarkFormat(Database& d
     if (!row) break;
     const bool text = statement.Text(2) == "text";
     const auto seen = text ? WatermarkFormat::Of(statement.Text(0)) : std::nullopt;
-    spellings.push_back(absl::StrCat(statement.Int(1), seen ? absl::StrCat(" as ", seen->Name())
+    spellings.push_back(absl::StrCat(statement.Int(1), seen   ? absl::StrCat(" as ", seen->Name())
                                                        : text ? absl::StrCat(" like '", statement.Text(0), "'")
                                                               : absl::StrCat(" of class ", statement.Text(2))));
     if (!seen) {
@@ -311,10 +324,10 @@ absl::StatusOr<std::optional<WatermarkFormat>> DetectWatermarkFormat(Database& d
     first = false;
   }
   if (!one) {
-    return absl::InvalidArgumentError(absl::StrCat("watermark column ", source.watermark, " of ", source.what,
-                                                   " is not spelled in one way that sorts by time: ", absl::StrJoin(spellings, ", "),
-                                                   " rows", goes_on ? absl::StrCat("; the last watermark is ", low->text()) : "",
-                                                   ". Rewrite them alike, e.g. as YYYY-MM-DD HH:MM:SS"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "watermark column ", source.watermark, " of ", source.what, " is not spelled in one way that sorts by time: ",
+        absl::StrJoin(spellings, ", "), " rows", goes_on ? absl::StrCat("; the last watermark is ", low->text()) : "",
+        ". Rewrite them alike, e.g. as YYYY-MM-DD HH:MM:SS"));
   }
   return format;
 }
@@ -331,8 +344,9 @@ absl::StatusOr<HorizonProbe> ProbeFileHorizon(Database& db, const SourceRelation
     case Type::KIND_STRING:
       return ProbeTexts(db, source, spec, low);
     default:
-      return absl::InvalidArgumentError(absl::StrCat("column ", column->name(), " (", column->native_type(),
-                                                     ") cannot be a watermark: it needs ascending integers, or dates or times as text"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("column ", column->name(), " (", column->native_type(),
+                       ") cannot be a watermark: it needs ascending integers, or dates or times as text"));
   }
 }
 

@@ -31,16 +31,19 @@ std::string KeysEqual(const MergeTables& tables) {
 
 std::string ContentDiffers(const std::vector<std::string>& columns, absl::string_view a, absl::string_view b) {
   // By bytes: what a collation takes for equal may still be a change.
-  return absl::StrCat("(", absl::StrJoin(columns, " OR ",
-                                         [&](std::string* out, const std::string& column) {
-                                           absl::StrAppend(out, a, ".", Quoted(column), " IS NOT ", b, ".", Quoted(column), " COLLATE BINARY");
-                                         }),
+  return absl::StrCat("(",
+                      absl::StrJoin(columns, " OR ",
+                                    [&](std::string* out, const std::string& column) {
+                                      absl::StrAppend(out, a, ".", Quoted(column), " IS NOT ", b, ".", Quoted(column),
+                                                      " COLLATE BINARY");
+                                    }),
                       ")");
 }
 
 std::string NewerOrEqual(const std::string& watermark, absl::string_view target, absl::string_view staged) {
   const std::string w = Quoted(watermark);
-  return absl::StrCat("(", target, ".", w, " IS NULL OR ", target, ".", w, " <= ", staged, ".", w, " COLLATE ", kOrder, ")");
+  return absl::StrCat("(", target, ".", w, " IS NULL OR ", target, ".", w, " <= ", staged, ".", w, " COLLATE ", kOrder,
+                      ")");
 }
 
 void AddFiltered(absl::string_view reason, int64_t rows, v1::RowCounts* counts) {
@@ -58,14 +61,16 @@ absl::StatusOr<int64_t> Delete(Database& db, const std::string& sql) {
 
 // Serves the grouping by key, the lookups of a merge and its insert in the order of the key. Goes with staging.
 absl::Status IndexKey(Database& db, const MergeTables& tables) {
-  return db.Exec(absl::StrCat("CREATE INDEX IF NOT EXISTS ", Quoted(absl::StrCat(tables.staging, "_key")), " ON ", Quoted(tables.staging), " (",
-                              ColumnList(tables.key), ")"));
+  return db.Exec(absl::StrCat("CREATE INDEX IF NOT EXISTS ", Quoted(absl::StrCat(tables.staging, "_key")), " ON ",
+                              Quoted(tables.staging), " (", ColumnList(tables.key), ")"));
 }
 
-// What was inserted must be what was to be: a trigger with RAISE(IGNORE) or a conflict clause of the table may drop rows in silence.
+// What was inserted must be what was to be: a trigger with RAISE(IGNORE) or a conflict clause of the table may drop
+// rows in silence.
 absl::Status CheckLoaded(const MergeTables& tables, int64_t wanted, int64_t changed) {
   if (wanted == changed) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("of ", wanted, " rows ", changed, " arrived in table ", tables.target,
+  return absl::FailedPreconditionError(absl::StrCat("of ", wanted, " rows ", changed, " arrived in table ",
+                                                    tables.target,
                                                     "; a trigger or an ON CONFLICT clause of the table drops rows"));
 }
 
@@ -86,7 +91,8 @@ absl::Status QuarantineNullKeys(Database& db, const MergeTables& tables, v1::Row
   const std::string any_null = absl::StrJoin(tables.key, " OR ", [](std::string* out, const std::string& column) {
     absl::StrAppend(out, Quoted(column), " IS NULL");
   });
-  TM_ASSIGN_OR_RETURN(const int64_t rows, Quarantine(db, tables.target, tables.run_id, tables.staging, tables.columns, any_null, "null_key"));
+  TM_ASSIGN_OR_RETURN(const int64_t rows, Quarantine(db, tables.target, tables.run_id, tables.staging, tables.columns,
+                                                     any_null, "null_key"));
   counts->set_quarantined(counts->quarantined() + rows);
   return absl::OkStatus();
 }
@@ -96,21 +102,29 @@ absl::Status KeepOneRowPerKey(Database& db, const MergeTables& tables, v1::RowCo
   const std::string key = ColumnList(tables.key);
   TM_RETURN_IF_ERROR(IndexKey(db, tables));
   // Nearly always there is nothing to do, and to see that is cheaper than to rank every row.
-  TM_ASSIGN_OR_RETURN(const auto doubled, db.QueryInt(absl::StrCat("SELECT 1 FROM ", staging, " GROUP BY ", key, " HAVING count(*) > 1 LIMIT 1")));
+  TM_ASSIGN_OR_RETURN(const auto doubled, db.QueryInt(absl::StrCat("SELECT 1 FROM ", staging, " GROUP BY ", key,
+                                                                   " HAVING count(*) > 1 LIMIT 1")));
   if (!doubled) return absl::OkStatus();
   const std::string w = Quoted(tables.watermark);
-  const std::string by_watermark = tables.watermark.empty() ? "" : absl::StrCat(w, " COLLATE ", kOrder, " DESC NULLS LAST, ");
-  TM_RETURN_IF_ERROR(db.Exec(absl::StrCat(
-      "DROP TABLE IF EXISTS temp.tidemark_beaten; CREATE TEMP TABLE tidemark_beaten AS SELECT * FROM (SELECT rowid AS row, first_value(rowid) OVER "
-      "(PARTITION BY ", key, " ORDER BY ", by_watermark, Quoted(kPartitionColumn), " DESC, rowid DESC) AS best FROM ", staging,
-      ") WHERE row <> best")));
-  const std::string same_version = tables.watermark.empty() ? "TRUE" : absl::StrCat("s.", w, " IS b.", w, " COLLATE ", kOrder);
-  const std::string conflicts = absl::StrCat("rowid IN (SELECT s.rowid FROM temp.tidemark_beaten d JOIN ", staging, " s ON s.rowid = d.row JOIN ", staging,
-                                             " b ON b.rowid = d.best WHERE ", same_version, " AND ", ContentDiffers(tables.columns, "s", "b"), ")");
-  TM_ASSIGN_OR_RETURN(const int64_t quarantined,
-                      Quarantine(db, tables.target, tables.run_id, tables.staging, tables.columns, conflicts, "conflicting_version"));
+  const std::string by_watermark =
+      tables.watermark.empty() ? "" : absl::StrCat(w, " COLLATE ", kOrder, " DESC NULLS LAST, ");
+  TM_RETURN_IF_ERROR(
+      db.Exec(absl::StrCat("DROP TABLE IF EXISTS temp.tidemark_beaten; CREATE TEMP TABLE tidemark_beaten AS SELECT * "
+                           "FROM (SELECT rowid AS row, first_value(rowid) OVER "
+                           "(PARTITION BY ",
+                           key, " ORDER BY ", by_watermark, Quoted(kPartitionColumn),
+                           " DESC, rowid DESC) AS best FROM ", staging, ") WHERE row <> best")));
+  const std::string same_version =
+      tables.watermark.empty() ? "TRUE" : absl::StrCat("s.", w, " IS b.", w, " COLLATE ", kOrder);
+  const std::string conflicts = absl::StrCat("rowid IN (SELECT s.rowid FROM temp.tidemark_beaten d JOIN ", staging,
+                                             " s ON s.rowid = d.row JOIN ", staging, " b ON b.rowid = d.best WHERE ",
+                                             same_version, " AND ", ContentDiffers(tables.columns, "s", "b"), ")");
+  TM_ASSIGN_OR_RETURN(const int64_t quarantined, Quarantine(db, tables.target, tables.run_id, tables.staging,
+                                                            tables.columns, conflicts, "conflicting_version"));
   counts->set_quarantined(counts->quarantined() + quarantined);
-  TM_ASSIGN_OR_RETURN(const int64_t superseded, Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (SELECT row FROM temp.tidemark_beaten)")));
+  TM_ASSIGN_OR_RETURN(
+      const int64_t superseded,
+      Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (SELECT row FROM temp.tidemark_beaten)")));
   AddFiltered("superseded", superseded, counts);
   return db.Exec("DROP TABLE temp.tidemark_beaten");
 }
@@ -125,13 +139,15 @@ absl::Status Append(Database& db, const MergeTables& tables, bool skip_loaded, v
       const std::string w = Quoted(tables.watermark);
       same_version = absl::StrCat(" AND t.", w, " IS s.", w, " COLLATE ", kOrder);
     }
-    TM_ASSIGN_OR_RETURN(const int64_t skipped,
-                        Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (SELECT s.rowid FROM ", target, " t JOIN ", staging, " s ON ",
-                                                KeysEqual(tables), same_version, ")")));
+    TM_ASSIGN_OR_RETURN(
+        const int64_t skipped,
+        Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (SELECT s.rowid FROM ", target, " t JOIN ",
+                                staging, " s ON ", KeysEqual(tables), same_version, ")")));
     AddFiltered("already_loaded", skipped, counts);
   }
-  TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("INSERT INTO ", target, " (", ColumnList(tables.columns), ") SELECT ", ColumnList(tables.columns), " FROM ",
-                                          staging, " ORDER BY ", Quoted(kPartitionColumn), ", rowid")));
+  TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("INSERT INTO ", target, " (", ColumnList(tables.columns), ") SELECT ",
+                                          ColumnList(tables.columns), " FROM ", staging, " ORDER BY ",
+                                          Quoted(kPartitionColumn), ", rowid")));
   counts->set_loaded(db.Changes());
   return CheckLoaded(tables, Candidates(*counts), counts->loaded());
 }
@@ -139,22 +155,27 @@ absl::Status Append(Database& db, const MergeTables& tables, bool skip_loaded, v
 absl::Status Upsert(Database& db, const MergeTables& tables, v1::RowCounts* counts) {
   const std::string staging = Quoted(tables.staging);
   const std::string target = Quoted(tables.target);
-  const std::string matched = absl::StrCat("SELECT s.rowid FROM ", staging, " s JOIN ", target, " t ON ", KeysEqual(tables), " WHERE ");
+  const std::string matched =
+      absl::StrCat("SELECT s.rowid FROM ", staging, " s JOIN ", target, " t ON ", KeysEqual(tables), " WHERE ");
   if (!tables.watermark.empty()) {
-    TM_ASSIGN_OR_RETURN(const int64_t superseded, Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (", matched, "NOT coalesce(",
-                                                                         NewerOrEqual(tables.watermark, "t", "s"), ", FALSE))")));
+    TM_ASSIGN_OR_RETURN(const int64_t superseded,
+                        Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (", matched, "NOT coalesce(",
+                                                NewerOrEqual(tables.watermark, "t", "s"), ", FALSE))")));
     AddFiltered("superseded", superseded, counts);
   }
-  TM_ASSIGN_OR_RETURN(const int64_t unchanged, Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (", matched, "NOT ",
-                                                                      ContentDiffers(tables.columns, "t", "s"), ")")));
+  TM_ASSIGN_OR_RETURN(const int64_t unchanged,
+                      Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (", matched, "NOT ",
+                                              ContentDiffers(tables.columns, "t", "s"), ")")));
   AddFiltered("unchanged", unchanged, counts);
   // A key equal by a collation of its own may be spelled anew: it is set too.
   const std::string assignments = absl::StrJoin(tables.columns, ", ", [](std::string* out, const std::string& column) {
     absl::StrAppend(out, Quoted(column), " = excluded.", Quoted(column));
   });
-  const std::string guard = tables.watermark.empty() ? "" : absl::StrCat(" WHERE ", NewerOrEqual(tables.watermark, "t", "excluded"));
-  TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("INSERT INTO ", target, " AS t (", ColumnList(tables.columns), ") SELECT ", ColumnList(tables.columns), " FROM ",
-                                          staging, " WHERE TRUE ORDER BY ", ColumnList(tables.key), " ON CONFLICT (", ColumnList(tables.key),
+  const std::string guard =
+      tables.watermark.empty() ? "" : absl::StrCat(" WHERE ", NewerOrEqual(tables.watermark, "t", "excluded"));
+  TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("INSERT INTO ", target, " AS t (", ColumnList(tables.columns), ") SELECT ",
+                                          ColumnList(tables.columns), " FROM ", staging, " WHERE TRUE ORDER BY ",
+                                          ColumnList(tables.key), " ON CONFLICT (", ColumnList(tables.key),
                                           ") DO UPDATE SET ", assignments, guard)));
   counts->set_loaded(db.Changes());
   return CheckLoaded(tables, Candidates(*counts), counts->loaded());

@@ -9,8 +9,8 @@
 #include "tidemark/v1/values.pb.h"
 #include "worker/connectors/sqlite/sqlite_database.h"
 
-// Staged rows into a table that keeps what it has. Every function runs inside the caller's transaction and adds what it did to `counts`; what it
-// leaves out of the load it takes out of staging.
+// Staged rows into a table that keeps what it has. Every function runs inside the caller's transaction and adds what it
+// did to `counts`; what it leaves out of the load it takes out of staging.
 namespace tidemark::sqlite {
 
 struct MergeTables {
@@ -30,18 +30,20 @@ inline constexpr absl::string_view kPartitionColumn = "_tidemark_partition";
 // Registers the collation that compares watermark texts by what they mean. Once per connection.
 absl::Status RegisterWatermarkOrder(Database& db);
 
-// Staged rows with a NULL in their key go to quarantine: no merge would ever find them again, so that a replay would double them.
+// Staged rows with a NULL in their key go to quarantine: no merge would ever find them again, so that a replay would
+// double them.
 absl::Status QuarantineNullKeys(Database& db, const MergeTables& tables, v1::RowCounts* counts);
 
-// Leaves one staged row per key: the latest watermark, of those the last partition's last row. The others count as filtered ("superseded"); one of
-// the same watermark but another content than the row that stays goes to quarantine.
+// Leaves one staged row per key: the latest watermark, of those the last partition's last row. The others count as
+// filtered ("superseded"); one of the same watermark but another content than the row that stays goes to quarantine.
 absl::Status KeepOneRowPerKey(Database& db, const MergeTables& tables, v1::RowCounts* counts);
 
-// Appends the staged rows. With `skip_loaded`, those whose key and watermark the target has already count as filtered ("already_loaded").
+// Appends the staged rows. With `skip_loaded`, those whose key and watermark the target has already count as filtered
+// ("already_loaded").
 absl::Status Append(Database& db, const MergeTables& tables, bool skip_loaded, v1::RowCounts* counts);
 
-// Inserts or updates by key; staging holds one row per key. Rows the target has in a later version ("superseded") or the same ("unchanged") count
-// as filtered.
+// Inserts or updates by key; staging holds one row per key. Rows the target has in a later version ("superseded") or
+// the same ("unchanged") count as filtered.
 absl::Status Upsert(Database& db, const MergeTables& tables, v1::RowCounts* counts);
 
 // "a", "b"; each after `alias` and a dot, if there is one.

@@ -37,7 +37,8 @@ class StagingWriter final : public MoveWriter {
   absl::Status Insert(const Chunk& chunk) {
     TM_RETURN_IF_ERROR(Begin());
     if (done_rows_) return absl::OkStatus();
-    if (chunk.format() != v1::CHUNK_FORMAT_ARROW) return absl::InvalidArgumentError("SQLite is written from Arrow only");
+    if (chunk.format() != v1::CHUNK_FORMAT_ARROW)
+      return absl::InvalidArgumentError("SQLite is written from Arrow only");
     TM_RETURN_IF_ERROR(binder_->Start(*chunk.arrow()));
     for (int64_t row = 0; row < chunk.rows(); ++row) {
       TM_RETURN_IF_ERROR(binder_->Bind(row, insert_.get(), first_parameter_));
@@ -67,7 +68,8 @@ class StagingWriter final : public MoveWriter {
     const std::string staging = StagingName(move_.run.run_id);
     TM_ASSIGN_OR_RETURN(const auto table, FindRelation(db, staging));
     if (!table) {
-      return absl::FailedPreconditionError(absl::StrCat("run ", move_.run.run_id, " has no staging: it was committed or aborted, or never prepared"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("run ", move_.run.run_id, " has no staging: it was committed or aborted, or never prepared"));
     }
     TM_RETURN_IF_ERROR(RaiseFence(db, move_.table, move_.job, move_.run, false));
     TM_ASSIGN_OR_RETURN(const std::vector<v1::StagedMove> moves, ReadMoves(db, move_.run.run_id));
@@ -82,14 +84,17 @@ class StagingWriter final : public MoveWriter {
     }
     for (const v1::Column& column : move_.schema.columns()) {
       const CatalogColumn* held = table->Find(column.name());
-      if (held == nullptr) return absl::FailedPreconditionError(absl::StrCat("staging of run ", move_.run.run_id, " lacks the column ", column.name()));
+      if (held == nullptr)
+        return absl::FailedPreconditionError(
+            absl::StrCat("staging of run ", move_.run.run_id, " lacks the column ", column.name()));
       columns.push_back(Quoted(column.name()));
       declared.push_back(held->declared);
       places.emplace_back("?");
     }
     TM_ASSIGN_OR_RETURN(binder_, RowBinder::Create(move_.schema, declared));
-    TM_ASSIGN_OR_RETURN(insert_, db.Prepare(absl::StrCat("INSERT INTO ", Quoted(staging), " (", absl::StrJoin(columns, ", "), ") VALUES (",
-                                                         absl::StrJoin(places, ", "), ")")));
+    TM_ASSIGN_OR_RETURN(insert_,
+                        db.Prepare(absl::StrCat("INSERT INTO ", Quoted(staging), " (", absl::StrJoin(columns, ", "),
+                                                ") VALUES (", absl::StrJoin(places, ", "), ")")));
     if (first_parameter_ == 2) insert_.BindInt(1, move_.partition);
     return absl::OkStatus();
   }
@@ -116,6 +121,8 @@ class StagingWriter final : public MoveWriter {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<MoveWriter>> MakeMoveWriter(MoveInto move) { return std::make_unique<StagingWriter>(std::move(move)); }
+absl::StatusOr<std::unique_ptr<MoveWriter>> MakeMoveWriter(MoveInto move) {
+  return std::make_unique<StagingWriter>(std::move(move));
+}
 
 }  // namespace tidemark::sqlite

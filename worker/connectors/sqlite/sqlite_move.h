@@ -24,8 +24,8 @@ struct MoveInto {
   v1::TableSchema schema;
 };
 
-// The transaction begins with the first row, not before: the file stays free for others while the extract has nothing yet. Fence and `moves` are
-// checked then; the write lock keeps what they say true until the commit.
+// The transaction begins with the first row, not before: the file stays free for others while the extract has nothing
+// yet. Fence and `moves` are checked then; the write lock keeps what they say true until the commit.
 absl::StatusOr<std::unique_ptr<MoveWriter>> MakeMoveWriter(MoveInto move);
 
 }  // namespace tidemark::sqlite

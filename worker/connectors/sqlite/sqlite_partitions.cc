@@ -20,7 +20,8 @@ using Key = std::vector<std::string>;
 
 // Cut points offered per range wanted, so that the planner can merge them into even ones.
 constexpr int kCutsPerRange = 4;
-// Keys held at most while a scan is sampled: at the limit every second one is dropped, and from then on every second one skipped.
+// Keys held at most while a scan is sampled: at the limit every second one is dropped, and from then on every second
+// one skipped.
 constexpr size_t kSampleLimit = 65'536;
 
 v1::PartitionFacts FactsOf(v1::Partitioning partitioning, const std::vector<std::string>& columns) {
@@ -36,17 +37,19 @@ void AddCut(v1::PartitionFacts* facts, const Key& key) {
 }
 
 // Keys that exist, at even distances between the least and the greatest: two seeks for each.
-absl::Status CutByInterpolation(Database& db, const SourceRelation& source, const std::string& column, int cuts, v1::PartitionFacts* facts) {
+absl::Status CutByInterpolation(Database& db, const SourceRelation& source, const std::string& column, int cuts,
+                                v1::PartitionFacts* facts) {
   const std::string name = Quoted(column);
   TM_ASSIGN_OR_RETURN(const auto least, db.QueryInt(absl::StrCat("SELECT min(", name, ") FROM ", source.from)));
   TM_ASSIGN_OR_RETURN(const auto greatest, db.QueryInt(absl::StrCat("SELECT max(", name, ") FROM ", source.from)));
   if (!least || !greatest) return absl::OkStatus();
-  TM_ASSIGN_OR_RETURN(Statement next, db.Prepare(absl::StrCat("SELECT ", name, " FROM ", source.from, " WHERE ", name, " >= ? ORDER BY ", name,
-                                                              " LIMIT 1")));
+  TM_ASSIGN_OR_RETURN(Statement next, db.Prepare(absl::StrCat("SELECT ", name, " FROM ", source.from, " WHERE ", name,
+                                                              " >= ? ORDER BY ", name, " LIMIT 1")));
   const unsigned __int128 span = static_cast<unsigned __int128>(static_cast<__int128>(*greatest) - *least);
   int64_t last = *least;
   for (int i = 1; i < cuts; ++i) {
-    next.BindInt(1, static_cast<int64_t>(*least + static_cast<__int128>(span * static_cast<unsigned>(i) / static_cast<unsigned>(cuts))));
+    next.BindInt(1, static_cast<int64_t>(
+                        *least + static_cast<__int128>(span * static_cast<unsigned>(i) / static_cast<unsigned>(cuts))));
     TM_ASSIGN_OR_RETURN(const bool row, next.Step());
     if (!row) break;
     if (const int64_t key = next.Int(0); key > last) {
@@ -68,7 +71,8 @@ absl::StatusOr<std::vector<Key>> SampleKeys(Database& db, const SourceRelation& 
     selection.And(absl::StrCat(names.back(), " IS NOT NULL"));
   }
   const std::string list = absl::StrJoin(names, ", ");
-  TM_ASSIGN_OR_RETURN(Statement statement, db.Prepare(absl::StrCat("SELECT ", list, " FROM ", source.from, selection.Where(), " ORDER BY ", list)));
+  TM_ASSIGN_OR_RETURN(Statement statement, db.Prepare(absl::StrCat("SELECT ", list, " FROM ", source.from,
+                                                                   selection.Where(), " ORDER BY ", list)));
   selection.ApplyTo(statement);
   std::vector<Key> keys;
   int64_t stride = 1, position = 0;
@@ -86,8 +90,8 @@ absl::StatusOr<std::vector<Key>> SampleKeys(Database& db, const SourceRelation& 
   }
 }
 
-absl::Status CutBySample(Database& db, const SourceRelation& source, const v1::Window& window, const std::vector<std::string>& columns,
-                         int cuts, v1::PartitionFacts* facts) {
+absl::Status CutBySample(Database& db, const SourceRelation& source, const v1::Window& window,
+                         const std::vector<std::string>& columns, int cuts, v1::PartitionFacts* facts) {
   TM_ASSIGN_OR_RETURN(const std::vector<Key> keys, SampleKeys(db, source, window, columns));
   std::optional<Key> last;
   if (!keys.empty()) last = keys.front();
@@ -106,13 +110,15 @@ bool HasWindowBounds(const SourceRelation& source, const v1::Window& window) {
 }
 
 bool CanBeCutBy(const v1::Column& column) {
-  return column.type().kind() != Type::KIND_BYTES && column.type().kind() != Type::KIND_FLOAT64 && column.type().kind() != Type::KIND_FLOAT32;
+  return column.type().kind() != Type::KIND_BYTES && column.type().kind() != Type::KIND_FLOAT64 &&
+         column.type().kind() != Type::KIND_FLOAT32;
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<v1::PartitionFacts>> DescribeFilePartitions(Database& db, const SourceRelation& source, const v1::Window& window,
-                                                                       absl::string_view by, int wanted, bool in_snapshot) {
+absl::StatusOr<std::vector<v1::PartitionFacts>> DescribeFilePartitions(Database& db, const SourceRelation& source,
+                                                                       const v1::Window& window, absl::string_view by,
+                                                                       int wanted, bool in_snapshot) {
   std::vector<v1::PartitionFacts> all;
   const int cuts = std::max(wanted, 1) * kCutsPerRange;
   const bool is_table = source.relation.has_value() && source.relation->kind == Relation::Kind::kTable;
@@ -120,13 +126,17 @@ absl::StatusOr<std::vector<v1::PartitionFacts>> DescribeFilePartitions(Database&
   std::vector<std::string> columns = primary_key;
   if (!by.empty()) {
     const v1::Column* column = source.Find(by);
-    if (column == nullptr) return absl::NotFoundError(absl::StrCat(source.what, " has no column ", by, " to be partitioned by"));
+    if (column == nullptr)
+      return absl::NotFoundError(absl::StrCat(source.what, " has no column ", by, " to be partitioned by"));
     if (!CanBeCutBy(*column)) {
-      return absl::InvalidArgumentError(absl::StrCat("column ", by, " (", column->native_type(), ") cannot be partitioned by: choose an integer, a text or a date"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("column ", by, " (", column->native_type(),
+                       ") cannot be partitioned by: choose an integer, a text or a date"));
     }
     columns = {column->name()};
   } else if (is_table && in_snapshot && source.relation->rowid_column.empty() && !source.rowid_name().empty()) {
-    TM_ASSIGN_OR_RETURN(const auto greatest, db.QueryInt(absl::StrCat("SELECT max(", source.rowid_name(), ") FROM ", source.from)));
+    TM_ASSIGN_OR_RETURN(const auto greatest,
+                        db.QueryInt(absl::StrCat("SELECT max(", source.rowid_name(), ") FROM ", source.from)));
     v1::PartitionFacts facts = FactsOf(v1::PARTITIONING_PHYSICAL, {source.rowid_name()});
     facts.set_blocks(std::max<int64_t>(greatest.value_or(0), 0));
     all.push_back(std::move(facts));
@@ -164,13 +174,16 @@ absl::StatusOr<int64_t> EstimateRows(Database& db, const SourceRelation& source)
     const __int128 span = static_cast<__int128>(*greatest) - *least + 1;
     return static_cast<int64_t>(std::min<__int128>(span, pages.value_or(0) * page_size.value_or(0) / 4));
   }
-  TM_ASSIGN_OR_RETURN(const auto analyzed, db.QueryInt("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'"));
+  TM_ASSIGN_OR_RETURN(const auto analyzed,
+                      db.QueryInt("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'"));
   if (analyzed.value_or(0) == 0) return -1;
-  TM_ASSIGN_OR_RETURN(Statement statement, db.Prepare("SELECT stat FROM sqlite_stat1 WHERE tbl = ? COLLATE NOCASE LIMIT 1"));
+  TM_ASSIGN_OR_RETURN(Statement statement,
+                      db.Prepare("SELECT stat FROM sqlite_stat1 WHERE tbl = ? COLLATE NOCASE LIMIT 1"));
   statement.BindText(1, source.relation->name);
   TM_ASSIGN_OR_RETURN(const bool row, statement.Step());
   int64_t rows;
-  if (!row || !absl::SimpleAtoi(std::vector<std::string>(absl::StrSplit(statement.Text(0), ' ')).front(), &rows)) return -1;
+  if (!row || !absl::SimpleAtoi(std::vector<std::string>(absl::StrSplit(statement.Text(0), ' ')).front(), &rows))
+    return -1;
   return rows;
 }
 

@@ -57,7 +57,8 @@ bool IsUtf8(absl::string_view text) {
       code = code << 6 | (at[i] & 0x3f);
     }
     // Overlong forms, surrogates, beyond Unicode.
-    if ((more == 2 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) || (more == 3 && (code < 0x10000 || code > 0x10ffff))) {
+    if ((more == 2 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
+        (more == 3 && (code < 0x10000 || code > 0x10ffff))) {
       return false;
     }
     at += more + 1;
@@ -110,7 +111,8 @@ std::unique_ptr<Cells> IntegerCells() {
   });
 }
 
-// Floats hold integers up to 2^53 exactly; SQLite stores a REAL without a fraction as INTEGER where the column has no REAL affinity.
+// Floats hold integers up to 2^53 exactly; SQLite stores a REAL without a fraction as INTEGER where the column has no
+// REAL affinity.
 std::optional<double> ExactDouble(const StoredValue& value) {
   if (value.storage == SQLITE_FLOAT) return sqlite3_value_double(value.handle);
   if (value.storage != SQLITE_INTEGER) return std::nullopt;
@@ -126,7 +128,8 @@ std::unique_ptr<Cells> FloatCells() {
   return MakeCells(std::make_unique<Builder>(), [](const StoredValue& value, Builder& builder) -> const char* {
     const std::optional<double> real = ExactDouble(value);
     if (!real) return "a REAL value";
-    if (std::isfinite(*real) && static_cast<double>(static_cast<Value>(*real)) != *real) return "a REAL value of single precision";
+    if (std::isfinite(*real) && static_cast<double>(static_cast<Value>(*real)) != *real)
+      return "a REAL value of single precision";
     return Done(builder.Append(static_cast<Value>(*real)));
   });
 }
@@ -167,23 +170,26 @@ std::optional<std::string> DecimalDigits(const StoredValue& value, int precision
 
 template <typename Builder, typename Value>
 std::unique_ptr<Cells> DecimalCells(const Type& type) {
-  return MakeCells(std::make_unique<Builder>(ArrowType(type)),
-                   [precision = type.precision(), scale = type.scale()](const StoredValue& value, Builder& builder) -> const char* {
-                     const auto quick = value.storage == SQLITE_INTEGER ? QuickUnscaled(int64_t{sqlite3_value_int64(value.handle)}, precision, scale)
-                                        : value.storage == SQLITE_FLOAT ? QuickUnscaled(sqlite3_value_double(value.handle), precision, scale)
-                                                                  : std::nullopt;
-                     if (quick) return Done(builder.Append(Value(*quick)));
-                     const auto digits = DecimalDigits(value, precision, scale);
-                     if (!digits) return "a number that its precision and scale hold exactly";
-                     if (digits->size() <= 18) {
-                       int64_t small;
-                       if (!absl::SimpleAtoi(*digits, &small)) return "a number";
-                       return Done(builder.Append(Value(small)));
-                     }
-                     auto large = Value::FromString(*digits);
-                     if (!large.ok()) return "a number that its precision and scale hold exactly";
-                     return Done(builder.Append(*large));
-                   });
+  return MakeCells(
+      std::make_unique<Builder>(ArrowType(type)),
+      [precision = type.precision(), scale = type.scale()](const StoredValue& value, Builder& builder) -> const char* {
+        const auto quick = value.storage == SQLITE_INTEGER
+                               ? QuickUnscaled(int64_t{sqlite3_value_int64(value.handle)}, precision, scale)
+                           : value.storage == SQLITE_FLOAT
+                               ? QuickUnscaled(sqlite3_value_double(value.handle), precision, scale)
+                               : std::nullopt;
+        if (quick) return Done(builder.Append(Value(*quick)));
+        const auto digits = DecimalDigits(value, precision, scale);
+        if (!digits) return "a number that its precision and scale hold exactly";
+        if (digits->size() <= 18) {
+          int64_t small;
+          if (!absl::SimpleAtoi(*digits, &small)) return "a number";
+          return Done(builder.Append(Value(small)));
+        }
+        auto large = Value::FromString(*digits);
+        if (!large.ok()) return "a number that its precision and scale hold exactly";
+        return Done(builder.Append(*large));
+      });
 }
 
 std::unique_ptr<Cells> UnboundedDecimalCells() {
@@ -191,11 +197,13 @@ std::unique_ptr<Cells> UnboundedDecimalCells() {
                    [](const StoredValue& value, arrow::StringBuilder& builder) -> const char* {
                      constexpr const char* kWanted = "a finite number";
                      if (value.storage == SQLITE_BLOB) return kWanted;
-                     const std::string text = value.storage == SQLITE_FLOAT ? ShortestDecimal(sqlite3_value_double(value.handle))
-                                                                      : std::string(value.Text());
+                     const std::string text = value.storage == SQLITE_FLOAT
+                                                  ? ShortestDecimal(sqlite3_value_double(value.handle))
+                                                  : std::string(value.Text());
                      const size_t dot = text.find('.');
                      const size_t fraction = dot == text.npos ? 0 : text.size() - dot - 1;
-                     if (!UnscaledDigits(text, std::numeric_limits<int>::max(), static_cast<int>(fraction))) return kWanted;
+                     if (!UnscaledDigits(text, std::numeric_limits<int>::max(), static_cast<int>(fraction)))
+                       return kWanted;
                      return Done(builder.Append(text));
                    });
 }
@@ -229,7 +237,10 @@ bool ParseUuid(absl::string_view text, uint8_t* out) {
       if (c != '-') return false;
       continue;
     }
-    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    const int digit = c >= '0' && c <= '9'   ? c - '0'
+                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                             : -1;
     if (digit < 0 || nibbles == 32) return false;
     out[nibbles / 2] = static_cast<uint8_t>(nibbles % 2 == 0 ? digit << 4 : out[nibbles / 2] | digit);
     ++nibbles;
@@ -291,15 +302,17 @@ std::unique_ptr<Cells> CellsOf(const Type& type) {
     case Type::KIND_DATE:
       return TimeCells(std::make_unique<arrow::Date32Builder>(), "TEXT as YYYY-MM-DD", &ParseDate);
     case Type::KIND_TIME:
-      return TimeCells(std::make_unique<arrow::Time64Builder>(ArrowType(type), arrow::default_memory_pool()), "TEXT as HH:MM:SS", &ParseTime);
+      return TimeCells(std::make_unique<arrow::Time64Builder>(ArrowType(type), arrow::default_memory_pool()),
+                       "TEXT as HH:MM:SS", &ParseTime);
     case Type::KIND_TIMESTAMP:
-      return TimeCells(std::make_unique<arrow::TimestampBuilder>(ArrowType(type), arrow::default_memory_pool()),
-                       "TEXT as YYYY-MM-DD HH:MM:SS without an offset (declare the column TIMESTAMPTZ if it holds instants)",
-                       [](absl::string_view text) -> std::optional<int64_t> {
-                         const auto parsed = ParseTimestamp(text);
-                         if (parsed && parsed->suffix.empty()) return parsed->micros;
-                         return std::nullopt;
-                       });
+      return TimeCells(
+          std::make_unique<arrow::TimestampBuilder>(ArrowType(type), arrow::default_memory_pool()),
+          "TEXT as YYYY-MM-DD HH:MM:SS without an offset (declare the column TIMESTAMPTZ if it holds instants)",
+          [](absl::string_view text) -> std::optional<int64_t> {
+            const auto parsed = ParseTimestamp(text);
+            if (parsed && parsed->suffix.empty()) return parsed->micros;
+            return std::nullopt;
+          });
     case Type::KIND_TIMESTAMPTZ:
       // SQLite's own functions read a timestamp without an offset as UTC.
       return TimeCells(std::make_unique<arrow::TimestampBuilder>(ArrowType(type), arrow::default_memory_pool()),
@@ -355,11 +368,10 @@ absl::Status RowBatch::Refuse(sqlite3_stmt* row, int column, int storage, int ro
   const v1::Column& described = schema_.columns(column);
   const std::string where = rowid_column >= 0 ? absl::StrCat("rowid ", sqlite3_column_int64(row, rowid_column))
                                               : absl::StrCat("row ", rows_before_ + rows_ + 1, " of this read");
-  return absl::InvalidArgumentError(absl::StrCat("column ", described.name(), ", ", where, ": ",
-                                                 StorageName(storage), " value, but its type ",
-                                                 Describe(described.type()), " (declared ",
-                                                 described.native_type().empty() ? "nothing" : described.native_type(), ") wants ", why,
-                                                 "; mend the row, or convert the column in source.query"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "column ", described.name(), ", ", where, ": ", StorageName(storage), " value, but its type ",
+      Describe(described.type()), " (declared ", described.native_type().empty() ? "nothing" : described.native_type(),
+      ") wants ", why, "; mend the row, or convert the column in source.query"));
 }
 
 absl::Status RowBatch::Append(sqlite3_stmt* row, int rowid_column) {
@@ -370,7 +382,8 @@ absl::Status RowBatch::Append(sqlite3_stmt* row, int rowid_column) {
     StoredValue value;
     value.handle = sqlite3_column_value(row, i);
     value.storage = sqlite3_value_type(value.handle);
-    if (const char* why = cells_[static_cast<size_t>(i)]->Append(value); why != nullptr) return Refuse(row, i, value.storage, rowid_column, why);
+    if (const char* why = cells_[static_cast<size_t>(i)]->Append(value); why != nullptr)
+      return Refuse(row, i, value.storage, rowid_column, why);
     if (value.storage == SQLITE_TEXT || value.storage == SQLITE_BLOB) bytes += sqlite3_value_bytes(value.handle);
   }
   ++rows_;

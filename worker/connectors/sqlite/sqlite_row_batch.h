@@ -19,16 +19,16 @@ class Schema;
 
 namespace tidemark::sqlite {
 
-// Collects rows of a running statement into an Arrow batch. A value of another storage class than its column's type, or outside what the type
-// holds, is an error that names the column and the row: nothing is ever converted to fit.
+// Collects rows of a running statement into an Arrow batch. A value of another storage class than its column's type, or
+// outside what the type holds, is an error that names the column and the row: nothing is ever converted to fit.
 class RowBatch {
  public:
   // The first columns of the statements given to Append must be those of `schema`, in order.
   static absl::StatusOr<std::unique_ptr<RowBatch>> Create(const v1::TableSchema& schema);
   ~RowBatch();
 
-  // The row the statement stands on. `rowid_column` is the statement's column that holds the rowid, -1 if there is none;
-  // errors then count the rows of this reader instead.
+  // The row the statement stands on. `rowid_column` is the statement's column that holds the rowid, -1 if there is
+  // none; errors then count the rows of this reader instead.
   absl::Status Append(sqlite3_stmt* row, int rowid_column);
 
   int64_t rows() const { return rows_; }

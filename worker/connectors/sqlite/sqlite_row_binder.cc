@@ -38,7 +38,9 @@ class TypedCell final : public Cell {
  public:
   explicit TypedCell(Put put) : put_(std::move(put)) {}
   void Start(const arrow::Array& array) override { array_ = static_cast<const Array*>(&array); }
-  const char* Bind(int64_t row, sqlite3_stmt* statement, int parameter) override { return put_(*array_, row, statement, parameter); }
+  const char* Bind(int64_t row, sqlite3_stmt* statement, int parameter) override {
+    return put_(*array_, row, statement, parameter);
+  }
 
  private:
   const Array* array_ = nullptr;
@@ -69,24 +71,29 @@ std::unique_ptr<Cell> FloatCell() {
 }
 
 std::unique_ptr<Cell> UnsignedCell() {
-  return MakeCell<arrow::UInt64Array>([](const arrow::UInt64Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
-    const uint64_t value = array.Value(row);
-    if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return "an integer above 9223372036854775807";
-    sqlite3_bind_int64(statement, parameter, static_cast<int64_t>(value));
-    return nullptr;
-  });
+  return MakeCell<arrow::UInt64Array>(
+      [](const arrow::UInt64Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+        const uint64_t value = array.Value(row);
+        if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+          return "an integer above 9223372036854775807";
+        sqlite3_bind_int64(statement, parameter, static_cast<int64_t>(value));
+        return nullptr;
+      });
 }
 
 std::unique_ptr<Cell> TextCell() {
-  return MakeCell<arrow::StringArray>([](const arrow::StringArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
-    const auto text = array.GetView(row);
-    sqlite3_bind_text64(statement, parameter, text.data() != nullptr ? text.data() : "", text.size(), SQLITE_STATIC, SQLITE_UTF8);
-    return nullptr;
-  });
+  return MakeCell<arrow::StringArray>(
+      [](const arrow::StringArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+        const auto text = array.GetView(row);
+        sqlite3_bind_text64(statement, parameter, text.data() != nullptr ? text.data() : "", text.size(), SQLITE_STATIC,
+                            SQLITE_UTF8);
+        return nullptr;
+      });
 }
 
 std::unique_ptr<Cell> BytesCell() {
-  return MakeCell<arrow::BinaryArray>([](const arrow::BinaryArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+  return MakeCell<arrow::BinaryArray>([](const arrow::BinaryArray& array, int64_t row, sqlite3_stmt* statement,
+                                         int parameter) -> const char* {
     const auto bytes = array.GetView(row);
     sqlite3_bind_blob64(statement, parameter, bytes.data() != nullptr ? bytes.data() : "", bytes.size(), SQLITE_STATIC);
     return nullptr;
@@ -94,10 +101,11 @@ std::unique_ptr<Cell> BytesCell() {
 }
 
 std::unique_ptr<Cell> BooleanCell() {
-  return MakeCell<arrow::BooleanArray>([](const arrow::BooleanArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
-    sqlite3_bind_int(statement, parameter, array.Value(row) ? 1 : 0);
-    return nullptr;
-  });
+  return MakeCell<arrow::BooleanArray>(
+      [](const arrow::BooleanArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+        sqlite3_bind_int(statement, parameter, array.Value(row) ? 1 : 0);
+        return nullptr;
+      });
 }
 
 const char* BindDecimalText(const std::string& text, bool numeric_affinity, sqlite3_stmt* statement, int parameter) {
@@ -111,36 +119,41 @@ const char* BindDecimalText(const std::string& text, bool numeric_affinity, sqli
 
 template <typename Array, typename Value>
 std::unique_ptr<Cell> DecimalCell(int scale, bool numeric_affinity) {
-  return MakeCell<Array>([scale, numeric_affinity](const Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
-    return BindDecimalText(ScaledText(Value(array.GetValue(row)).ToIntegerString(), scale), numeric_affinity, statement, parameter);
+  return MakeCell<Array>([scale, numeric_affinity](const Array& array, int64_t row, sqlite3_stmt* statement,
+                                                   int parameter) -> const char* {
+    return BindDecimalText(ScaledText(Value(array.GetValue(row)).ToIntegerString(), scale), numeric_affinity, statement,
+                           parameter);
   });
 }
 
 std::unique_ptr<Cell> UnboundedDecimalCell(bool numeric_affinity) {
-  return MakeCell<arrow::StringArray>(
-      [numeric_affinity](const arrow::StringArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
-        const std::string text(array.GetView(row));
-        // NaN and infinities of PostgreSQL's numeric stay texts, which a column of TEXT affinity keeps and numeric affinity does too.
-        return BindDecimalText(text, numeric_affinity, statement, parameter);
-      });
+  return MakeCell<arrow::StringArray>([numeric_affinity](const arrow::StringArray& array, int64_t row,
+                                                         sqlite3_stmt* statement, int parameter) -> const char* {
+    const std::string text(array.GetView(row));
+    // NaN and infinities of PostgreSQL's numeric stay texts, which a column of TEXT affinity keeps and numeric affinity
+    // does too.
+    return BindDecimalText(text, numeric_affinity, statement, parameter);
+  });
 }
 
 std::unique_ptr<Cell> DateCell() {
-  return MakeCell<arrow::Date32Array>([](const arrow::Date32Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
-    std::string text;
-    if (!AppendDate(array.Value(row), &text)) return "a year outside 0001 to 9999";
-    BindText(statement, parameter, text);
-    return nullptr;
-  });
+  return MakeCell<arrow::Date32Array>(
+      [](const arrow::Date32Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+        std::string text;
+        if (!AppendDate(array.Value(row), &text)) return "a year outside 0001 to 9999";
+        BindText(statement, parameter, text);
+        return nullptr;
+      });
 }
 
 std::unique_ptr<Cell> TimeCell() {
-  return MakeCell<arrow::Time64Array>([](const arrow::Time64Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
-    std::string text;
-    AppendTime(array.Value(row), &text);
-    BindText(statement, parameter, text);
-    return nullptr;
-  });
+  return MakeCell<arrow::Time64Array>(
+      [](const arrow::Time64Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+        std::string text;
+        AppendTime(array.Value(row), &text);
+        BindText(statement, parameter, text);
+        return nullptr;
+      });
 }
 
 std::unique_ptr<Cell> TimestampCell(const char* suffix) {
@@ -212,24 +225,29 @@ std::unique_ptr<Cell> CellOf(const Type& type, const std::string& declared) {
 
 RowBinder::~RowBinder() = default;
 
-absl::StatusOr<std::unique_ptr<RowBinder>> RowBinder::Create(const v1::TableSchema& schema, const std::vector<std::string>& declared) {
-  if (static_cast<int>(declared.size()) != schema.columns_size()) return absl::InternalError("a declared type is missing");
+absl::StatusOr<std::unique_ptr<RowBinder>> RowBinder::Create(const v1::TableSchema& schema,
+                                                             const std::vector<std::string>& declared) {
+  if (static_cast<int>(declared.size()) != schema.columns_size())
+    return absl::InternalError("a declared type is missing");
   std::unique_ptr<RowBinder> binder(new RowBinder);
   binder->schema_ = schema;
-  for (int i = 0; i < schema.columns_size(); ++i) binder->cells_.push_back(CellOf(schema.columns(i).type(), declared[i]));
+  for (int i = 0; i < schema.columns_size(); ++i)
+    binder->cells_.push_back(CellOf(schema.columns(i).type(), declared[i]));
   return binder;
 }
 
 absl::Status RowBinder::Start(const arrow::RecordBatch& batch) {
   if (batch.num_columns() != schema_.columns_size()) {
-    return absl::InvalidArgumentError(absl::StrCat("a chunk of ", batch.num_columns(), " columns where there are ", schema_.columns_size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a chunk of ", batch.num_columns(), " columns where there are ", schema_.columns_size()));
   }
   arrays_.clear();
   for (int i = 0; i < batch.num_columns(); ++i) {
     const auto expected = ArrowType(schema_.columns(i).type());
     if (!batch.column(i)->type()->Equals(*expected)) {
-      return absl::InvalidArgumentError(absl::StrCat("column ", schema_.columns(i).name(), " arrives as ", batch.column(i)->type()->ToString(),
-                                                     " where ", expected->ToString(), " was described"));
+      return absl::InvalidArgumentError(absl::StrCat("column ", schema_.columns(i).name(), " arrives as ",
+                                                     batch.column(i)->type()->ToString(), " where ",
+                                                     expected->ToString(), " was described"));
     }
     // Record batches keep their columns alive.
     arrays_.push_back(batch.column(i).get());
@@ -247,8 +265,8 @@ absl::Status RowBinder::Bind(int64_t row, sqlite3_stmt* statement, int first_par
     }
     if (const char* what = cells_[i]->Bind(row, statement, parameter); what != nullptr) {
       const v1::Column& column = schema_.columns(static_cast<int>(i));
-      return absl::InvalidArgumentError(
-          absl::StrCat("column ", column.name(), " (", Describe(column.type()), ") holds ", what, ", which SQLite cannot hold exactly"));
+      return absl::InvalidArgumentError(absl::StrCat("column ", column.name(), " (", Describe(column.type()),
+                                                     ") holds ", what, ", which SQLite cannot hold exactly"));
     }
   }
   return absl::OkStatus();

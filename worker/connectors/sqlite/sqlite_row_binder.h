@@ -18,17 +18,21 @@ class RecordBatch;
 
 namespace tidemark::sqlite {
 
-// Binds the rows of Arrow batches to an INSERT, spelled so that SQLite keeps them exactly: decimals and times as text (instants in UTC with
-// "+00:00", so that texts with and without a fraction sort by time), booleans as 0 and 1, UUIDs as text. What SQLite has no value for is an error
-// naming the column: NaN (it would become NULL), integers beyond 64 bits with a sign, years outside 0001 to 9999, and
-// decimals of more than 15 digits for a column of numeric affinity. A negative zero becomes zero.
+// Binds the rows of Arrow batches to an INSERT, spelled so that SQLite keeps them exactly: decimals and times as text
+// (instants in UTC with
+// "+00:00", so that texts with and without a fraction sort by time), booleans as 0 and 1, UUIDs as text. What SQLite
+// has no value for is an error naming the column: NaN (it would become NULL), integers beyond 64 bits with a sign,
+// years outside 0001 to 9999, and decimals of more than 15 digits for a column of numeric affinity. A negative zero
+// becomes zero.
 class RowBinder {
  public:
   // `declared`: the types of the columns written to, one per column of `schema`.
-  static absl::StatusOr<std::unique_ptr<RowBinder>> Create(const v1::TableSchema& schema, const std::vector<std::string>& declared);
+  static absl::StatusOr<std::unique_ptr<RowBinder>> Create(const v1::TableSchema& schema,
+                                                           const std::vector<std::string>& declared);
   ~RowBinder();
 
-  // The batch must outlive the steps of its rows: texts are bound where they lie. InvalidArgument if it is of another schema.
+  // The batch must outlive the steps of its rows: texts are bound where they lie. InvalidArgument if it is of another
+  // schema.
   absl::Status Start(const arrow::RecordBatch& batch);
   // Binds row `row` of the batch to the parameters from `first_parameter` on.
   absl::Status Bind(int64_t row, sqlite3_stmt* statement, int first_parameter);

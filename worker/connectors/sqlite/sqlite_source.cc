@@ -58,11 +58,13 @@ class RowReader final : public ChunkReader {
 
  private:
   absl::Status CheckWatermark() {
-    if (statement_.IsNull(watermark_position_) || format_.Matches(statement_.Text(watermark_position_))) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "watermark column ", sqlite3_column_name(statement_.get(), watermark_position_),
-        rowid_column_ >= 0 ? absl::StrCat(", rowid ", statement_.Int(rowid_column_)) : std::string(), ": a value is not spelled as ",
-        format_.Name(), ", which the others are; spellings that sort differently would lose rows. Rewrite them alike"));
+    if (statement_.IsNull(watermark_position_) || format_.Matches(statement_.Text(watermark_position_)))
+      return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("watermark column ", sqlite3_column_name(statement_.get(), watermark_position_),
+                     rowid_column_ >= 0 ? absl::StrCat(", rowid ", statement_.Int(rowid_column_)) : std::string(),
+                     ": a value is not spelled as ", format_.Name(),
+                     ", which the others are; spellings that sort differently would lose rows. Rewrite them alike"));
   }
 
   Statement statement_;
@@ -100,7 +102,8 @@ class FileSourceSession final : public SourceSession {
     }
     if (!file_->WriteAheadLog()) {
       description.notes.push_back(
-          "the file is in a rollback-journal mode, where each read keeps writers from committing while it lasts (PRAGMA journal_mode = WAL ends that); a snapshot is read from a temporary copy");
+          "the file is in a rollback-journal mode, where each read keeps writers from committing while it lasts "
+          "(PRAGMA journal_mode = WAL ends that); a snapshot is read from a temporary copy");
     }
     return description;
   }
@@ -120,7 +123,8 @@ class FileSourceSession final : public SourceSession {
     v1::Window above;
     *above.mutable_low() = high;
     TM_ASSIGN_OR_RETURN(const Selection selection, source->SelectWindow(above));
-    TM_ASSIGN_OR_RETURN(Statement statement, db().Prepare(absl::StrCat("SELECT 1 FROM ", source->from, selection.Where(), " LIMIT 1")));
+    TM_ASSIGN_OR_RETURN(Statement statement,
+                        db().Prepare(absl::StrCat("SELECT 1 FROM ", source->from, selection.Where(), " LIMIT 1")));
     selection.ApplyTo(statement);
     return statement.Step();
   }
@@ -135,7 +139,8 @@ class FileSourceSession final : public SourceSession {
     if (source->watermark.empty()) return 0;
     TM_ASSIGN_OR_RETURN(Selection selection, source->SelectWindow({}));
     selection.And(absl::StrCat(Quoted(source->watermark), " IS NULL"));
-    TM_ASSIGN_OR_RETURN(Statement statement, db().Prepare(absl::StrCat("SELECT count(*) FROM ", source->from, selection.Where())));
+    TM_ASSIGN_OR_RETURN(Statement statement,
+                        db().Prepare(absl::StrCat("SELECT count(*) FROM ", source->from, selection.Where())));
     selection.ApplyTo(statement);
     TM_ASSIGN_OR_RETURN(const bool row, statement.Step());
     return row ? statement.Int(0) : 0;
@@ -162,7 +167,8 @@ class FileSourceSession final : public SourceSession {
     return absl::UnimplementedError("a snapshot of a SQLite file belongs to the one session that opened it");
   }
 
-  absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(const v1::Window& window, std::string_view by, int wanted) override {
+  absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(const v1::Window& window, std::string_view by,
+                                                                     int wanted) override {
     TM_ASSIGN_OR_RETURN(const SourceRelation* source, Resolved());
     return DescribeFilePartitions(db(), *source, window, Abs(by), wanted, in_snapshot_);
   }
@@ -186,13 +192,14 @@ class FileSourceSession final : public SourceSession {
       rowid_column = static_cast<int>(columns.size());
       columns.push_back(rowid);
     }
-    TM_ASSIGN_OR_RETURN(Statement statement, db().Prepare(absl::StrCat("SELECT ", absl::StrJoin(columns, ", "), " FROM ", source->from,
-                                                                       selection.Where())));
+    TM_ASSIGN_OR_RETURN(Statement statement, db().Prepare(absl::StrCat("SELECT ", absl::StrJoin(columns, ", "),
+                                                                       " FROM ", source->from, selection.Where())));
     selection.ApplyTo(statement);
     TM_ASSIGN_OR_RETURN(auto batch, RowBatch::Create(request.schema));
     auto reader = std::make_unique<RowReader>(std::move(statement), std::move(batch), rowid_column);
     if (watermark >= 0 && request.window.has_high() && request.window.high().type() != kIntegerWatermark) {
-      if (auto format = WatermarkFormat::Of(request.window.high().text())) reader->CheckSpelling(watermark, *std::move(format));
+      if (auto format = WatermarkFormat::Of(request.window.high().text()))
+        reader->CheckSpelling(watermark, *std::move(format));
     }
     return reader;
   }

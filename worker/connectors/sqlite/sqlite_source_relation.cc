@@ -26,7 +26,8 @@ bool IsInteger(Type::Kind kind) {
   return kind == Type::KIND_INT16 || kind == Type::KIND_INT32 || kind == Type::KIND_INT64 || kind == Type::KIND_BOOL;
 }
 
-// What a user's query sees as :last_watermark before the first window, and as :watermark_snapshot where there is no bound.
+// What a user's query sees as :last_watermark before the first window, and as :watermark_snapshot where there is no
+// bound.
 SqlValue Extreme(const v1::Column* watermark, bool greatest) {
   const Type::Kind kind = watermark != nullptr ? watermark->type().kind() : Type::KIND_TIMESTAMP;
   if (IsInteger(kind)) return greatest ? std::numeric_limits<int64_t>::max() : std::numeric_limits<int64_t>::min();
@@ -38,12 +39,14 @@ absl::StatusOr<SqlValue> BoundValue(const v1::Column& column, const std::string&
   if (IsInteger(column.type().kind())) {
     int64_t number;
     if (absl::SimpleAtoi(text, &number)) return number;
-    return absl::InvalidArgumentError(absl::StrCat("column ", column.name(), " is an integer; '", text, "' bounds no range of it"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("column ", column.name(), " is an integer; '", text, "' bounds no range of it"));
   }
   if (column.type().kind() == Type::KIND_FLOAT64 || column.type().kind() == Type::KIND_FLOAT32) {
     double number;
     if (absl::SimpleAtod(text, &number)) return number;
-    return absl::InvalidArgumentError(absl::StrCat("column ", column.name(), " is a float; '", text, "' bounds no range of it"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("column ", column.name(), " is a float; '", text, "' bounds no range of it"));
   }
   return text;
 }
@@ -54,11 +57,12 @@ struct Evidence {
   bool all_instants = true;
 };
 
-absl::StatusOr<std::vector<Evidence>> Sample(Database& db, const SourceRelation& source, const std::vector<std::string>& columns) {
+absl::StatusOr<std::vector<Evidence>> Sample(Database& db, const SourceRelation& source,
+                                             const std::vector<std::string>& columns) {
   std::vector<Evidence> evidence(columns.size());
   const std::string select = absl::StrCat(
-      "SELECT ", absl::StrJoin(columns, ", ", [](std::string* out, const std::string& name) { *out += Quoted(name); }), " FROM ",
-      source.from);
+      "SELECT ", absl::StrJoin(columns, ", ", [](std::string* out, const std::string& name) { *out += Quoted(name); }),
+      " FROM ", source.from);
   // The last rows too: what is written today may differ from what was written first.
   std::vector<std::string> samples = {absl::StrCat(select, " LIMIT ", kSampleRows)};
   if (const std::string rowid = source.rowid_name(); !rowid.empty()) {
@@ -155,12 +159,14 @@ absl::StatusOr<std::string> WrappedQuery(Database& db, const std::string& query)
   absl::string_view text = absl::StripAsciiWhitespace(query);
   while (absl::ConsumeSuffix(&text, ";")) text = absl::StripTrailingAsciiWhitespace(text);
   TM_ASSIGN_OR_RETURN(Statement statement, db.Prepare(text));
-  if (statement.get() == nullptr || sqlite3_column_count(statement.get()) == 0 || sqlite3_stmt_readonly(statement.get()) == 0) {
+  if (statement.get() == nullptr || sqlite3_column_count(statement.get()) == 0 ||
+      sqlite3_stmt_readonly(statement.get()) == 0) {
     return absl::InvalidArgumentError("source.query must be one SELECT");
   }
   for (int i = 1; i <= sqlite3_bind_parameter_count(statement.get()); ++i) {
     const char* name = sqlite3_bind_parameter_name(statement.get(), i);
-    if (name == nullptr || (absl::string_view(name) != ":last_watermark" && absl::string_view(name) != ":watermark_snapshot")) {
+    if (name == nullptr ||
+        (absl::string_view(name) != ":last_watermark" && absl::string_view(name) != ":watermark_snapshot")) {
       return absl::InvalidArgumentError(absl::StrCat("source.query has the parameter ", name == nullptr ? "?" : name,
                                                      "; there are :last_watermark and :watermark_snapshot"));
     }
@@ -218,8 +224,8 @@ absl::StatusOr<Selection> SourceRelation::SelectWindow(const v1::Window& window)
     TM_ASSIGN_OR_RETURN(high, WatermarkValue(window.high()));
   }
   if (!watermark.empty() && (window.has_low() || bounded)) {
-    // Without a lower bound most rows are in the window: the plus keeps SQLite from looking up each of them by the watermark's
-    // index, when the range of the key would read them as they lie.
+    // Without a lower bound most rows are in the window: the plus keeps SQLite from looking up each of them by the
+    // watermark's index, when the range of the key would read them as they lie.
     const std::string name = absl::StrCat(window.has_low() ? "" : "+", Quoted(watermark));
     std::vector<std::string> bounds;
     if (window.has_low()) bounds.push_back(absl::StrCat(name, " > :tidemark_low"));
@@ -236,7 +242,8 @@ absl::StatusOr<Selection> SourceRelation::SelectWindow(const v1::Window& window)
 
 absl::Status SourceRelation::SelectRange(const v1::KeyRange& range, Selection* selection) const {
   std::vector<v1::Column> columns;
-  if (range.partitioning() == v1::PARTITIONING_NONE || range.partitioning() == v1::PARTITIONING_UNSPECIFIED) return absl::OkStatus();
+  if (range.partitioning() == v1::PARTITIONING_NONE || range.partitioning() == v1::PARTITIONING_UNSPECIFIED)
+    return absl::OkStatus();
   if (range.partitioning() == v1::PARTITIONING_PHYSICAL) {
     if (rowid_name().empty()) return absl::InvalidArgumentError(absl::StrCat(what, " has no rowid to be cut by"));
     v1::Column rowid;
@@ -246,7 +253,8 @@ absl::Status SourceRelation::SelectRange(const v1::KeyRange& range, Selection* s
   } else {
     for (const std::string& name : range.columns()) {
       const v1::Column* column = Find(name);
-      if (column == nullptr) return absl::InvalidArgumentError(absl::StrCat(what, " has no column ", name, " to be cut by"));
+      if (column == nullptr)
+        return absl::InvalidArgumentError(absl::StrCat(what, " has no column ", name, " to be cut by"));
       columns.push_back(*column);
     }
   }
@@ -262,7 +270,8 @@ absl::Status SourceRelation::SelectRange(const v1::KeyRange& range, Selection* s
   }
   // Without it a composite key with a NULL after its first column would be in two ranges.
   if (range.partitioning() == v1::PARTITIONING_KEY) selection->And(joined(" AND ", " IS NOT NULL"));
-  const auto bound = [&](const v1::KeyBound& values, absl::string_view comparison, absl::string_view name) -> absl::Status {
+  const auto bound = [&](const v1::KeyBound& values, absl::string_view comparison,
+                         absl::string_view name) -> absl::Status {
     if (values.values_size() != static_cast<int>(columns.size())) {
       return absl::InvalidArgumentError("the bound of a range has not one value per column of its key");
     }
@@ -289,7 +298,8 @@ absl::StatusOr<SourceRelation> ResolveSource(Database& db, const v1::JobSpec& jo
   } else {
     TM_ASSIGN_OR_RETURN(source.relation, FindRelation(db, job.source().table()));
     if (!source.relation) {
-      return absl::NotFoundError(absl::StrCat("SQLite file ", db.path(), " has no table or view ", job.source().table()));
+      return absl::NotFoundError(
+          absl::StrCat("SQLite file ", db.path(), " has no table or view ", job.source().table()));
     }
     source.from = Quoted(source.relation->name);
     source.what = absl::StrCat("table ", source.relation->name);
@@ -298,7 +308,8 @@ absl::StatusOr<SourceRelation> ResolveSource(Database& db, const v1::JobSpec& jo
   if (!job.source().watermark().empty()) {
     const v1::Column* column = source.Find(job.source().watermark());
     if (column == nullptr) {
-      return absl::NotFoundError(absl::StrCat(source.what, " has no column ", job.source().watermark(), " to be the watermark"));
+      return absl::NotFoundError(
+          absl::StrCat(source.what, " has no column ", job.source().watermark(), " to be the watermark"));
     }
     source.watermark = column->name();
   }

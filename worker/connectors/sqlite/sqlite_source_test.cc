@@ -23,7 +23,8 @@ class SqliteSource : public ::testing::Test, protected FileFixture {
  protected:
   std::string RefusalOf(const std::string& declared, const std::string& value) {
     const std::string table = absl::StrCat("t", ++tables_);
-    Sql(absl::StrCat("CREATE TABLE ", table, " (id INTEGER PRIMARY KEY, v ", declared, "); INSERT INTO ", table, " VALUES (41, NULL), (42, ", value, ")"));
+    Sql(absl::StrCat("CREATE TABLE ", table, " (id INTEGER PRIMARY KEY, v ", declared, "); INSERT INTO ", table,
+                     " VALUES (41, NULL), (42, ", value, ")"));
     const absl::Status status = ReadFirstColumn(*Source(Job(table))).status();
     return std::string(status.message());
   }
@@ -33,6 +34,13 @@ class SqliteSource : public ::testing::Test, protected FileFixture {
     const auto description = session->Describe();
     EXPECT_TRUE(description.ok()) << description.status();
     return description->schema.columns(column).type().kind();
+  }
+
+  static v1::KeyBound Bound(const std::string& a, const std::string& b) {
+    v1::KeyBound bound;
+    bound.add_values(a);
+    bound.add_values(b);
+    return bound;
   }
 
   static v1::Watermark At(const std::string& text) {
@@ -48,7 +56,8 @@ class SqliteSource : public ::testing::Test, protected FileFixture {
 };
 
 TEST_F(SqliteSource, AValueOfAnotherClassIsRefusedByColumnRowAndClass) {
-  EXPECT_THAT(RefusalOf("BLOB", "'text'"), AllOf(HasSubstr("column v"), HasSubstr("rowid 42"), HasSubstr("a TEXT value")));
+  EXPECT_THAT(RefusalOf("BLOB", "'text'"),
+              AllOf(HasSubstr("column v"), HasSubstr("rowid 42"), HasSubstr("a TEXT value")));
   EXPECT_THAT(RefusalOf("INTEGER", "1.5"), AllOf(HasSubstr("rowid 42"), HasSubstr("a REAL value")));
   EXPECT_THAT(RefusalOf("INTEGER", "'seven'"), HasSubstr("a TEXT value"));
   EXPECT_THAT(RefusalOf("TEXT", "x'00'"), HasSubstr("a BLOB value"));
@@ -63,9 +72,12 @@ TEST_F(SqliteSource, AValueOfAnotherClassIsRefusedByColumnRowAndClass) {
 }
 
 TEST_F(SqliteSource, TypesOfExpressionsAreReadOffTheirValues) {
-  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, price DECIMAL(10,2), at DATETIME); INSERT INTO t VALUES (1, 2.5, '2024-01-01T00:00:00Z'), "
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, price DECIMAL(10,2), at DATETIME); INSERT INTO t VALUES (1, 2.5, "
+      "'2024-01-01T00:00:00Z'), "
       "(2, 7, '2024-01-01T00:00:01Z')");
-  const v1::JobSpec job = QueryJob("SELECT id, id * 2 AS doubled, price * 1.5 AS dear, 'x' || id AS label, price, at FROM t WHERE at > :last_watermark;");
+  const v1::JobSpec job = QueryJob(
+      "SELECT id, id * 2 AS doubled, price * 1.5 AS dear, 'x' || id AS label, price, at FROM t WHERE at > "
+      ":last_watermark;");
   EXPECT_EQ(KindOf(job, 0), v1::LogicalType::KIND_INT64);
   EXPECT_EQ(KindOf(job, 1), v1::LogicalType::KIND_INT64);
   EXPECT_EQ(KindOf(job, 2), v1::LogicalType::KIND_FLOAT64);
@@ -77,19 +89,22 @@ TEST_F(SqliteSource, TypesOfExpressionsAreReadOffTheirValues) {
 
 TEST_F(SqliteSource, AQueryMayOnlyRead) {
   Sql("CREATE TABLE t (id INTEGER PRIMARY KEY)");
-  for (const std::string query : {"DELETE FROM t RETURNING id", "SELECT 1; DELETE FROM t", "SELECT :other", "not SQL"}) {
+  for (const std::string query :
+       {"DELETE FROM t RETURNING id", "SELECT 1; DELETE FROM t", "SELECT :other", "not SQL"}) {
     const absl::Status status = Source(QueryJob(query))->Describe().status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << query << ": " << status;
   }
 }
 
 TEST_F(SqliteSource, MixedSpellingsAreRefusedWithTheirCounts) {
-  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME); INSERT INTO t (at) VALUES ('2024-01-01 00:00:00'), ('2024-01-01 00:00:01'), "
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME); INSERT INTO t (at) VALUES ('2024-01-01 00:00:00'), "
+      "('2024-01-01 00:00:01'), "
       "('2024-01-01T00:00:02'), (1704067203)");
   const absl::Status status = Source(Job("t", "at"))->ProbeHorizon(std::nullopt).status();
   EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
-  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr("2 as YYYY-MM-DD HH:MM:SS"), HasSubstr("1 as YYYY-MM-DDTHH:MM:SS"),
-                                                   HasSubstr("1 of class integer")));
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("2 as YYYY-MM-DD HH:MM:SS"), HasSubstr("1 as YYYY-MM-DDTHH:MM:SS"),
+                    HasSubstr("1 of class integer")));
   // A number that came later would never be in a window again.
   Sql("DELETE FROM t WHERE id = 3");
   EXPECT_TRUE(absl::IsInvalidArgument(Source(Job("t", "at"))->ProbeHorizon(At("2024-01-01 00:00:01")).status()));
@@ -98,7 +113,8 @@ TEST_F(SqliteSource, MixedSpellingsAreRefusedWithTheirCounts) {
 }
 
 TEST_F(SqliteSource, ASpellingThatTheSampleMissedIsSeenWhenItIsRead) {
-  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) "
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM "
+      "n WHERE i < 25000) "
       "INSERT INTO t SELECT i, CASE i WHEN 12500 THEN '2024-01-01T00:00:00' ELSE '2024-01-01 00:00:00' END FROM n");
   const auto session = Source(Job("t", "at"));
   const auto probe = session->ProbeHorizon(std::nullopt);
@@ -111,7 +127,8 @@ TEST_F(SqliteSource, ASpellingThatTheSampleMissedIsSeenWhenItIsRead) {
 }
 
 TEST_F(SqliteSource, TheBarrierProvesAndTheClockDecides) {
-  Sql("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME DEFAULT CURRENT_TIMESTAMP); INSERT INTO t (id) VALUES (1)");
+  Sql("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME DEFAULT CURRENT_TIMESTAMP); "
+      "INSERT INTO t (id) VALUES (1)");
   const auto session = Source(Job("t", "at"));
   const std::string before = Scalar("SELECT datetime('now', '-1 second')");
   const auto probe = session->ProbeHorizon(std::nullopt);
@@ -135,7 +152,8 @@ TEST_F(SqliteSource, TheBarrierProvesAndTheClockDecides) {
 }
 
 TEST_F(SqliteSource, AWriterThatStaysMakesItLookBackAndSayWhy) {
-  Sql("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME DEFAULT CURRENT_TIMESTAMP); INSERT INTO t (id) VALUES (1)");
+  Sql("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME DEFAULT CURRENT_TIMESTAMP); "
+      "INSERT INTO t (id) VALUES (1)");
   const auto writer = Open();
   ASSERT_TRUE(writer->Exec("BEGIN IMMEDIATE; INSERT INTO t (id) VALUES (2)").ok());
   const absl::Time begin = absl::Now();
@@ -164,7 +182,8 @@ TEST_F(SqliteSource, AZoneWithSummerTimeIsNeverProved) {
 }
 
 TEST_F(SqliteSource, IntegersGoUpToTheGreatest) {
-  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, note TEXT); INSERT INTO t (note) VALUES ('a'), ('b'), ('c')");
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, note TEXT); INSERT INTO t (note) VALUES ('a'), ('b'), "
+      "('c')");
   const auto session = Source(Job("t", "id"));
   const auto probe = session->ProbeHorizon(std::nullopt);
   ASSERT_TRUE(probe.ok()) << probe.status();
@@ -244,8 +263,10 @@ TEST_F(SqliteSource, ASnapshotInRollbackModeLetsWritersCommit) {
 }
 
 TEST_F(SqliteSource, IntegerKeysAreCutWhereRowsAre) {
-  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT); CREATE INDEX t_at ON t (at); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
-      "WHERE i < 8000) INSERT INTO t SELECT i, CASE WHEN i > 7000 THEN '2024-01-02 00:00:00' ELSE '2024-01-01 00:00:00' END FROM n");
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT); CREATE INDEX t_at ON t (at); WITH RECURSIVE n(i) AS (SELECT 1 "
+      "UNION ALL SELECT i + 1 FROM n "
+      "WHERE i < 8000) INSERT INTO t SELECT i, CASE WHEN i > 7000 THEN '2024-01-02 00:00:00' ELSE '2024-01-01 "
+      "00:00:00' END FROM n");
   const auto session = Source(Job("t", "at"));
   const auto whole = session->DescribePartitions({}, "", 4);
   ASSERT_TRUE(whole.ok()) << whole.status();
@@ -274,6 +295,31 @@ TEST_F(SqliteSource, OtherTablesAreCutByRowidInsideASnapshotOnly) {
   session = Source(Job("w"));
   ASSERT_TRUE(session->OpenSnapshot().ok());
   EXPECT_EQ(session->DescribePartitions({}, "", 4)->front().partitioning(), v1::PARTITIONING_KEY);
+}
+
+TEST_F(SqliteSource, ACompositeKeyWithNullsIsCoveredOnce) {
+  Sql("CREATE TABLE t (a INTEGER, b TEXT, PRIMARY KEY (a, b)); INSERT INTO t VALUES (1, 'x'), (1, NULL), (2, 'y'), (2, "
+      "NULL), (NULL, 'z'), "
+      "(NULL, NULL), (3, 'x')");
+  const auto session = Source(Job("t"));
+  std::vector<std::string> seen;
+  for (int i = 0; i < 4; ++i) {
+    v1::KeyRange range;
+    range.set_partitioning(v1::PARTITIONING_KEY);
+    range.add_columns("a");
+    range.add_columns("b");
+    if (i == 3) {
+      range.set_nulls(true);
+    } else {
+      // (…, (2, 'x')), [(2, 'x'), (3, 'a')), [(3, 'a'), …)
+      if (i > 0) *range.mutable_lower() = Bound(i == 1 ? "2" : "3", i == 1 ? "x" : "a");
+      if (i < 2) *range.mutable_upper() = Bound(i == 0 ? "2" : "3", i == 0 ? "x" : "a");
+    }
+    const auto part = ReadFirstColumn(*session, {}, range);
+    ASSERT_TRUE(part.ok()) << part.status();
+    seen.insert(seen.end(), part->begin(), part->end());
+  }
+  EXPECT_THAT(seen, ::testing::UnorderedElementsAre("1", "1", "2", "2", "3", "null", "null"));
 }
 
 TEST_F(SqliteSource, WhatIsNoDatabaseIsSaid) {

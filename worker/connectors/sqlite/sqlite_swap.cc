@@ -15,17 +15,18 @@
 namespace tidemark::sqlite {
 namespace {
 
-// What a user has put on a table, by names: two tables that had one name one after the other are alike if these are equal.
+// What a user has put on a table, by names: two tables that had one name one after the other are alike if these are
+// equal.
 std::vector<std::string> Picture(const Relation& relation) {
   std::vector<std::string> facts;
   for (const CatalogColumn& column : relation.columns) {
-    facts.push_back(absl::StrCat("column ", column.name, " ", column.declared, " ", column.collation, " ", column.not_null, " ", column.key_position, " ",
-                                 column.generated));
+    facts.push_back(absl::StrCat("column ", column.name, " ", column.declared, " ", column.collation, " ",
+                                 column.not_null, " ", column.key_position, " ", column.generated));
   }
   for (const CatalogIndex& index : relation.indexes) {
     // Those behind constraints are numbered by SQLite.
-    facts.push_back(absl::StrCat("index ", index.sql.empty() ? "" : index.name, " ", index.unique, " ", index.partial, " ",
-                                 absl::StrJoin(index.columns, ","), " ", index.sql));
+    facts.push_back(absl::StrCat("index ", index.sql.empty() ? "" : index.name, " ", index.unique, " ", index.partial,
+                                 " ", absl::StrJoin(index.columns, ","), " ", index.sql));
   }
   for (const std::string& sql : relation.trigger_sql) facts.push_back(absl::StrCat("trigger ", sql));
   facts.push_back(absl::StrCat("options ", relation.without_rowid, " ", relation.strict));
@@ -50,7 +51,8 @@ absl::Status Rename(Database& db, const Relation& old, absl::string_view loaded)
   for (const std::string& trigger : old.trigger_sql) TM_RETURN_IF_ERROR(db.Exec(trigger));
   TM_ASSIGN_OR_RETURN(const std::optional<Relation> now, FindRelation(db, old.name));
   if (!now || Picture(*now) != Picture(old)) {
-    return absl::InternalError(absl::StrCat("table ", old.name, " would not be what it was after the swap; use swap: delete_insert"));
+    return absl::InternalError(
+        absl::StrCat("table ", old.name, " would not be what it was after the swap; use swap: delete_insert"));
   }
   return absl::OkStatus();
 }
@@ -62,7 +64,8 @@ absl::StatusOr<std::string> CloneStatement(const Relation& original, absl::strin
   constexpr absl::string_view kCreate = "CREATE TABLE ";
   absl::string_view sql = original.sql;
   if (!absl::StartsWithIgnoreCase(sql, kCreate)) {
-    return absl::FailedPreconditionError(absl::StrCat("table ", original.name, " has no definition that could be repeated"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("table ", original.name, " has no definition that could be repeated"));
   }
   sql.remove_prefix(kCreate.size());
   sql = absl::StripLeadingAsciiWhitespace(sql);
@@ -94,7 +97,8 @@ std::string CreateStatement(const v1::TableSchema& schema, const v1::TargetSpec&
   }
   std::vector<std::string> parts;
   for (const v1::Column& column : schema.columns()) {
-    const bool in_key = std::any_of(key.begin(), key.end(), [&](const std::string& part) { return absl::EqualsIgnoreCase(part, column.name()); });
+    const bool in_key = std::any_of(
+        key.begin(), key.end(), [&](const std::string& part) { return absl::EqualsIgnoreCase(part, column.name()); });
     parts.push_back(absl::StrCat(Quoted(column.name()), " ", DeclaredType(column.type()), in_key ? " NOT NULL" : ""));
   }
   if (!key.empty()) parts.push_back(absl::StrCat("PRIMARY KEY (", ColumnList(key), ")"));
@@ -117,13 +121,14 @@ absl::StatusOr<std::string> SwapIn(Database& db, absl::string_view loaded, absl:
   if (mode == v1::SWAP_MODE_DELETE_INSERT || mode == v1::SWAP_MODE_TRUNCATE_INSERT) {
     how = "delete_insert";
     TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DELETE FROM ", Quoted(old->name))));
-    TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("INSERT INTO ", Quoted(old->name), " (", ColumnList(columns), ") SELECT ", ColumnList(columns), " FROM ",
-                                            Quoted(loaded))));
+    TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("INSERT INTO ", Quoted(old->name), " (", ColumnList(columns), ") SELECT ",
+                                            ColumnList(columns), " FROM ", Quoted(loaded))));
     const int64_t inserted = db.Changes();
     TM_ASSIGN_OR_RETURN(const auto rows, db.QueryInt(absl::StrCat("SELECT count(*) FROM ", Quoted(loaded))));
     if (inserted != rows.value_or(0)) {
-      return absl::FailedPreconditionError(absl::StrCat("of ", rows.value_or(0), " rows ", inserted, " arrived in table ", old->name,
-                                                        "; a trigger or an ON CONFLICT clause of the table drops rows"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("of ", rows.value_or(0), " rows ", inserted, " arrived in table ", old->name,
+                       "; a trigger or an ON CONFLICT clause of the table drops rows"));
     }
     TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE ", Quoted(loaded))));
   } else {
@@ -132,9 +137,10 @@ absl::StatusOr<std::string> SwapIn(Database& db, absl::string_view loaded, absl:
   for (size_t i = 0; i < children.size(); ++i) {
     TM_ASSIGN_OR_RETURN(const int64_t orphans, Orphans(db, children[i]));
     if (orphans > orphans_before[i]) {
-      return absl::FailedPreconditionError(absl::StrCat("after the load ", orphans - orphans_before[i], " rows of table ", children[i],
-                                                        " would refer to rows that table ", old->name,
-                                                        " no longer has: load with strategy upsert, or drop the foreign key"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("after the load ", orphans - orphans_before[i], " rows of table ", children[i],
+                       " would refer to rows that table ", old->name,
+                       " no longer has: load with strategy upsert, or drop the foreign key"));
     }
   }
   return how;

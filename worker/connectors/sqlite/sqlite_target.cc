@@ -43,7 +43,8 @@ class FileTargetSession final : public TargetSession {
   FileTargetSession(std::string path, std::string table, const v1::JobSpec& job, std::shared_ptr<WriterQueue> queue)
       : path_(std::move(path)), table_(std::move(table)), job_(job), queue_(std::move(queue)) {}
 
-  absl::StatusOr<TargetDescription> Describe(const v1::TableSchema& source, const std::vector<v1::ChunkFormat>& source_formats) override {
+  absl::StatusOr<TargetDescription> Describe(const v1::TableSchema& source,
+                                             const std::vector<v1::ChunkFormat>& source_formats) override {
     TargetDescription description;
     description.capabilities.set_transactional_commit(true);
     description.capabilities.set_local_file(true);
@@ -54,8 +55,9 @@ class FileTargetSession final : public TargetSession {
     TM_RETURN_IF_ERROR(CheckJob(source));
     std::error_code ignored;
     if (!std::filesystem::exists(path_, ignored)) return description;
-    TM_ASSIGN_OR_RETURN(Database* db, Opened(Database::Mode::kExisting));
-    if (db->ReadOnly()) return absl::PermissionDeniedError(absl::StrCat("SQLite file ", path_, " is read-only: it cannot be a target"));
+    TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kExisting));
+    if (db->ReadOnly())
+      return absl::PermissionDeniedError(absl::StrCat("SQLite file ", path_, " is read-only: it cannot be a target"));
     TM_ASSIGN_OR_RETURN(const std::optional<Relation> table, FindRelation(*db, table_));
     if (table) {
       TM_RETURN_IF_ERROR(CheckTable(*table, source));
@@ -73,7 +75,7 @@ class FileTargetSession final : public TargetSession {
   absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema) override {
     TM_RETURN_IF_ERROR(CheckRunId(run.run_id));
     TM_ASSIGN_OR_RETURN(WriterQueue::Turn turn, Turn());
-    TM_ASSIGN_OR_RETURN(Database* db, Opened(Database::Mode::kCreate));
+    TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kCreate));
     // Fails while others read the file in its old mode: then it is for the next run to switch.
     db->SetBusyWait(kSwitchWait);
     const absl::Status wal = db->Exec("PRAGMA journal_mode = WAL");
@@ -85,34 +87,36 @@ class FileTargetSession final : public TargetSession {
     TM_RETURN_IF_ERROR(RaiseFence(*db, table_, job_.name(), run, run.full_refresh));
     TM_ASSIGN_OR_RETURN(const auto committed, ReadLedgerEntry(*db, run.run_id));
     if (committed) return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " is committed already"));
-    // A run is prepared again when it starts again, with another snapshot and other partitions: nothing staged before may stay.
+    // A run is prepared again when it starts again, with another snapshot and other partitions: nothing staged before
+    // may stay.
     TM_RETURN_IF_ERROR(DropStaging(*db, run));
     TM_RETURN_IF_ERROR(CreateStaging(*db, run, schema));
     return transaction.Commit();
   }
 
-  absl::StatusOr<std::unique_ptr<MoveWriter>> BeginMove(const RunIdentity& run, int partition, const v1::TableSchema& schema,
+  absl::StatusOr<std::unique_ptr<MoveWriter>> BeginMove(const RunIdentity& run, int partition,
+                                                        const v1::TableSchema& schema,
                                                         v1::ChunkFormat format) override {
     if (format != v1::CHUNK_FORMAT_ARROW) return absl::InvalidArgumentError("SQLite speaks Arrow only");
-    TM_ASSIGN_OR_RETURN(Database* db, Opened(Database::Mode::kExisting));
+    TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kExisting));
     return MakeMoveWriter({*db, queue_, cancelled_, table_, job_.name(), run, partition, schema});
   }
 
   absl::StatusOr<std::vector<v1::StagedMove>> LoadedMoves(const RunIdentity& run) override {
-    TM_ASSIGN_OR_RETURN(Database* db, WithControlTables());
+    TM_ASSIGN_OR_RETURN(Database * db, WithControlTables());
     if (db == nullptr) return std::vector<v1::StagedMove>();
     return ReadMoves(*db, run.run_id);
   }
 
   absl::StatusOr<v1::CommitResult> Commit(const RunIdentity& run, const v1::CommitWork& work) override {
     TM_ASSIGN_OR_RETURN(WriterQueue::Turn turn, Turn());
-    TM_ASSIGN_OR_RETURN(Database* db, Opened(Database::Mode::kExisting));
+    TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kExisting));
     return CommitRun(*db, table_, job_, run, work);
   }
 
   absl::StatusOr<v1::ProbeResult> Probe(const RunIdentity& run) override {
     v1::ProbeResult result;
-    TM_ASSIGN_OR_RETURN(Database* db, WithControlTables());
+    TM_ASSIGN_OR_RETURN(Database * db, WithControlTables());
     if (db == nullptr) return result;
     TM_ASSIGN_OR_RETURN(const auto entry, ReadLedgerEntry(*db, run.run_id));
     if (entry) {
@@ -128,7 +132,7 @@ class FileTargetSession final : public TargetSession {
   }
 
   absl::Status Abort(const RunIdentity& run) override {
-    TM_ASSIGN_OR_RETURN(Database* db, WithControlTables());
+    TM_ASSIGN_OR_RETURN(Database * db, WithControlTables());
     if (db == nullptr) return absl::OkStatus();
     TM_ASSIGN_OR_RETURN(WriterQueue::Turn turn, Turn());
     Transaction transaction(*db);
@@ -155,8 +159,11 @@ class FileTargetSession final : public TargetSession {
     if (db_ != nullptr) return db_.get();
     TM_ASSIGN_OR_RETURN(auto db, Database::Open(path_, mode));
     db->SetBusyWait(kLockWait);
-    // legacy_alter_table: a rename must not rewrite the views that name the table; foreign_keys off: a swap must fire no cascade.
-    TM_RETURN_IF_ERROR(db->Exec("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON; PRAGMA secure_delete = FAST"));
+    // legacy_alter_table: a rename must not rewrite the views that name the table; foreign_keys off: a swap must fire
+    // no cascade.
+    TM_RETURN_IF_ERROR(
+        db->Exec("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON; PRAGMA "
+                 "secure_delete = FAST"));
     TM_RETURN_IF_ERROR(RegisterWatermarkOrder(*db));
     absl::MutexLock lock(&mutex_);
     if (cancelled_) return absl::CancelledError("the session was cancelled");
@@ -168,7 +175,7 @@ class FileTargetSession final : public TargetSession {
   absl::StatusOr<Database*> WithControlTables() {
     std::error_code ignored;
     if (db_ == nullptr && !std::filesystem::exists(path_, ignored)) return nullptr;
-    TM_ASSIGN_OR_RETURN(Database* db, Opened(Database::Mode::kExisting));
+    TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kExisting));
     TM_ASSIGN_OR_RETURN(const bool known, ControlTablesExist(*db));
     return known ? db : nullptr;
   }
@@ -176,10 +183,12 @@ class FileTargetSession final : public TargetSession {
   // What a job asks for that no state of the file can give.
   absl::Status CheckJob(const v1::TableSchema& source) const {
     if (absl::StartsWithIgnoreCase(table_, "_tidemark_") || absl::StartsWithIgnoreCase(table_, "sqlite_")) {
-      return absl::InvalidArgumentError(absl::StrCat("table ", table_, ": names that begin with _tidemark_ or sqlite_ are taken"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("table ", table_, ": names that begin with _tidemark_ or sqlite_ are taken"));
     }
     if (job_.target().swap() == v1::SWAP_MODE_SHELL) {
-      return absl::InvalidArgumentError("target.swap: shell needs partitioned tables, which SQLite has not; use auto, rename or delete_insert");
+      return absl::InvalidArgumentError(
+          "target.swap: shell needs partitioned tables, which SQLite has not; use auto, rename or delete_insert");
     }
     if (job_.target().strategy() == v1::LOAD_STRATEGY_UPSERT && job_.target().key().empty()) {
       return absl::InvalidArgumentError("target.key is needed by strategy upsert");
@@ -191,10 +200,13 @@ class FileTargetSession final : public TargetSession {
       }
     }
     for (const v1::Column& column : source.columns()) {
-      const auto same = std::count_if(source.columns().begin(), source.columns().end(),
-                                      [&](const v1::Column& other) { return absl::EqualsIgnoreCase(other.name(), column.name()); });
+      const auto same = std::count_if(source.columns().begin(), source.columns().end(), [&](const v1::Column& other) {
+        return absl::EqualsIgnoreCase(other.name(), column.name());
+      });
       if (same > 1) {
-        return absl::InvalidArgumentError(absl::StrCat("two columns are called ", column.name(), " but for the case of letters, which SQLite does not tell apart"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("two columns are called ", column.name(),
+                         " but for the case of letters, which SQLite does not tell apart"));
       }
     }
     return absl::OkStatus();
@@ -202,17 +214,20 @@ class FileTargetSession final : public TargetSession {
 
   absl::Status CheckTable(const Relation& table, const v1::TableSchema& source) const {
     if (table.kind != Relation::Kind::kTable) {
-      return absl::InvalidArgumentError(absl::StrCat(table.name, " is a ", table.kind == Relation::Kind::kView ? "view" : "virtual table",
+      return absl::InvalidArgumentError(absl::StrCat(table.name, " is a ",
+                                                     table.kind == Relation::Kind::kView ? "view" : "virtual table",
                                                      ": it cannot be a target"));
     }
     for (const v1::Column& column : source.columns()) {
       const CatalogColumn* held = table.Find(column.name());
       if (held == nullptr) {
-        return absl::InvalidArgumentError(absl::StrCat("table ", table.name, " lacks the column ", column.name(), ": ALTER TABLE ", Quoted(table.name),
-                                                       " ADD COLUMN ", Quoted(column.name()), " ", DeclaredType(column.type())));
+        return absl::InvalidArgumentError(absl::StrCat("table ", table.name, " lacks the column ", column.name(),
+                                                       ": ALTER TABLE ", Quoted(table.name), " ADD COLUMN ",
+                                                       Quoted(column.name()), " ", DeclaredType(column.type())));
       }
       if (held->generated) {
-        return absl::InvalidArgumentError(absl::StrCat("column ", held->name, " of table ", table.name, " is generated: it cannot be loaded"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("column ", held->name, " of table ", table.name, " is generated: it cannot be loaded"));
       }
       if (const std::string why = WhyNotHeld(column.type(), held->declared, table.strict); !why.empty()) {
         return absl::InvalidArgumentError(absl::StrCat("column ", held->name, " of table ", table.name, " ", why));
@@ -220,8 +235,9 @@ class FileTargetSession final : public TargetSession {
     }
     const std::vector<std::string> key(job_.target().key().begin(), job_.target().key().end());
     if (job_.target().strategy() == v1::LOAD_STRATEGY_UPSERT && !table.UniqueOver(key)) {
-      return absl::InvalidArgumentError(absl::StrCat("table ", table.name, " has no unique index over target.key: CREATE UNIQUE INDEX ",
-                                                     Quoted(absl::StrCat(table.name, "_key")), " ON ", Quoted(table.name), " (", ColumnList(key), ")"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "table ", table.name, " has no unique index over target.key: CREATE UNIQUE INDEX ",
+          Quoted(absl::StrCat(table.name, "_key")), " ON ", Quoted(table.name), " (", ColumnList(key), ")"));
     }
     return absl::OkStatus();
   }
@@ -246,8 +262,8 @@ class FileTargetSession final : public TargetSession {
     return DeleteMoves(db, run.run_id);
   }
 
-  // A full load stages into what will be the table. Others stage rows and the partition they came with, in columns declared and collated as the
-  // target's, so that nothing changes on the way from one to the other.
+  // A full load stages into what will be the table. Others stage rows and the partition they came with, in columns
+  // declared and collated as the target's, so that nothing changes on the way from one to the other.
   absl::Status CreateStaging(Database& db, const RunIdentity& run, const v1::TableSchema& schema) {
     const std::string name = StagingName(run.run_id);
     TM_ASSIGN_OR_RETURN(const std::optional<Relation> table, FindRelation(db, table_));
@@ -259,8 +275,9 @@ class FileTargetSession final : public TargetSession {
     std::vector<std::string> columns = {absl::StrCat(Quoted(kPartitionColumn), " INTEGER NOT NULL")};
     for (const v1::Column& column : schema.columns()) {
       const CatalogColumn* held = table ? table->Find(column.name()) : nullptr;
-      columns.push_back(absl::StrCat(Quoted(column.name()), " ", held != nullptr ? held->declared : DeclaredType(column.type()),
-                                     held != nullptr && !held->collation.empty() ? absl::StrCat(" COLLATE ", Quoted(held->collation)) : ""));
+      columns.push_back(absl::StrCat(
+          Quoted(column.name()), " ", held != nullptr ? held->declared : DeclaredType(column.type()),
+          held != nullptr && !held->collation.empty() ? absl::StrCat(" COLLATE ", Quoted(held->collation)) : ""));
     }
     return db.Exec(absl::StrCat("CREATE TABLE ", Quoted(name), " (", absl::StrJoin(columns, ", "), ")"));
   }

@@ -54,7 +54,9 @@ Chunk OneColumn(const v1::TableSchema& schema, Builder builder, const std::vecto
   return Chunk::FromArrow(arrow::RecordBatch::Make(*ArrowSchema(schema), static_cast<int64_t>(values.size()), {array}));
 }
 
-Chunk Integers(const std::vector<int64_t>& values) { return OneColumn(SchemaOf(Type::KIND_INT64), arrow::Int64Builder(), values); }
+Chunk Integers(const std::vector<int64_t>& values) {
+  return OneColumn(SchemaOf(Type::KIND_INT64), arrow::Int64Builder(), values);
+}
 
 class SqliteTarget : public ::testing::Test, protected FileFixture {
  protected:
@@ -63,7 +65,8 @@ class SqliteTarget : public ::testing::Test, protected FileFixture {
   }
 
   // One full load of one chunk into table t.
-  absl::StatusOr<v1::CommitResult> LoadFull(int number, const v1::TableSchema& schema, const Chunk& chunk, v1::SwapMode mode = v1::SWAP_MODE_AUTO) {
+  absl::StatusOr<v1::CommitResult> LoadFull(int number, const v1::TableSchema& schema, const Chunk& chunk,
+                                            v1::SwapMode mode = v1::SWAP_MODE_AUTO) {
     v1::JobSpec job = Job("t");
     job.mutable_target()->set_swap(mode);
     const auto session = Target(job);
@@ -81,7 +84,9 @@ class SqliteTarget : public ::testing::Test, protected FileFixture {
     return session->Commit(RunOf(number), work);
   }
 
-  std::string RefusalOf(const v1::TableSchema& schema, const Chunk& chunk) { return std::string(LoadFull(1, schema, chunk).status().message()); }
+  std::string RefusalOf(const v1::TableSchema& schema, const Chunk& chunk) {
+    return std::string(LoadFull(1, schema, chunk).status().message());
+  }
 };
 
 TEST_F(SqliteTarget, DescribeMakesNoFile) {
@@ -93,14 +98,18 @@ TEST_F(SqliteTarget, DescribeMakesNoFile) {
 
 TEST_F(SqliteTarget, WhatSqliteCannotHoldIsRefusedByColumn) {
   const auto unsigned_schema = SchemaOf(Type::KIND_UINT64);
-  EXPECT_THAT(RefusalOf(unsigned_schema, OneColumn<arrow::UInt64Builder, uint64_t>(unsigned_schema, arrow::UInt64Builder(), {uint64_t{1} << 63})),
+  EXPECT_THAT(RefusalOf(unsigned_schema, OneColumn<arrow::UInt64Builder, uint64_t>(
+                                             unsigned_schema, arrow::UInt64Builder(), {uint64_t{1} << 63})),
               AllOf(HasSubstr("column v"), HasSubstr("9223372036854775807")));
   const auto real = SchemaOf(Type::KIND_FLOAT64);
-  EXPECT_THAT(RefusalOf(real, OneColumn<arrow::DoubleBuilder, double>(real, arrow::DoubleBuilder(), {std::nan("")})), HasSubstr("NaN"));
+  EXPECT_THAT(RefusalOf(real, OneColumn<arrow::DoubleBuilder, double>(real, arrow::DoubleBuilder(), {std::nan("")})),
+              HasSubstr("NaN"));
   const auto instant = SchemaOf(Type::KIND_TIMESTAMPTZ);
-  EXPECT_THAT(RefusalOf(instant, OneColumn<arrow::TimestampBuilder, int64_t>(
-                                     instant, arrow::TimestampBuilder(ArrowType(instant.columns(0).type()), arrow::default_memory_pool()),
-                                     {std::numeric_limits<int64_t>::max()})),
+  EXPECT_THAT(RefusalOf(instant,
+                        OneColumn<arrow::TimestampBuilder, int64_t>(
+                            instant,
+                            arrow::TimestampBuilder(ArrowType(instant.columns(0).type()), arrow::default_memory_pool()),
+                            {std::numeric_limits<int64_t>::max()})),
               HasSubstr("year"));
   EXPECT_EQ(Scalar("SELECT count(*) FROM sqlite_schema WHERE name = 't'"), "0");
 }
@@ -108,11 +117,13 @@ TEST_F(SqliteTarget, WhatSqliteCannotHoldIsRefusedByColumn) {
 TEST_F(SqliteTarget, AColumnThatWouldChangeValuesIsRefused) {
   Sql("CREATE TABLE t (v INTEGER)");
   const auto text = SchemaOf(Type::KIND_STRING);
-  EXPECT_THAT(RefusalOf(text, OneColumn<arrow::StringBuilder, std::string>(text, arrow::StringBuilder(), {"007"})), HasSubstr("declare it TEXT"));
+  EXPECT_THAT(RefusalOf(text, OneColumn<arrow::StringBuilder, std::string>(text, arrow::StringBuilder(), {"007"})),
+              HasSubstr("declare it TEXT"));
   Sql("DROP TABLE t; CREATE TABLE t (v DECIMAL(20,2))");
   const auto money = SchemaOf(Type::KIND_DECIMAL, 20, 2);
   const auto decimals = [&](int64_t cents) {
-    return OneColumn<arrow::Decimal128Builder, arrow::Decimal128>(money, arrow::Decimal128Builder(ArrowType(money.columns(0).type())), {arrow::Decimal128(cents)});
+    return OneColumn<arrow::Decimal128Builder, arrow::Decimal128>(
+        money, arrow::Decimal128Builder(ArrowType(money.columns(0).type())), {arrow::Decimal128(cents)});
   };
   EXPECT_THAT(RefusalOf(money, decimals(123456789012345678)), HasSubstr("15 digits"));
   const auto fits = LoadFull(2, money, decimals(123456789012345));
@@ -122,23 +133,31 @@ TEST_F(SqliteTarget, AColumnThatWouldChangeValuesIsRefused) {
 
 TEST_F(SqliteTarget, ATableOfOursKeepsExactlyWhatItIsGiven) {
   const auto money = SchemaOf(Type::KIND_DECIMAL, 38, 10);
-  ASSERT_TRUE(LoadFull(1, money, OneColumn<arrow::Decimal128Builder, arrow::Decimal128>(
-                                     money, arrow::Decimal128Builder(ArrowType(money.columns(0).type())),
-                                     {*arrow::Decimal128::FromString("12345678901234567890123456789012345678")}))
+  ASSERT_TRUE(LoadFull(1, money,
+                       OneColumn<arrow::Decimal128Builder, arrow::Decimal128>(
+                           money, arrow::Decimal128Builder(ArrowType(money.columns(0).type())),
+                           {*arrow::Decimal128::FromString("12345678901234567890123456789012345678")}))
                   .ok());
   EXPECT_EQ(Scalar("SELECT v || typeof(v) FROM t"), "1234567890123456789012345678.9012345678text");
 }
 
 TEST_F(SqliteTarget, ASwapKeepsAllThatHangsOnTheTable) {
   Sql("CREATE TABLE parent (id INTEGER PRIMARY KEY); CREATE TABLE log (what TEXT);"
-      "CREATE TABLE \"t\" /* odd ( */ (v INTEGER PRIMARY KEY AUTOINCREMENT, extra TEXT DEFAULT 'as ever' CHECK (extra <> 'never'), "
+      "CREATE TABLE \"t\" /* odd ( */ (v INTEGER PRIMARY KEY AUTOINCREMENT, extra TEXT DEFAULT 'as ever' CHECK (extra "
+      "<> 'never'), "
       "up INTEGER REFERENCES parent (id), twice AS (v * 2), UNIQUE (v, extra));"
-      "CREATE INDEX t_extra ON t (extra COLLATE NOCASE) WHERE extra IS NOT NULL; CREATE UNIQUE INDEX t_expr ON t (v + 1);"
+      "CREATE INDEX t_extra ON t (extra COLLATE NOCASE) WHERE extra IS NOT NULL; CREATE UNIQUE INDEX t_expr ON t (v + "
+      "1);"
       "CREATE TRIGGER t_in AFTER INSERT ON t BEGIN INSERT INTO log VALUES ('in ' || NEW.v); END;"
-      "CREATE VIEW seen AS SELECT v FROM t; CREATE TABLE other (x); CREATE TRIGGER other_in AFTER INSERT ON other BEGIN UPDATE t SET extra = 'poked'; END;"
+      "CREATE VIEW seen AS SELECT v FROM t; CREATE TABLE other (x); CREATE TRIGGER other_in AFTER INSERT ON other "
+      "BEGIN UPDATE t SET extra = 'poked'; END;"
       "CREATE TABLE child (t_id INTEGER REFERENCES t (v) ON DELETE CASCADE);"
       "INSERT INTO t (v) VALUES (1), (2); INSERT INTO child VALUES (1); DELETE FROM log");
-  const auto names = [&] { return Scalar("SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE name NOT LIKE '%\\_tidemark%' ESCAPE '\\' ORDER BY name)"); };
+  const auto names = [&] {
+    return Scalar(
+        "SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE name NOT LIKE '%\\_tidemark%' ESCAPE "
+        "'\\' ORDER BY name)");
+  };
   const std::string before = names();
   const auto swapped = LoadFull(1, SchemaOf(Type::KIND_INT64), Integers({1, 7, 8}));
   ASSERT_TRUE(swapped.ok()) << swapped.status();
@@ -151,7 +170,8 @@ TEST_F(SqliteTarget, ASwapKeepsAllThatHangsOnTheTable) {
   Sql("PRAGMA foreign_keys = ON; INSERT INTO t (v) VALUES (9); INSERT INTO other VALUES (1)");
   EXPECT_EQ(Scalar("SELECT what FROM log"), "in 9");
   EXPECT_EQ(Scalar("SELECT DISTINCT extra FROM t"), "poked");
-  EXPECT_THAT(Scalar("SELECT sql FROM sqlite_schema WHERE name = 't_extra'"), HasSubstr("COLLATE NOCASE) WHERE extra IS NOT NULL"));
+  EXPECT_THAT(Scalar("SELECT sql FROM sqlite_schema WHERE name = 't_extra'"),
+              HasSubstr("COLLATE NOCASE) WHERE extra IS NOT NULL"));
   // Again, from the renamed definition; and by DELETE and INSERT, where triggers do fire.
   ASSERT_TRUE(LoadFull(2, SchemaOf(Type::KIND_INT64), Integers({1, 2})).ok());
   EXPECT_EQ(names(), before);
@@ -167,7 +187,9 @@ TEST_F(SqliteTarget, ASwapKeepsAllThatHangsOnTheTable) {
 TEST_F(SqliteTarget, DefinitionsAreClonedWhateverTheNameLooksLike) {
   const auto db = Open();
   for (const std::string name : {"plain", "\"quo\"\"ted ( name\"", "[brack ( eted]", "`back``tick`", "'single'"}) {
-    ASSERT_TRUE(db->Exec(absl::StrCat("CREATE TABLE ", name, "(v INTEGER PRIMARY KEY, w TEXT DEFAULT '(') WITHOUT ROWID")).ok()) << name;
+    ASSERT_TRUE(
+        db->Exec(absl::StrCat("CREATE TABLE ", name, "(v INTEGER PRIMARY KEY, w TEXT DEFAULT '(') WITHOUT ROWID")).ok())
+        << name;
     const std::string plain = *db->QueryText("SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'copy'");
     const auto relation = FindRelation(*db, plain);
     ASSERT_TRUE(relation.ok() && relation->has_value()) << name;

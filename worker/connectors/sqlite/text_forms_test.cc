@@ -22,8 +22,8 @@ std::string TimestampTextOf(int64_t micros) {
 }
 
 TEST(IsoText, TimestampsGoThereAndBack) {
-  for (const std::string text : {"1970-01-01 00:00:00", "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999", "1969-12-31 23:59:59.999",
-                                 "2000-02-29 12:00:00.000001"}) {
+  for (const std::string text : {"1970-01-01 00:00:00", "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999",
+                                 "1969-12-31 23:59:59.999", "2000-02-29 12:00:00.000001"}) {
     const auto parsed = ParseTimestamp(text);
     ASSERT_TRUE(parsed) << text;
     EXPECT_EQ(TimestampTextOf(parsed->micros), text);
@@ -33,9 +33,10 @@ TEST(IsoText, TimestampsGoThereAndBack) {
 }
 
 TEST(IsoText, WhatIsNoTimeIsNone) {
-  for (const std::string text : {"", "2024-02-30 00:00:00", "2024-1-1 00:00:00", "2024-01-01", "2024-01-01 24:00:00", "2024-01-01 00:60:00",
-                                 "2024-01-01 00:00:00.0000001", "2024-01-01 00:00:00.", "2024-01-01 00:00:00 Z", "2024-01-01 00:00:00+1:00",
-                                 "0000-01-01 00:00:00", "infinity", "2024-01-01 00:00:00x"}) {
+  for (const std::string text :
+       {"", "2024-02-30 00:00:00", "2024-1-1 00:00:00", "2024-01-01", "2024-01-01 24:00:00", "2024-01-01 00:60:00",
+        "2024-01-01 00:00:00.0000001", "2024-01-01 00:00:00.", "2024-01-01 00:00:00 Z", "2024-01-01 00:00:00+1:00",
+        "0000-01-01 00:00:00", "infinity", "2024-01-01 00:00:00x"}) {
     EXPECT_FALSE(ParseTimestamp(text)) << text;
   }
   EXPECT_EQ(ParseTime("24:00:00"), 86'400'000'000);
@@ -47,7 +48,8 @@ TEST(IsoText, WhatIsNoTimeIsNone) {
 }
 
 TEST(IsoText, InstantsWrittenByUsSortAsText) {
-  const std::vector<int64_t> micros = {-1'000'001, -1'000'000, -500'000, 0, 1, 999, 1000, 500'000, 500'001, 1'000'000, 1'000'500};
+  const std::vector<int64_t> micros = {-1'000'001, -1'000'000, -500'000, 0,         1,        999,
+                                       1000,       500'000,    500'001,  1'000'000, 1'000'500};
   for (size_t i = 1; i < micros.size(); ++i) {
     EXPECT_LT(TimestampTextOf(micros[i - 1]) + "+00:00", TimestampTextOf(micros[i]) + "+00:00");
     EXPECT_LT(TimestampTextOf(micros[i - 1]), TimestampTextOf(micros[i]));
@@ -93,7 +95,8 @@ TEST(DecimalText, ARealIsWhatItsWriterMeant) {
 }
 
 TEST(DecimalText, TheQuickWayAgreesWithTheExactOne) {
-  for (const double value : {0.0, 0.1, 12.3, -12.34, 0.1 + 0.2, 1.0 / 3, 0.005, 9999.99, 1e14, 123456789012.34, -0.01, 1e300, 19.99 * 3}) {
+  for (const double value :
+       {0.0, 0.1, 12.3, -12.34, 0.1 + 0.2, 1.0 / 3, 0.005, 9999.99, 1e14, 123456789012.34, -0.01, 1e300, 19.99 * 3}) {
     if (const auto quick = QuickUnscaled(value, 14, 2)) {
       EXPECT_EQ(std::to_string(*quick), RealAsUnscaledDigits(value, 14, 2).value_or("none")) << value;
     }
@@ -167,7 +170,9 @@ TEST(WatermarkFormat, HighIsBelowEveryStampToCome) {
 }
 
 TEST(WatermarkFormat, OnlyWhatSortsByTimeMixes) {
-  const auto merges = [](const char* a, const char* b) { return WatermarkFormat::Of(a)->Merge(*WatermarkFormat::Of(b)); };
+  const auto merges = [](const char* a, const char* b) {
+    return WatermarkFormat::Of(a)->Merge(*WatermarkFormat::Of(b));
+  };
   EXPECT_TRUE(merges("2020-01-01 00:00:00", "2020-01-01 00:00:00.5"));
   EXPECT_TRUE(merges("2020-01-01 00:00:00+00:00", "2020-01-01 00:00:00.5+00:00"));
   EXPECT_FALSE(merges("2020-01-01 00:00:00Z", "2020-01-01 00:00:00.5Z"));
@@ -178,7 +183,8 @@ TEST(WatermarkFormat, OnlyWhatSortsByTimeMixes) {
   const WatermarkFormat format = *WatermarkFormat::Of("2020-01-01 00:00:00.000");
   EXPECT_TRUE(format.Matches("2024-05-06 07:08:09.123"));
   EXPECT_TRUE(format.Matches("2024-05-06 07:08:09"));
-  for (const char* other : {"2024-05-06T07:08:09.123", "2024-05-06 07:08:09.123Z", "2024-05-06 07:08:09.1234", "2024-05-06", "7", ""}) {
+  for (const char* other :
+       {"2024-05-06T07:08:09.123", "2024-05-06 07:08:09.123Z", "2024-05-06 07:08:09.1234", "2024-05-06", "7", ""}) {
     EXPECT_FALSE(format.Matches(other)) << other;
   }
 }

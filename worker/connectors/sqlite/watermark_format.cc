@@ -88,7 +88,8 @@ std::string WatermarkFormat::AtOrBelow(absl::Time time, absl::TimeZone zone) con
 }
 
 std::string WatermarkFormat::StrictlyBelow(absl::Time time, absl::TimeZone zone) const {
-  // Stamps are cut off to the digits of the format: one given at `time` may show the floor of it, at the fewest digits there are.
+  // Stamps are cut off to the digits of the format: one given at `time` may show the floor of it, at the fewest digits
+  // there are.
   const int64_t coarsest = kind == Kind::kDate ? kMicrosPerDay : kUnit[fewest_digits];
   return Spelled(*this, FloorTo(WallMicros(time, zone), coarsest) - UnitOf(*this));
 }
@@ -96,7 +97,8 @@ std::string WatermarkFormat::StrictlyBelow(absl::Time time, absl::TimeZone zone)
 absl::StatusOr<std::string> WatermarkFormat::Minus(absl::string_view text, absl::Duration by) const {
   const auto days = ParseDate(text);
   const auto timestamp = ParseTimestamp(text);
-  if (!days && !timestamp) return absl::InvalidArgumentError(absl::StrCat("the watermark '", text, "' is no date or timestamp"));
+  if (!days && !timestamp)
+    return absl::InvalidArgumentError(absl::StrCat("the watermark '", text, "' is no date or timestamp"));
   const int64_t micros = days ? *days * kMicrosPerDay : timestamp->micros;
   return Spelled(*this, FloorTo(micros - absl::ToInt64Microseconds(by), UnitOf(*this)));
 }

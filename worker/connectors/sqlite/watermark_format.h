@@ -11,8 +11,8 @@
 
 namespace tidemark::sqlite {
 
-// How the values of a watermark column are spelled. SQLite compares them as what they are stored as, so that a window is right only
-// if all of them are spelled alike: then the order of the texts is the order of time.
+// How the values of a watermark column are spelled. SQLite compares them as what they are stored as, so that a window
+// is right only if all of them are spelled alike: then the order of the texts is the order of time.
 struct WatermarkFormat {
   enum class Kind { kInteger, kDate, kTimestamp };
   Kind kind = Kind::kTimestamp;

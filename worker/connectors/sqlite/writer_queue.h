@@ -12,8 +12,8 @@
 
 namespace tidemark::sqlite {
 
-// Who may write to one file: this process's writers in the order they came. SQLite would let one of many in by chance, after naps; the queue lets
-// none of them starve. Thread-safe.
+// Who may write to one file: this process's writers in the order they came. SQLite would let one of many in by chance,
+// after naps; the queue lets none of them starve. Thread-safe.
 class WriterQueue : public std::enable_shared_from_this<WriterQueue> {
  public:
   // The right to write, until destroyed. May be destroyed by another thread than the one that got it.
