@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
+#include <cstddef>
 
 namespace tidemark::sqlite {
 namespace {
@@ -67,6 +67,14 @@ bool TakeClock(absl::string_view& text, ClockReading* reading) {
   if (minute > 59 || second > 59) return false;
   reading->micros = ((hour * 60 + minute) * 60 + second) * kMicrosPerSecond + fraction;
   return reading->micros < kMicrosPerDay || reading->micros == kMicrosPerDay;
+}
+
+// `value` in `kWidth` digits.
+template <size_t kWidth>
+void AppendPadded(int value, std::string* out) {
+  char digits[kWidth];
+  for (size_t i = kWidth; i > 0; --i, value /= 10) digits[i - 1] = static_cast<char>('0' + value % 10);
+  out->append(digits, kWidth);
 }
 
 // A decimal number cut into its parts, so that any number of digits compares exactly.
@@ -155,23 +163,28 @@ bool AppendDate(int64_t days, std::string* out) {
   // The first and the last day of the years four digits can name.
   if (days < -719'162 || days > 2'932'896) return false;
   const std::chrono::year_month_day date{std::chrono::sys_days(std::chrono::days(days))};
-  char buffer[16];
-  out->append(buffer, std::snprintf(buffer, sizeof buffer, "%04d-%02u-%02u", static_cast<int>(date.year()),
-                                    static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day())));
+  AppendPadded<4>(static_cast<int>(date.year()), out);
+  out->push_back('-');
+  AppendPadded<2>(static_cast<int>(static_cast<unsigned>(date.month())), out);
+  out->push_back('-');
+  AppendPadded<2>(static_cast<int>(static_cast<unsigned>(date.day())), out);
   return true;
 }
 
 void AppendTime(int64_t micros, std::string* out) {
   const int seconds = static_cast<int>(micros / kMicrosPerSecond);
   const int fraction = static_cast<int>(micros % kMicrosPerSecond);
-  char buffer[24];
-  out->append(buffer,
-              std::snprintf(buffer, sizeof buffer, "%02d:%02d:%02d", seconds / 3600, seconds / 60 % 60, seconds % 60));
+  AppendPadded<2>(seconds / 3600, out);
+  out->push_back(':');
+  AppendPadded<2>(seconds / 60 % 60, out);
+  out->push_back(':');
+  AppendPadded<2>(seconds % 60, out);
   if (fraction == 0) return;
+  out->push_back('.');
   if (fraction % 1000 == 0) {
-    out->append(buffer, std::snprintf(buffer, sizeof buffer, ".%03d", fraction / 1000));
+    AppendPadded<3>(fraction / 1000, out);
   } else {
-    out->append(buffer, std::snprintf(buffer, sizeof buffer, ".%06d", fraction));
+    AppendPadded<6>(fraction, out);
   }
 }
 
