@@ -91,34 +91,36 @@ int64_t EpochUnit(int64_t value, absl::Time now) {
   return 0;
 }
 
+absl::StatusOr<std::optional<int64_t>> GreatestNumber(Database& db, const SourceRelation& source) {
+  const std::string greatest = absl::StrCat("max(", Quoted(source.watermark), ")");
+  TM_ASSIGN_OR_RETURN(Statement statement,
+                      db.Prepare(absl::StrCat("SELECT ", greatest, ", typeof(", greatest, ") FROM ", source.from)));
+  TM_ASSIGN_OR_RETURN(Selection everything, source.SelectWindow({}));
+  everything.ApplyTo(statement);
+  TM_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  if (!row || statement.IsNull(0)) return std::nullopt;
+  if (statement.Text(1) == "integer") return statement.Int(0);
+  return absl::InvalidArgumentError(absl::StrCat("watermark column ", source.watermark,
+                                                 " is an integer by its declared type but holds a ", statement.Text(1),
+                                                 " value: mend those rows, or declare the column as what it is"));
+}
+
 absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
                                            const std::optional<v1::Watermark>& low) {
   HorizonProbe probe;
   probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
-  std::optional<int64_t> greatest;
-  absl::Time now;
+  // The clock under the barrier, the greatest number after it: every row is read for it where there is no index, and
+  // the lock is not held for that.
+  absl::Time barrier_time;
   absl::Status raised;
   {
     WriteBarrier barrier(db);
-    // The lock is not held while every row is read for its number.
-    raised = source.Indexed(source.watermark) ? barrier.Raise() : absl::UnavailableError("not indexed");
+    raised = barrier.Raise();
     if (absl::IsCancelled(raised)) return raised;
-    TM_ASSIGN_OR_RETURN(now, SourceClock(db));
-    TM_ASSIGN_OR_RETURN(Statement statement,
-                        db.Prepare(absl::StrCat("SELECT max(", Quoted(source.watermark), "), typeof(max(",
-                                                Quoted(source.watermark), ")) FROM ", source.from)));
-    TM_ASSIGN_OR_RETURN(Selection everything, source.SelectWindow({}));
-    everything.ApplyTo(statement);
-    TM_ASSIGN_OR_RETURN(const bool row, statement.Step());
-    if (row && !statement.IsNull(0)) {
-      if (statement.Text(1) != "integer") {
-        return absl::InvalidArgumentError(
-            absl::StrCat("watermark column ", source.watermark, " is an integer by its declared type but holds a ",
-                         statement.Text(1), " value: mend those rows, or declare the column as what it is"));
-      }
-      greatest = statement.Int(0);
-    }
+    TM_ASSIGN_OR_RETURN(barrier_time, SourceClock(db));
   }
+  TM_ASSIGN_OR_RETURN(std::optional<int64_t> greatest, GreatestNumber(db, source));
+  TM_ASSIGN_OR_RETURN(const absl::Time now, SourceClock(db));
   WatermarkFormat format;
   format.kind = WatermarkFormat::Kind::kInteger;
   if (!greatest) {
@@ -128,14 +130,16 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
     return probe;
   }
   const int64_t unit = EpochUnit(*greatest, now);
-  if (unit != 0) {
-    // Others may yet stamp the same second: leave it for the next run. Without the barrier the open writer may have
-    // stamped as the last one did, whenever that was.
-    const bool may_repeat = !raised.ok() || *greatest == absl::ToUnixMicros(now) / unit;
-    if (may_repeat) {
-      probe.probed_at = format.Watermark(absl::StrCat(*greatest), "");
-      --*greatest;
+  if (unit != 0 && raised.ok()) {
+    // A row of the present second may yet be followed by others of it: leave them for the next run.
+    const int64_t present = absl::ToUnixMicros(barrier_time) / unit;
+    if (*greatest >= present) {
+      probe.probed_at = format.Watermark(absl::StrCat(present), "");
+      greatest = present - 1;
     }
+  } else if (unit != 0) {
+    // The writer that is open now may have stamped as the last one did, whenever that was.
+    --*greatest;
   }
   probe.high = format.Watermark(absl::StrCat(*greatest), "");
   int64_t from = 0;
@@ -162,8 +166,7 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
     return probe;
   }
   AddPremise(&probe, absl::StrCat("the file's one writer at a time numbers ", source.watermark, " in ascending order"));
-  AddPremise(&probe, raised.ok() ? "no transaction was writing when the greatest number was read (BEGIN IMMEDIATE)"
-                                 : "a transaction still open numbers above all that have committed");
+  AddPremise(&probe, "a transaction still open numbers above all that have committed");
   return probe;
 }
 
