@@ -28,6 +28,18 @@ void RateBudget::SetConnections(const std::vector<v1::ConnectionSpec>& connectio
   }
 }
 
+void RateBudget::SetEpoch(int64_t epoch) { last_version_ = std::max(last_version_, epoch << 24); }
+
+void RateBudget::Assume(std::string_view worker, std::string_view connection, absl::Duration now) {
+  Source* source = Find(connection);
+  if (source == nullptr) return;
+  const auto [it, added] = source->shares.try_emplace(Reader(worker, connection));
+  if (!added) return;
+  it->second.assumed = true;
+  it->second.outstanding = source->limit;
+  it->second.last_seen = now;
+}
+
 RateBudget::Source* RateBudget::Find(std::string_view connection) {
   const auto it = identities_.find(connection);
   return it == identities_.end() ? nullptr : &sources_.at(it->second);
@@ -84,7 +96,7 @@ void RateBudget::Observe(const std::set<Reader>& reading, absl::Duration now) {
       Share& share = it->second;
       share.reading = reading.contains(it->first);
       if (share.reading) share.last_seen = now;
-      const absl::Duration keep = share.told > 0 ? kLinger : kPatience;
+      const absl::Duration keep = share.told > 0 || share.assumed ? kLinger : kPatience;
       it = now - share.last_seen >= keep ? source.shares.erase(it) : std::next(it);
     }
     Rebalance(source);
@@ -126,7 +138,16 @@ void RateBudget::Acknowledge(std::string_view worker, const v1::RateShare& ackno
   Source* source = Find(acknowledged.connection());
   if (source == nullptr) return;
   const auto it = source->shares.find(Reader(worker, acknowledged.connection()));
-  if (it == source->shares.end() || it->second.told == 0) return;
+  if (it == source->shares.end()) return;
+  if (it->second.assumed) {
+    // Told as ours from now on, and lowered if it is more than its part.
+    it->second.assumed = false;
+    it->second.told = it->second.outstanding = std::clamp<int64_t>(acknowledged.rows_per_second(), 1, source->limit);
+    it->second.version = ++last_version_;
+    Rebalance(*source);
+    return;
+  }
+  if (it->second.told == 0) return;
   if (acknowledged.version() != it->second.version) return;
   it->second.outstanding = it->second.told;
   Rebalance(*source);

@@ -27,12 +27,18 @@ class RateBudget {
   // (worker, connection).
   using Reader = std::pair<std::string, std::string>;
 
+  // Versions of this leader's shares stand above those of every leader before it.
+  void SetEpoch(int64_t epoch);
+
   // Replaces the limits.
   void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
 
   // Whether `worker` may start reading from `connection`: true where there is no limit, or if it has a share or can have one now. If not,
   // the other shares are lowered to make room; ask again once they are acknowledged.
   bool Admit(std::string_view worker, std::string_view connection, absl::Duration now);
+
+  // `worker` reads by a share that an earlier leader gave it: it counts as the whole limit until the worker has said how large it is.
+  void Assume(std::string_view worker, std::string_view connection, absl::Duration now);
 
   // Who reads now; the shares of the others end after kLinger. Call it after every change.
   void Observe(const std::set<Reader>& reading, absl::Duration now);
@@ -69,6 +75,8 @@ class RateBudget {
     // Monotonic: when it last read, or last asked.
     absl::Duration last_seen;
     bool reading = false;
+    // An earlier leader's, see Assume.
+    bool assumed = false;
   };
   struct Source {
     int64_t limit = 0;

@@ -83,6 +83,25 @@ TEST(RateBudgetTest, AWaiterThatLosesInterestGivesItsPlaceUp) {
   EXPECT_EQ(Rows(budget, "a"), 1000);
 }
 
+TEST(RateBudgetTest, AnEarlierLeadersShareCountsInFullUntilItIsKnown) {
+  RateBudget budget;
+  budget.SetEpoch(3);
+  budget.SetConnections({Shop(1000)});
+  budget.Assume("a", "shop", absl::ZeroDuration());
+  EXPECT_EQ(budget.Outstanding("shop"), 1000);
+  EXPECT_FALSE(budget.Admit("b", "shop", absl::ZeroDuration()));
+  v1::RateShare old;
+  old.set_connection("shop");
+  old.set_rows_per_second(800);
+  old.set_version(9);
+  budget.Acknowledge("a", old);
+  EXPECT_EQ(Rows(budget, "a"), 500);
+  EXPECT_GT(Share(budget, "a").version(), old.version());
+  EXPECT_FALSE(budget.Admit("b", "shop", absl::ZeroDuration()));
+  budget.Acknowledge("a", Share(budget, "a"));
+  EXPECT_TRUE(budget.Admit("b", "shop", absl::ZeroDuration()));
+}
+
 // Workers come and go, replies are lost and overtake each other: what is in force at the readers never exceeds the limit.
 TEST(RateBudgetTest, SharesInForceNeverExceedTheLimit) {
   constexpr int64_t kLimit = 10'000;

@@ -21,6 +21,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorCore>> CoordinatorCore::Start(const Co
   std::unique_ptr<CoordinatorCore> core(new CoordinatorCore(options));
   TM_RETURN_IF_ERROR(core->state_.Lead(options.holder, options.leader_lease));
   core->controller_ = RunController(core->state_.cluster_id(), options.plan_limits, options.rng);
+  core->rates_.SetEpoch(core->state_.epoch());
   core->next_renewal_ = options.clock->Monotonic() + options.leader_lease / 3;
   TM_RETURN_IF_ERROR(core->Recover());
   return core;
@@ -103,6 +104,13 @@ absl::Status CoordinatorCore::ApplyProject(const std::vector<v1::ConnectionSpec>
   TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
   state_.SetConnections(connections);
   rates_.SetConnections(connections);
+  if (!project_applied_) {
+    // What living workers read by, an earlier leader has told them.
+    for (const PermitRecord* permit : state_.budget().All()) {
+      if (!reading_sessions_.contains(permit->session_id)) continue;
+      rates_.Assume(RateKey(permit->worker_id, permit->incarnation), permit->connection, options_.clock->Monotonic());
+    }
+  }
   project_applied_ = true;
   return Settle();
 }

@@ -296,6 +296,8 @@ absl::Status RunController::Lost(RunChange& change, const Context& context, cons
                                  bool counts_as_failure) const {
   const std::string why = absl::StrCat("worker ", task.worker_id, " was lost while it held task ", task.id);
   if (task.kind == v1::TASK_KIND_COMMIT) return Take(AskLedger{.reason = why}, change.draft, context.now);
+  // A lost describe that goes on would prepare the staging anew, under the moves of the next attempt.
+  if (task.kind == v1::TASK_KIND_DESCRIBE) change.raise_epoch = true;
   const RetryPolicy policy = RetryPolicyOf(change.draft.run().spec);
   if (counts_as_failure && policy.Exhausted(task.failures + 1)) return Retry(change, context, task, why, true);
   return Take(RequeueTask{.task_id = task.id, .counts_as_failure = counts_as_failure, .error = why}, change.draft,

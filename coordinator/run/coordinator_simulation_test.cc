@@ -1,0 +1,303 @@
+// A whole cluster in one thread, replayed from a seed: the real coordinator over a real store, workers that die, fall silent, lose replies and
+// report twice, a coordinator that is killed and started again. What must hold holds at every step.
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "coordinator/run/simulated_worker.h"
+
+namespace tidemark::coordinator {
+namespace {
+
+constexpr absl::Duration kStep = absl::Milliseconds(100);
+constexpr absl::Duration kLease = absl::Seconds(5);
+constexpr absl::Duration kServerSide = absl::Seconds(3);
+constexpr int kRuns = 4;
+constexpr int64_t kRate = 9000;
+
+struct Plot {
+  bool embedded = false;
+  SimulatedFaults faults;
+  // Per step, per mille.
+  int coordinator_death = 1;
+};
+
+class Simulation {
+ public:
+  Simulation(uint64_t seed, const Plot& plot) : plot_(plot), rng_(seed), coordinator_rng_(seed ^ 0x5bd1e995) {
+    world_.clock = &clock_;
+    world_.rng = &rng_;
+    world_.faults = plot.faults;
+    world_.lease = kLease;
+    world_.server_side_timeouts = plot.embedded ? absl::Seconds(1) : kServerSide;
+    store_ = NewMemoryStore(&clock_, seed);
+    limit_ = 1 + static_cast<int>(rng_.Below(3));
+    world_.source.rows = 500;
+    for (int i = 0; i < 3; ++i) workers_.push_back(std::make_unique<SimulatedWorker>("w" + std::to_string(i), 2, &world_));
+    AddConnections();
+    AddJob("full", v1::LOAD_STRATEGY_FULL, "src");
+    AddJob("append", v1::LOAD_STRATEGY_INCREMENTAL, "src");
+    // Another name for the same database: one budget.
+    AddJob("upsert", v1::LOAD_STRATEGY_UPSERT, "same");
+  }
+
+  void Run() {
+    for (const v1::JobSpec& job : jobs_) left_[job.name()] = kRuns;
+    for (int step = 0; step < 60'000 && !testing::Test::HasFatalFailure(); ++step) {
+      clock_.Advance(kStep);
+      const absl::Duration now = clock_.Monotonic();
+      std::erase_if(world_.source.sessions, [&](const auto& entry) { return entry.second.dies_at <= now; });
+      if (rng_.Below(4) == 0) world_.source.rows += static_cast<int64_t>(rng_.Below(20));
+      LiveCoordinator();
+      for (auto& worker : workers_) worker->Step(coordinator_.get());
+      if (coordinator_ != nullptr) {
+        if (coordinator_->NextWake() <= absl::ZeroDuration()) (void)coordinator_->Tick();
+        StartRuns();
+      }
+      CheckStep(step);
+      if (coordinator_ != nullptr && Done()) {
+        CheckEnd();
+        return;
+      }
+    }
+    if (!testing::Test::HasFatalFailure()) FAIL() << "runs did not end: " << Unfinished();
+  }
+
+  int succeeded() const { return succeeded_; }
+  int failed() const { return failed_; }
+
+ private:
+  void AddConnections() {
+    for (const char* name : {"src", "same", "target"}) {
+      v1::ConnectionSpec& connection = connections_.emplace_back();
+      connection.set_name(name);
+      connection.set_dsn(std::string(name) == "target" ? "sqlite:target.db" : "postgresql://host/shop");
+      connection.set_max_connections(limit_);
+      if (std::string(name) == "src") connection.set_max_rows_per_second(kRate);
+    }
+  }
+
+  void AddJob(const std::string& name, v1::LoadStrategy strategy, const std::string& source) {
+    v1::JobSpec& job = jobs_.emplace_back();
+    job.set_name(name);
+    job.set_enabled(true);
+    job.mutable_source()->set_connection(source);
+    job.mutable_source()->set_table("rows");
+    job.mutable_source()->set_watermark("id");
+    job.mutable_source()->mutable_partition()->set_rows(200);
+    job.mutable_target()->set_connection("target");
+    job.mutable_target()->set_table(name);
+    job.mutable_target()->set_strategy(strategy);
+    job.mutable_retry()->set_attempts(8);
+    job.mutable_retry()->mutable_backoff()->set_nanos(200'000'000);
+  }
+
+  // Kills it now and then, with its workers where they live in one process, and starts it again.
+  void LiveCoordinator() {
+    if (coordinator_ != nullptr && world_.Happens(plot_.coordinator_death)) {
+      coordinator_.reset();
+      if (plot_.embedded) {
+        for (auto& worker : workers_) worker->Die(world_.server_side_timeouts);
+      }
+      back_at_ = clock_.Monotonic() + absl::Milliseconds(100) * rng_.Below(80);
+    }
+    if (coordinator_ != nullptr || clock_.Monotonic() < back_at_) return;
+    CoordinatorOptions options;
+    options.store = store_.get();
+    options.clock = &clock_;
+    options.rng = &coordinator_rng_;
+    options.holder = "simulation";
+    options.lease = kLease;
+    options.server_side_timeouts = kServerSide;
+    options.workers_died_with_us = plot_.embedded;
+    absl::StatusOr<std::unique_ptr<CoordinatorCore>> started = CoordinatorCore::Start(options);
+    ASSERT_TRUE(started.ok()) << started.status();
+    coordinator_ = *std::move(started);
+    const absl::Status applied = coordinator_->ApplyProject(connections_, jobs_);
+    ASSERT_TRUE(applied.ok()) << applied;
+  }
+
+  void StartRuns() {
+    for (auto& [job, left] : left_) {
+      if (left == 0 || rng_.Below(60) != 0) continue;
+      RunRequest request;
+      request.request_id = job + std::to_string(left);
+      // A trigger may come twice.
+      const absl::StatusOr<std::string> first = coordinator_->StartRun(job, request);
+      ASSERT_TRUE(first.ok()) << first.status();
+      const absl::StatusOr<std::string> again = coordinator_->StartRun(job, request);
+      ASSERT_TRUE(again.ok() && *again == *first);
+      --left;
+      if (rng_.Below(10) == 0) (void)coordinator_->CancelRun(*first);
+    }
+  }
+
+  bool Done() {
+    for (const auto& [job, left] : left_) {
+      if (left > 0) return false;
+    }
+    return coordinator_->UnfinishedRuns("").empty();
+  }
+
+  std::vector<RunRecord> UnfinishedRuns() { return store_->ListUnfinishedRuns().value(); }
+  std::vector<TaskRecord> TasksOf(const RunRecord& run) { return store_->ListTasks(run.id).value(); }
+  std::vector<JobRecord> StoredJobs() { return store_->ListJobs().value(); }
+  std::vector<RunRecord> RunsOf(const v1::JobSpec& job) {
+    return store_->ListRuns({.job_name = job.name(), .status = std::nullopt, .before = "", .limit = 0}).value();
+  }
+
+  std::string Unfinished() {
+    std::string text;
+    for (const RunRecord& run : UnfinishedRuns()) {
+      text += run.job_name + " " + run.id + " " + std::string(Name(run.phase)) + " " + run.error + "\n";
+      for (const TaskRecord& task : TasksOf(run)) {
+        if (task.state == TaskState::kQueued || task.state == TaskState::kLeased) {
+          text += "  " + task.id + " " + std::string(Name(task.state)) + " " + task.worker_id + " " + task.error + "\n";
+        }
+      }
+    }
+    return text;
+  }
+
+  void CheckStep(int step) {
+    // The source never sees more than its limit: describes, probes and sessions of the dead included.
+    const int open = static_cast<int>(world_.source.sessions.size());
+    ASSERT_LE(open, limit_) << "step " << step;
+    most_open_ = std::max(most_open_, open);
+    int64_t rate = 0;
+    std::set<std::string> readers;
+    for (const auto& [id, session] : world_.source.sessions) {
+      if (session.reading) readers.insert(session.owner.substr(0, session.owner.find('/')) + " " + session.connection);
+    }
+    for (const std::string& reader : readers) {
+      const size_t space = reader.find(' ');
+      const int64_t share = workers_[static_cast<size_t>(reader[1] - '0')]->ShareInForce(reader.substr(space + 1));
+      ASSERT_GT(share, 0) << "reads without a share, step " << step;
+      rate += share;
+    }
+    ASSERT_LE(rate, kRate) << "step " << step;
+
+    // A job never runs twice at once.
+    std::map<std::string, int> running;
+    for (const RunRecord& run : UnfinishedRuns()) {
+      running[run.job_name] += run.phase != RunPhase::kQueued;
+      ASSERT_LE(running[run.job_name], 1) << run.job_name << " step " << step;
+    }
+    // The watermark only rises, and only to the high of a run in the ledger.
+    for (const JobRecord& job : StoredJobs()) {
+      if (!job.last_watermark.has_value()) continue;
+      const int64_t value = ValueOf(*job.last_watermark);
+      ASSERT_GE(value, watermarks_[job.spec.name()]) << "step " << step;
+      watermarks_[job.spec.name()] = value;
+      bool in_ledger = false;
+      for (const LedgerRow& row : world_.targets[job.spec.target().table()].ledger()) in_ledger |= row.high == value;
+      ASSERT_TRUE(in_ledger) << job.spec.name() << " " << value << " step " << step;
+    }
+  }
+
+  void CheckEnd() {
+    for (const v1::JobSpec& job : jobs_) {
+      const SimulatedTarget& target = world_.targets[job.target().table()];
+      // Exactly the rows up to the watermark (a full load: of its snapshot), each once.
+      const std::set<int64_t> distinct(target.table().begin(), target.table().end());
+      ASSERT_EQ(distinct.size(), target.table().size()) << job.name() << ": rows were loaded twice";
+      const int64_t high = target.ledger().empty() ? 0 : target.ledger().back().high;
+      ASSERT_EQ(static_cast<int64_t>(distinct.size()), high) << job.name() << ": rows were lost";
+      const absl::StatusOr<JobRecord> stored = store_->GetJob(job.name());
+      ASSERT_EQ(stored->last_watermark.has_value() ? ValueOf(*stored->last_watermark) : 0, high) << job.name();
+
+      std::map<std::string, const LedgerRow*> ledger;
+      for (const LedgerRow& row : target.ledger()) ASSERT_TRUE(ledger.emplace(row.run_id, &row).second) << "two ledger rows";
+      for (const RunRecord& run : RunsOf(job)) {
+        ASSERT_NE(run.status, RunStatus::kRunning);
+        ASSERT_LE(run.peak_source_connections, limit_);
+        if (run.status != RunStatus::kSuccess) {
+          ASSERT_FALSE(run.error.empty());
+          failed_ += run.phase != RunPhase::kCancelled;
+          continue;
+        }
+        ++succeeded_;
+        if (run.description->empty_window()) {
+          ASSERT_EQ(run.counts.read(), 0);
+          continue;
+        }
+        ASSERT_TRUE(ledger.contains(run.id)) << "a success that the ledger does not have";
+        ASSERT_EQ(run.counts.read(), ledger[run.id]->counts.read()) << run.id;
+        ASSERT_EQ(run.counts.loaded(), run.counts.read());
+        int64_t staged = 0;
+        for (const TaskRecord& task : TasksOf(run)) {
+          if (task.kind == v1::TASK_KIND_MOVE && task.state == TaskState::kSucceeded) staged += task.counts.loaded();
+        }
+        ASSERT_EQ(staged, run.counts.read()) << "each partition counts once";
+      }
+    }
+    ASSERT_GT(most_open_, 0);
+  }
+
+  const Plot plot_;
+  SimulatedClock clock_;
+  Rng rng_;
+  Rng coordinator_rng_;
+  SimulatedWorld world_;
+  std::unique_ptr<MetadataStore> store_;
+  std::unique_ptr<CoordinatorCore> coordinator_;
+  absl::Duration back_at_;
+  std::vector<std::unique_ptr<SimulatedWorker>> workers_;
+  std::vector<v1::ConnectionSpec> connections_;
+  std::vector<v1::JobSpec> jobs_;
+  std::map<std::string, int> left_;
+  std::map<std::string, int64_t> watermarks_;
+  int limit_ = 0;
+  int most_open_ = 0;
+  int succeeded_ = 0;
+  int failed_ = 0;
+};
+
+struct Outcome {
+  int succeeded = 0;
+  int failed = 0;
+};
+
+Outcome Replay(const Plot& plot, uint64_t first, uint64_t last) {
+  Outcome outcome;
+  for (uint64_t seed = first; seed <= last && !testing::Test::HasFatalFailure(); ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Simulation simulation(seed, plot);
+    simulation.Run();
+    outcome.succeeded += simulation.succeeded();
+    outcome.failed += simulation.failed();
+  }
+  return outcome;
+}
+
+constexpr SimulatedFaults kNone = {.lost_reply = 0, .lost_request = 0, .failed_move = 0, .unknown_commit = 0,
+                                   .lost_snapshot = 0, .death = 0, .silence = 0};
+
+TEST(CoordinatorSimulationTest, InPeaceEveryRunSucceeds) {
+  const Outcome outcome = Replay({.embedded = false, .faults = kNone, .coordinator_death = 0}, 1, 4);
+  EXPECT_EQ(outcome.failed, 0);
+  EXPECT_GT(outcome.succeeded, 30);
+}
+
+TEST(CoordinatorSimulationTest, LostCallsAndFailures) {
+  const Outcome outcome = Replay({.embedded = false, .faults = {.death = 0, .silence = 0}, .coordinator_death = 0}, 100, 103);
+  EXPECT_GT(outcome.succeeded, outcome.failed);
+}
+
+TEST(CoordinatorSimulationTest, WorkersDieAndFallSilent) {
+  const Outcome outcome = Replay({.embedded = false, .faults = {.lost_snapshot = 0}, .coordinator_death = 0}, 200, 204);
+  EXPECT_GT(outcome.succeeded, outcome.failed);
+}
+
+TEST(CoordinatorSimulationTest, TheCoordinatorDiesAndWorkersGoOn) {
+  const Outcome outcome = Replay({.embedded = false, .faults = {.death = 0, .silence = 1}, .coordinator_death = 8}, 300, 304);
+  EXPECT_GT(outcome.succeeded, outcome.failed);
+}
+
+TEST(CoordinatorSimulationTest, TheWholeProcessDies) {
+  const Outcome outcome = Replay({.embedded = true, .faults = {.death = 0, .silence = 0}, .coordinator_death = 4}, 400, 404);
+  EXPECT_GT(outcome.succeeded, outcome.failed);
+}
+
+}  // namespace
+}  // namespace tidemark::coordinator
