@@ -2,6 +2,7 @@
 // report twice, a coordinator that is killed and started again. What must hold holds at every step.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <memory>
 
 #include "coordinator/run/simulated_worker.h"
@@ -258,8 +259,15 @@ struct Outcome {
   int failed = 0;
 };
 
-Outcome Replay(const Plot& plot, uint64_t first, uint64_t last) {
+// As many seeds as the environment asks for: a long test runs hundreds.
+uint64_t Seeds() {
+  const char* seeds = std::getenv("TIDEMARK_SIMULATION_SEEDS");
+  return seeds == nullptr ? 4 : std::strtoull(seeds, nullptr, 10);
+}
+
+Outcome Replay(const Plot& plot, uint64_t first) {
   Outcome outcome;
+  const uint64_t last = first + Seeds() - 1;
   for (uint64_t seed = first; seed <= last && !testing::Test::HasFatalFailure(); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Simulation simulation(seed, plot);
@@ -274,28 +282,28 @@ constexpr SimulatedFaults kNone = {.lost_reply = 0, .lost_request = 0, .failed_m
                                    .lost_snapshot = 0, .death = 0, .silence = 0};
 
 TEST(CoordinatorSimulationTest, InPeaceEveryRunSucceeds) {
-  const Outcome outcome = Replay({.embedded = false, .faults = kNone, .coordinator_death = 0}, 1, 4);
+  const Outcome outcome = Replay({.embedded = false, .faults = kNone, .coordinator_death = 0}, 1000);
   EXPECT_EQ(outcome.failed, 0);
-  EXPECT_GT(outcome.succeeded, 30);
+  EXPECT_GE(outcome.succeeded, static_cast<int>(Seeds()) * 9);
 }
 
 TEST(CoordinatorSimulationTest, LostCallsAndFailures) {
-  const Outcome outcome = Replay({.embedded = false, .faults = {.death = 0, .silence = 0}, .coordinator_death = 0}, 100, 103);
+  const Outcome outcome = Replay({.embedded = false, .faults = {.death = 0, .silence = 0}, .coordinator_death = 0}, 100000);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 
 TEST(CoordinatorSimulationTest, WorkersDieAndFallSilent) {
-  const Outcome outcome = Replay({.embedded = false, .faults = {.lost_snapshot = 0}, .coordinator_death = 0}, 200, 204);
+  const Outcome outcome = Replay({.embedded = false, .faults = {.lost_snapshot = 0}, .coordinator_death = 0}, 200000);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 
 TEST(CoordinatorSimulationTest, TheCoordinatorDiesAndWorkersGoOn) {
-  const Outcome outcome = Replay({.embedded = false, .faults = {.death = 0, .silence = 1}, .coordinator_death = 8}, 300, 304);
+  const Outcome outcome = Replay({.embedded = false, .faults = {.death = 0, .silence = 1}, .coordinator_death = 8}, 300000);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 
 TEST(CoordinatorSimulationTest, TheWholeProcessDies) {
-  const Outcome outcome = Replay({.embedded = true, .faults = {.death = 0, .silence = 0}, .coordinator_death = 4}, 400, 404);
+  const Outcome outcome = Replay({.embedded = true, .faults = {.death = 0, .silence = 0}, .coordinator_death = 4}, 400000);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 
