@@ -8,10 +8,14 @@
 #include <limits>
 
 #include "worker/batch/arrow_chunk_codec.h"
+#include "worker/batch/process_memory.h"
 #include "worker/batch/spill.h"
 
 namespace tidemark {
 namespace {
+
+// Before any test allocates.
+[[maybe_unused]] const bool chosen = (ReturnLargeBuffersAtOnce(), true);
 
 std::shared_ptr<arrow::RecordBatch> Batch(int64_t rows) {
   arrow::Int64Builder ids;
@@ -50,6 +54,28 @@ TEST(ArrowSpill, ComesBackEqualFromMemoryAndDisk) {
   EXPECT_EQ(budget.used(), 0);
   std::filesystem::remove_all(directory);
 }
+
+#if !defined(__SANITIZE_ADDRESS__)
+TEST(ArrowSpill, ResidentMemoryFollowsTheBudget) {
+  constexpr int64_t kMega = 1 << 20;
+  std::string directory = (std::filesystem::temp_directory_path() / "arrow_spill_test_XXXXXX").string();
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  MemoryBudget budget(16 * kMega);
+  Batch(1000);
+  const int64_t before = ResidentBytes();
+  auto spill = OpenSpill({directory, "task", "run", 0, 12 * kMega, 4 * kMega}, &budget);
+  ASSERT_TRUE(spill.ok());
+  for (int i = 0; i < 48; ++i) ASSERT_TRUE((*spill)->Append(Chunk::FromArrow(Batch(25'000))).ok());
+  (*spill)->Finish(absl::OkStatus());
+  EXPECT_GT((*spill)->spilled_bytes(), 30 * kMega);
+  EXPECT_LE(ResidentBytes() - before, 20 * kMega);
+  for (int i = 0; i < 48; ++i) ASSERT_TRUE((*spill)->Next().ok());
+  EXPECT_LE(ResidentBytes() - before, 24 * kMega);
+  spill->reset();
+  EXPECT_LE(ResidentBytes() - before, 12 * kMega);
+  std::filesystem::remove_all(directory);
+}
+#endif
 
 TEST(ArrowSpill, WhatIsNoStreamIsDataLoss) {
   EXPECT_EQ(DecodeArrowChunk("").status().code(), absl::StatusCode::kDataLoss);

@@ -1,15 +1,22 @@
 #include "worker/batch/process_memory.h"
 
 #include <malloc.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <fstream>
+#include <mutex>
 
 namespace tidemark {
 
 void ReturnLargeBuffersAtOnce() {
-  mallopt(M_MMAP_THRESHOLD, 256 << 10);
-  mallopt(M_TRIM_THRESHOLD, 1 << 20);
+  static std::once_flag once;
+  std::call_once(once, [] {
+    mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    // Arrow's own allocators keep what is freed; its `system` one is malloc. It looks at this when it first allocates.
+    setenv("ARROW_DEFAULT_MEMORY_POOL", "system", /*overwrite=*/0);
+  });
 }
 
 int64_t ResidentBytes() {

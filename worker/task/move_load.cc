@@ -61,6 +61,8 @@ absl::StatusOr<Step> MoveLoad::Run() {
 absl::StatusOr<Step> MoveLoad::RunOnce() {
   switch (state_) {
     case State::kOpen:
+      // A target session that waits for a slow source would be idle in its transaction, which servers end.
+      if (!spill_->Readable()) return Step::Blocked();
       TM_RETURN_IF_ERROR(Open());
       return done_ ? Step::Done() : Step::More();
     case State::kWrite:

@@ -122,9 +122,10 @@ TEST_F(MoveTest, TheLoadWaitsForTheExtractRowByRow) {
   MoveLoad load(
       task_, [&]() -> absl::StatusOr<std::unique_ptr<TargetSession>> { return test::FakeTargetSession::Open(target_); },
       &slot_, spill_.get(), &clock_, &rng_, &progress_);
-  ASSERT_EQ(load.Run()->kind, Step::Kind::kMore);
   EXPECT_EQ(load.Run()->kind, Step::Kind::kBlocked);
+  EXPECT_EQ(target_->Open(), 0);
   ASSERT_TRUE(extract.Run().ok());
+  ASSERT_EQ(load.Run()->kind, Step::Kind::kMore);
   EXPECT_EQ(load.Run()->kind, Step::Kind::kMore);
   EXPECT_EQ(progress_.rows_loaded, 10);
   EXPECT_EQ(load.Run()->kind, Step::Kind::kBlocked);
