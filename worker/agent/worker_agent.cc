@@ -1,6 +1,7 @@
 #include "worker/agent/worker_agent.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <thread>
 #include <utility>
@@ -80,6 +81,11 @@ class WorkerAgent::Impl final : public SessionKeeper {
   void Close(Closing sessions);
   void StartTask(v1::Task task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   RateLimiter* RateOf(const v1::Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Wakes the loops.
+  void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ++changes_;
+    changed_.SignalAll();
+  }
   // Whether Stop was called meanwhile.
   bool PauseBefore(int attempt);
   void Log(const std::string& line) const {
@@ -100,6 +106,7 @@ class WorkerAgent::Impl final : public SessionKeeper {
   mutable absl::Mutex mutex_;
   // Anything that a loop waits for may have changed.
   absl::CondVar changed_;
+  uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;
   AgentCore core_ ABSL_GUARDED_BY(mutex_);
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
@@ -159,7 +166,7 @@ void WorkerAgent::Impl::Stop() {
     absl::MutexLock lock(&mutex_);
     if (!started_ || stopping_) return;
     stopping_ = true;
-    changed_.SignalAll();
+    Changed();
   }
   coordinator_->Shutdown();
   // The watch loop goes on asking the tasks to stop until the last has, and ends the loops.
@@ -195,7 +202,7 @@ void WorkerAgent::Impl::Return(const std::string& session_id, std::unique_ptr<So
   absl::MutexLock lock(&mutex_);
   if (!kept) core_.SessionClosed(session_id);
   heartbeat_now_ = true;
-  changed_.SignalAll();
+  Changed();
 }
 
 void WorkerAgent::Impl::PollLoop() {
@@ -234,7 +241,7 @@ void WorkerAgent::Impl::Register() {
       absl::MutexLock lock(&mutex_);
       core_.Registered(sent_at, *response);
       heartbeat_now_ = true;
-      changed_.SignalAll();
+      Changed();
       return;
     }
     if (attempt == 5) Log(absl::StrCat("worker ", options_.worker_id, " cannot register: ", response.status().message()));
@@ -257,7 +264,7 @@ void WorkerAgent::Impl::Poll() {
     if (response.ok()) closing = Apply(core_.Leased(*response));
     if (absl::IsFailedPrecondition(response.status())) closing = Apply(core_.Unknown());
     polled_slots_ = -1;
-    changed_.SignalAll();
+    Changed();
   }
   Close(std::move(closing));
   // Interrupted: to poll again at once.
@@ -328,10 +335,12 @@ void WorkerAgent::Impl::WatchLoop() {
     std::vector<std::shared_ptr<TaskRunner>> interrupt;
     std::vector<std::thread> finished;
     bool more_slots = false;
+    uint64_t seen = 0;
     {
       absl::MutexLock lock(&mutex_);
       if (stopping_ && running_.empty()) return;
-      closing = Apply(core_.Tick(clock_->Monotonic()));
+      if (clock_->Monotonic() >= core_.Deadline()) closing = Apply(core_.Tick(clock_->Monotonic()));
+      seen = changes_;
       for (auto& [key, running] : running_) {
         if (running.cancel || stopping_) cancel.push_back(running.runner);
         if (running.interrupt) interrupt.push_back(running.runner);
@@ -349,7 +358,8 @@ void WorkerAgent::Impl::WatchLoop() {
     if (stopping_ && running_.empty()) return;
     absl::Duration wait = std::min(core_.Deadline() - clock_->Monotonic(), core_.lease() / 5);
     if (!cancel.empty() || !interrupt.empty() || more_slots) wait = kAskAgain;
-    if (wait > absl::ZeroDuration()) changed_.WaitWithTimeout(&mutex_, wait);
+    // What changed while this loop was at work is looked at now.
+    if (wait > absl::ZeroDuration() && changes_ == seen) changed_.WaitWithTimeout(&mutex_, wait);
   }
 }
 
@@ -386,7 +396,7 @@ WorkerAgent::Impl::Closing WorkerAgent::Impl::Apply(AgentCore::Actions actions) 
     closing.emplace_back(id, node.empty() ? nullptr : std::move(node.mapped()));
   }
   heartbeat_now_ = heartbeat_now_ || actions.heartbeat_now;
-  changed_.SignalAll();
+  Changed();
   return closing;
 }
 
@@ -396,7 +406,7 @@ void WorkerAgent::Impl::Close(Closing sessions) {
     absl::MutexLock lock(&mutex_);
     core_.SessionClosed(id);
     heartbeat_now_ = true;
-    changed_.SignalAll();
+    Changed();
   }
 }
 
@@ -435,7 +445,7 @@ void WorkerAgent::Impl::RunTask(std::shared_ptr<TaskRunner> runner) {
     absl::MutexLock lock(&mutex_);
     if (runner->task().has_session()) *outcome.add_sessions() = core_.StateOf(runner->task().session().session_id());
     running_.erase(key);
-    changed_.SignalAll();
+    Changed();
   }
   runner.reset();
   Complete(std::move(outcome));
@@ -466,7 +476,7 @@ void WorkerAgent::Impl::Complete(v1::CompleteTaskRequest request) {
   if (auto node = threads_.extract(TaskKey(task.task_id(), task.attempt())); !node.empty()) {
     finished_.push_back(std::move(node.mapped()));
   }
-  changed_.SignalAll();
+  Changed();
 }
 
 bool WorkerAgent::Impl::PauseBefore(int attempt) {
