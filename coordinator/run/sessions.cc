@@ -143,7 +143,7 @@ bool CoordinatorCore::SessionNeeded(const PermitRecord& permit, const std::vecto
     const bool idle = other->state == PermitRecord::State::kIdle && other->in_snapshot;
     if (idle && other->session_id < permit.session_id) return false;
   }
-  return state_.budget().Spare(permit.connection) > 0;
+  return true;
 }
 
 void CoordinatorCore::CloseUnneededSessions() {

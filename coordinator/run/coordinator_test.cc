@@ -1,0 +1,501 @@
+// The coordinator step by step, one worker driven by hand.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "coordinator/run/coordinator_core.h"
+#include "coordinator/run/simulated_stores.h"
+
+namespace tidemark::coordinator {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class CoordinatorTest : public testing::Test {
+ protected:
+  CoordinatorTest() {
+    for (const char* name : {"src", "dst"}) {
+      connections_.emplace_back().set_name(name);
+      connections_.back().set_dsn(std::string("sqlite:") + name + ".db");
+      connections_.back().set_max_connections(2);
+    }
+    job_.set_name("orders");
+    job_.set_enabled(true);
+    job_.mutable_source()->set_connection("src");
+    job_.mutable_source()->set_table("orders");
+    job_.mutable_source()->set_watermark("id");
+    job_.mutable_target()->set_connection("dst");
+    job_.mutable_target()->set_table("orders");
+    job_.mutable_target()->set_strategy(v1::LOAD_STRATEGY_UPSERT);
+    Boot();
+  }
+
+  void Boot(bool died_with_us = true) {
+    core_.reset();
+    CoordinatorOptions options;
+    options.store = store_.get();
+    options.clock = &clock_;
+    options.rng = &rng_;
+    options.holder = "test";
+    options.workers_died_with_us = died_with_us;
+    absl::StatusOr<std::unique_ptr<CoordinatorCore>> core = CoordinatorCore::Start(options);
+    ASSERT_TRUE(core.ok()) << core.status();
+    core_ = *std::move(core);
+    ASSERT_TRUE(core_->ApplyProject(connections_, {job_}).ok());
+    v1::RegisterRequest request;
+    request.set_worker_id("w");
+    incarnation_ = std::to_string(core_->epoch());
+    request.set_incarnation(incarnation_);
+    request.set_slots(4);
+    ASSERT_TRUE(core_->Register(request).ok());
+  }
+
+  v1::LeaseTasksResponse Poll() {
+    v1::LeaseTasksRequest request;
+    request.set_worker_id("w");
+    request.set_incarnation(incarnation_);
+    request.set_free_slots(4);
+    return core_->LeaseTasks(request).value();
+  }
+
+  v1::Task Next(v1::Task::WorkCase kind) {
+    const v1::LeaseTasksResponse response = Poll();
+    EXPECT_EQ(response.tasks_size(), 1);
+    if (response.tasks_size() != 1) return {};
+    EXPECT_EQ(response.tasks(0).work_case(), kind);
+    return response.tasks(0);
+  }
+
+  v1::CompleteTaskRequest Report(const v1::Task& task, v1::SessionState::State session = v1::SessionState::STATE_CLOSED) {
+    v1::CompleteTaskRequest request;
+    request.set_worker_id("w");
+    request.set_incarnation(incarnation_);
+    request.set_task_id(task.task_id());
+    request.set_attempt(task.attempt());
+    if (task.has_session()) {
+      v1::SessionState& state = *request.add_sessions();
+      state.set_session_id(task.session().session_id());
+      state.set_state(session);
+    }
+    return request;
+  }
+
+  absl::Status Complete(const v1::CompleteTaskRequest& request) { return core_->CompleteTask(request).status(); }
+
+  absl::Status Fail(const v1::Task& task, v1::TaskError error) {
+    v1::CompleteTaskRequest request = Report(task);
+    *request.mutable_error() = std::move(error);
+    return Complete(request);
+  }
+
+  // Answers a describe: two ranges of a key, up to `high`.
+  absl::Status Describe(const v1::Task& task, int64_t high, const v1::LedgerHead& head = {}) {
+    v1::CompleteTaskRequest request =
+        Report(task, task.session().keep() ? v1::SessionState::STATE_IDLE : v1::SessionState::STATE_CLOSED);
+    v1::DescribeResult& result = *request.mutable_describe();
+    result.add_formats(v1::CHUNK_FORMAT_ARROW);
+    result.set_estimated_rows(1'000'000);
+    *result.mutable_high() = SimulatedWatermark(high);
+    *result.mutable_ledger() = head;
+    v1::PartitionFacts& facts = *result.add_partition_facts();
+    facts.set_partitioning(v1::PARTITIONING_KEY);
+    facts.add_columns("id");
+    facts.set_immutable(true);
+    facts.add_quantiles()->add_values("500");
+    if (!task.describe().window().has_low()) {
+      result.set_has_snapshot(true);
+      result.set_snapshot("snap");
+    }
+    return Complete(request);
+  }
+
+  absl::Status Move(const v1::Task& task, int64_t rows) {
+    v1::CompleteTaskRequest request =
+        Report(task, task.session().keep() ? v1::SessionState::STATE_IDLE : v1::SessionState::STATE_CLOSED);
+    request.mutable_move()->mutable_counts()->set_read(rows);
+    return Complete(request);
+  }
+
+  absl::Status Commit(const v1::Task& task, int64_t read, int64_t loaded) {
+    v1::CompleteTaskRequest request = Report(task);
+    v1::RowCounts& counts = *request.mutable_commit()->mutable_counts();
+    counts.set_read(read);
+    counts.set_loaded(loaded);
+    counts.set_filtered(read - loaded);
+    if (read > loaded) (*counts.mutable_filtered_by_reason())["superseded"] = read - loaded;
+    return Complete(request);
+  }
+
+  void Beat(const std::vector<v1::Task>& held) {
+    v1::HeartbeatRequest request;
+    request.set_worker_id("w");
+    request.set_incarnation(incarnation_);
+    for (const v1::Task& task : held) {
+      v1::TaskProgress& progress = *request.add_tasks();
+      progress.set_task_id(task.task_id());
+      progress.set_attempt(task.attempt());
+    }
+    ASSERT_TRUE(core_->Heartbeat(request).ok());
+  }
+
+  std::string Start(const RunRequest& request = {}) { return core_->StartRun("orders", request).value(); }
+
+  // A first run, from its trigger to its committed watermark.
+  void FirstRun(int64_t high) {
+    Start();
+    ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), high).ok());
+    ASSERT_TRUE(Move(Next(v1::Task::kMove), 10).ok());
+    ASSERT_TRUE(Move(Next(v1::Task::kMove), 10).ok());
+    ASSERT_TRUE(Commit(Next(v1::Task::kCommit), 20, 20).ok());
+  }
+
+  v1::LedgerHead HeadOf(const RunRecord& run) {
+    v1::LedgerHead head;
+    head.set_exists(true);
+    head.set_run_id(run.id);
+    head.set_sequence(run.sequence);
+    head.set_kind(v1::WINDOW_KIND_WINDOW);
+    *head.mutable_high() = run.window.high();
+    head.set_cluster_id(core_->cluster_id());
+    head.set_job_uid(run.job_uid);
+    return head;
+  }
+
+  std::vector<v1::ConnectionSpec> connections_;
+  v1::JobSpec job_;
+  std::string incarnation_;
+  SimulatedClock clock_;
+  Rng rng_{1};
+  std::unique_ptr<MetadataStore> store_ = NewMemoryStore(&clock_, 1);
+  std::unique_ptr<CoordinatorCore> core_;
+};
+
+TEST_F(CoordinatorTest, TheStraightLine) {
+  const std::string id = Start();
+  v1::Task describe = Next(v1::Task::kDescribe);
+  EXPECT_TRUE(describe.session().open());
+  EXPECT_TRUE(describe.session().keep()) << "a first window reads one snapshot";
+  EXPECT_FALSE(describe.describe().window().has_low());
+  clock_.Advance(absl::Seconds(3));
+  ASSERT_TRUE(Describe(describe, 900).ok());
+  // The bound is stored before any row is read.
+  EXPECT_EQ(ValueOf(store_->GetRun(id)->window.high()), 900);
+
+  const v1::Task first = Next(v1::Task::kMove);
+  EXPECT_EQ(first.session().session_id(), describe.session().session_id()) << "the session that holds the snapshot";
+  EXPECT_FALSE(first.session().open());
+  const v1::Task second = Next(v1::Task::kMove);
+  EXPECT_TRUE(second.session().open());
+  EXPECT_EQ(second.session().import_snapshot(), "snap");
+  EXPECT_THAT(Poll().tasks(), IsEmpty());
+  ASSERT_TRUE(Move(first, 30).ok());
+  ASSERT_TRUE(Move(second, 12).ok());
+
+  const v1::LeaseTasksResponse response = Poll();
+  const int closing = response.close_sessions_size();
+  const v1::Task commit = response.tasks(0);
+  EXPECT_EQ(commit.commit().moves_size(), 2);
+  ASSERT_TRUE(Commit(commit, 42, 40).ok());
+  const RunRecord run = store_->GetRun(id).value();
+  EXPECT_EQ(run.status, RunStatus::kSuccess);
+  EXPECT_EQ(run.phase, RunPhase::kDone);
+  EXPECT_EQ(run.counts.read(), 42);
+  EXPECT_EQ(run.counts.filtered(), 2);
+  EXPECT_EQ(run.peak_source_connections, 2);
+  EXPECT_EQ(run.describe_time, absl::Seconds(3));
+  EXPECT_EQ(ValueOf(*store_->GetJob("orders")->last_watermark), 900);
+  // Its sessions were told to close when the last range was read.
+  EXPECT_EQ(closing, 2);
+  EXPECT_EQ(core_->budget().Held("src"), 2) << "until they are known gone";
+}
+
+TEST_F(CoordinatorTest, ATriggerTwiceIsOneRunAndAJobNeverRunsTwiceAtOnce) {
+  const std::string first = Start({.request_id = "tick", .full_refresh = false, .from = {}, .to = {}});
+  EXPECT_EQ(Start({.request_id = "tick", .full_refresh = false, .from = {}, .to = {}}), first);
+  const std::string second = Start();
+  EXPECT_NE(second, first);
+  Next(v1::Task::kDescribe);
+  EXPECT_THAT(Poll().tasks(), IsEmpty());
+  EXPECT_EQ(store_->GetRun(second)->phase, RunPhase::kQueued);
+  EXPECT_THAT(core_->UnfinishedRuns("orders"), testing::SizeIs(2));
+}
+
+TEST_F(CoordinatorTest, AnEmptyWindowSucceedsWithoutMoves) {
+  FirstRun(900);
+  const RunRecord before = store_->ListRuns({}).value()[0];
+  const std::string id = Start();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  EXPECT_FALSE(describe.session().keep());
+  EXPECT_EQ(ValueOf(describe.describe().window().low()), 900);
+  v1::CompleteTaskRequest report = Report(describe);
+  *report.mutable_describe()->mutable_high() = SimulatedWatermark(900);
+  *report.mutable_describe()->mutable_ledger() = HeadOf(before);
+  report.mutable_describe()->set_empty_window(true);
+  ASSERT_TRUE(Complete(report).ok());
+  EXPECT_EQ(store_->GetRun(id)->status, RunStatus::kSuccess);
+  EXPECT_EQ(store_->GetRun(id)->counts.read(), 0);
+  EXPECT_EQ(ValueOf(*store_->GetJob("orders")->last_watermark), 900);
+}
+
+TEST_F(CoordinatorTest, StaleAndRepeatedReports) {
+  Start();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  v1::CompleteTaskRequest other = Report(describe, v1::SessionState::STATE_BUSY);
+  other.set_attempt(7);
+  other.mutable_describe();
+  EXPECT_TRUE(absl::IsFailedPrecondition(Complete(other)));
+  ASSERT_TRUE(Describe(describe, 900).ok());
+  EXPECT_TRUE(Describe(describe, 901).ok()) << "its answer was lost";
+  EXPECT_EQ(ValueOf(store_->ListRuns({}).value()[0].window.high()), 900) << "and the second changes nothing";
+}
+
+TEST_F(CoordinatorTest, RetriesByTheJobsPolicyThenFailsWithThePlace) {
+  job_.mutable_retry()->set_attempts(2);
+  ASSERT_TRUE(core_->ApplyProject(connections_, {job_}).ok());
+  const std::string id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  const v1::Task move = Next(v1::Task::kMove);
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  ASSERT_TRUE(Fail(move, SimulatedError(14, "partition 0 (id < 500): the network is down", true)).ok());
+  EXPECT_THAT(Poll().tasks(), IsEmpty()) << "not before its backoff";
+  clock_.Advance(absl::Minutes(1));
+  Beat({});
+  const v1::Task again = Next(v1::Task::kMove);
+  EXPECT_EQ(again.task_id(), move.task_id());
+  EXPECT_EQ(again.attempt(), 2);
+  ASSERT_TRUE(Fail(again, SimulatedError(14, "partition 0 (id < 500): the network is down", true)).ok());
+  const v1::Task abort = Next(v1::Task::kAbort);
+  v1::CompleteTaskRequest report = Report(abort);
+  report.mutable_abort();
+  ASSERT_TRUE(Complete(report).ok());
+  const RunRecord run = store_->GetRun(id).value();
+  EXPECT_EQ(run.phase, RunPhase::kFailed);
+  EXPECT_THAT(run.error, HasSubstr("partition 0 (id < 500)"));
+  EXPECT_THAT(run.error, HasSubstr("attempt 2 of 2"));
+}
+
+TEST_F(CoordinatorTest, ALostCommitAnswerIsLookedUpInTheLedger) {
+  const std::string id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  v1::TaskError unknown = SimulatedError(2, "COMMIT was not answered", false);
+  unknown.set_outcome_unknown(true);
+  ASSERT_TRUE(Fail(Next(v1::Task::kCommit), unknown).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(core_->CancelRun(id))) << "it may be committed";
+  v1::CompleteTaskRequest missing = Report(Next(v1::Task::kProbe));
+  missing.mutable_probe()->set_staging_exists(true);
+  ASSERT_TRUE(Complete(missing).ok());
+  ASSERT_TRUE(Fail(Next(v1::Task::kCommit), unknown).ok());
+  v1::CompleteTaskRequest found = Report(Next(v1::Task::kProbe));
+  found.mutable_probe()->set_committed(true);
+  found.mutable_probe()->mutable_counts()->set_read(10);
+  found.mutable_probe()->mutable_counts()->set_loaded(10);
+  ASSERT_TRUE(Complete(found).ok());
+  EXPECT_EQ(store_->GetRun(id)->status, RunStatus::kSuccess);
+  EXPECT_EQ(ValueOf(*store_->GetJob("orders")->last_watermark), 900);
+}
+
+TEST_F(CoordinatorTest, CountsThatDoNotBalanceFailTheRun) {
+  const std::string id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  ASSERT_TRUE(Commit(Next(v1::Task::kCommit), 9, 9).ok());
+  EXPECT_THAT(store_->GetRun(id)->error, HasSubstr("does not balance"));
+  EXPECT_FALSE(store_->GetJob("orders")->last_watermark.has_value());
+}
+
+TEST_F(CoordinatorTest, ASnapshotThatIsLostStartsTheRunOverBehindANewFence) {
+  const std::string id = Start();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  ASSERT_TRUE(Describe(describe, 900).ok());
+  v1::Task move = Next(v1::Task::kMove);
+  v1::TaskError lost = SimulatedError(15, "snapshot gone", false);
+  lost.set_snapshot_lost(true);
+  ASSERT_TRUE(Fail(move, lost).ok());
+  const v1::Task abort = Next(v1::Task::kAbort);
+  EXPECT_GT(abort.epoch(), move.epoch());
+  v1::CompleteTaskRequest report = Report(abort);
+  report.mutable_abort();
+  ASSERT_TRUE(Complete(report).ok());
+  EXPECT_EQ(store_->GetRun(id)->phase, RunPhase::kDescribing);
+  EXPECT_FALSE(store_->GetRun(id)->description.has_value());
+}
+
+TEST_F(CoordinatorTest, APermitOfADeadWorkerIsGrantedAgainOnlyWhenItsSessionIsKnownGone) {
+  connections_[0].set_max_connections(1);
+  ASSERT_TRUE(core_->ApplyProject(connections_, {job_}).ok());
+  Start();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  // Another life of the process: what it held is lost, and its session may live on in the source.
+  v1::RegisterRequest reborn;
+  reborn.set_worker_id("w");
+  reborn.set_incarnation("reborn");
+  reborn.set_slots(4);
+  ASSERT_TRUE(core_->Register(reborn).ok());
+  v1::LeaseTasksRequest poll;
+  poll.set_worker_id("w");
+  poll.set_incarnation("reborn");
+  poll.set_free_slots(4);
+  EXPECT_EQ(core_->LeaseTasks(poll)->tasks_size(), 0);
+  const absl::Duration gone = CoordinatorOptions().lease + CoordinatorOptions().server_side_timeouts;
+  const auto beat = [&] {
+    v1::HeartbeatRequest request;
+    request.set_worker_id("w");
+    request.set_incarnation("reborn");
+    ASSERT_TRUE(core_->Heartbeat(request).ok());
+  };
+  clock_.Advance(gone / 2);
+  beat();
+  clock_.Advance(gone / 2 - absl::Seconds(1));
+  beat();
+  ASSERT_TRUE(core_->Tick().ok());
+  EXPECT_EQ(core_->LeaseTasks(poll)->tasks_size(), 0);
+  clock_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(core_->Tick().ok());
+  const v1::LeaseTasksResponse response = core_->LeaseTasks(poll).value();
+  ASSERT_EQ(response.tasks_size(), 1);
+  EXPECT_EQ(response.tasks(0).task_id(), describe.task_id());
+  EXPECT_EQ(response.tasks(0).attempt(), 2);
+}
+
+TEST_F(CoordinatorTest, ARunWaitsForItsHorizonWithoutSlotAndPermit) {
+  FirstRun(900);
+  const RunRecord before = store_->ListRuns({}).value()[0];
+  const std::string id = Start();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  v1::CompleteTaskRequest report = Report(describe);
+  *report.mutable_describe()->mutable_high() = SimulatedWatermark(950);
+  *report.mutable_describe()->mutable_ledger() = HeadOf(before);
+  report.mutable_describe()->set_should_wait(true);
+  *report.mutable_describe()->mutable_wait_until() = SimulatedWatermark(960);
+  ASSERT_TRUE(Complete(report).ok());
+  EXPECT_EQ(store_->GetRun(id)->phase, RunPhase::kWaiting);
+  EXPECT_EQ(core_->GetProgress(id)->source_connections, 0);
+  clock_.Advance(absl::Milliseconds(500));
+  const v1::Task probe = Next(v1::Task::kHorizon);
+  EXPECT_EQ(ValueOf(probe.horizon().until()), 960);
+  v1::CompleteTaskRequest not_yet = Report(probe);
+  not_yet.mutable_horizon();
+  ASSERT_TRUE(Complete(not_yet).ok());
+  // Time is up: it goes on with the horizon there is.
+  clock_.Advance(absl::Seconds(2));
+  Beat({});
+  ASSERT_TRUE(core_->Tick().ok());
+  EXPECT_TRUE(Next(v1::Task::kDescribe).describe().horizon_is_final());
+  EXPECT_GE(store_->GetRun(id)->wait_time, absl::Seconds(2));
+}
+
+TEST_F(CoordinatorTest, CancelStopsTasksThenDropsTheStaging) {
+  const std::string id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  const v1::Task move = Next(v1::Task::kMove);
+  ASSERT_TRUE(core_->CancelRun(id).ok());
+  ASSERT_TRUE(core_->CancelRun(id).ok());
+  const v1::LeaseTasksResponse response = Poll();
+  EXPECT_THAT(response.tasks(), IsEmpty()) << "staging is dropped once nobody writes to it";
+  ASSERT_EQ(response.cancel_tasks_size(), 1);
+  EXPECT_EQ(response.cancel_tasks(0).task_id(), move.task_id());
+  ASSERT_TRUE(Fail(move, SimulatedError(1, "cancelled", false)).ok());
+  v1::CompleteTaskRequest report = Report(Next(v1::Task::kAbort));
+  report.mutable_abort();
+  ASSERT_TRUE(Complete(report).ok());
+  EXPECT_EQ(store_->GetRun(id)->phase, RunPhase::kCancelled);
+  EXPECT_EQ(store_->GetRun(id)->status, RunStatus::kFailed);
+}
+
+TEST_F(CoordinatorTest, APreviewStoresNothing) {
+  const std::string id = core_->StartPreview("orders", {}).value();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  EXPECT_TRUE(describe.describe().dry_run());
+  EXPECT_FALSE(core_->TakePreview(id)->has_value());
+  ASSERT_TRUE(Describe(describe, 900).ok());
+  const Preview preview = (**core_->TakePreview(id)).value();
+  EXPECT_EQ(ValueOf(preview.window.high()), 900);
+  EXPECT_THAT(preview.plan.ranges, testing::SizeIs(2));
+  EXPECT_THAT(store_->ListRuns({}).value(), IsEmpty());
+  EXPECT_THAT(store_->ListPermits().value(), IsEmpty());
+  EXPECT_TRUE(absl::IsNotFound(core_->TakePreview(id).status()));
+}
+
+TEST_F(CoordinatorTest, ADeadLeadersRunIsTakenUpWhereItWas) {
+  FirstRun(900);
+  const RunRecord before = store_->ListRuns({}).value()[0];
+  const std::string id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 950, HeadOf(before)).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  Next(v1::Task::kMove);
+  Boot();
+  clock_.Advance(CoordinatorOptions().dead_process_grace);
+  ASSERT_TRUE(core_->Tick().ok());
+  const v1::Task move = Next(v1::Task::kMove);
+  EXPECT_EQ(move.attempt(), 2) << "the window is kept, and the move that was done stays done";
+  ASSERT_TRUE(Move(move, 5).ok());
+  Next(v1::Task::kCommit);
+  Boot();
+  v1::CompleteTaskRequest found = Report(Next(v1::Task::kProbe));
+  found.mutable_probe()->set_committed(true);
+  found.mutable_probe()->mutable_counts()->set_read(10);
+  found.mutable_probe()->mutable_counts()->set_loaded(10);
+  ASSERT_TRUE(Complete(found).ok());
+  EXPECT_EQ(store_->GetRun(id)->status, RunStatus::kSuccess);
+  EXPECT_EQ(ValueOf(*store_->GetJob("orders")->last_watermark), 950);
+}
+
+TEST_F(CoordinatorTest, ALedgerAheadOfTheStoreIsAdoptedAndAudited) {
+  const std::string id = Start();
+  v1::LedgerHead head;
+  head.set_exists(true);
+  head.set_run_id("gone");
+  head.set_sequence(8);
+  head.set_kind(v1::WINDOW_KIND_WINDOW);
+  *head.mutable_high() = SimulatedWatermark(700);
+  head.set_cluster_id(core_->cluster_id());
+  head.set_job_uid(store_->GetJob("orders")->uid);
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900, head).ok());
+  EXPECT_EQ(ValueOf(*store_->GetJob("orders")->last_watermark), 700);
+  EXPECT_EQ(store_->ListAudit(1).value()[0].action, "adopt_ledger");
+  const v1::Task again = Next(v1::Task::kDescribe);
+  EXPECT_EQ(ValueOf(again.describe().window().low()), 700);
+  EXPECT_GT(again.sequence(), 8);
+  EXPECT_EQ(store_->GetRun(id)->phase, RunPhase::kDescribing);
+}
+
+TEST_F(CoordinatorTest, ATaskThatWasNeverReceivedIsLeasedAgain) {
+  Start();
+  const v1::Task lost = Next(v1::Task::kDescribe);
+  for (int i = 0; i < 3; ++i) {
+    clock_.Advance(absl::Seconds(4));
+    Beat({});
+  }
+  const v1::Task again = Next(v1::Task::kDescribe);
+  EXPECT_EQ(again.task_id(), lost.task_id());
+  EXPECT_EQ(again.attempt(), 2);
+  // One that is listed stays where it is.
+  for (int i = 0; i < 3; ++i) {
+    clock_.Advance(absl::Seconds(4));
+    Beat({again});
+  }
+  EXPECT_THAT(Poll().tasks(), IsEmpty());
+}
+
+TEST_F(CoordinatorTest, AReplacedLeaderChangesNothing) {
+  ASSERT_TRUE(store_->AcquireLeadership("test", absl::Seconds(15), 0).ok());
+  const absl::StatusOr<std::string> refused = core_->StartRun("orders", {});
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused.status()));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("leadership lost"));
+  EXPECT_THAT(store_->ListRuns({}).value(), IsEmpty());
+}
+
+TEST_F(CoordinatorTest, RefusesProjectsThatCannotLive) {
+  v1::JobSpec other = job_;
+  other.set_name("orders2");
+  EXPECT_THAT(std::string(core_->ApplyProject(connections_, {job_, other}).message()), HasSubstr("both load table orders"));
+  other.mutable_target()->set_connection("nowhere");
+  EXPECT_THAT(std::string(core_->ApplyProject(connections_, {other}).message()), HasSubstr("connection nowhere"));
+}
+
+}  // namespace
+}  // namespace tidemark::coordinator
