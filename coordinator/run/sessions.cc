@@ -176,7 +176,8 @@ std::vector<std::string> CoordinatorCore::SessionsToClose(const Worker& worker) 
 void CoordinatorCore::ObserveRates() {
   std::set<RateBudget::Reader> reading;
   for (const PermitRecord* permit : state_.budget().All()) {
-    if (!reading_sessions_.contains(permit->session_id)) continue;
+    // An idle session reads nothing; one that is closing, or whose worker is silent, may.
+    if (permit->state == PermitRecord::State::kIdle || !reading_sessions_.contains(permit->session_id)) continue;
     reading.insert({RateKey(permit->worker_id, permit->incarnation), permit->connection});
   }
   rates_.Observe(reading, options_.clock->Monotonic());
