@@ -20,9 +20,6 @@ endfunction()
 # tidemark_test(NAME SRCS … DEPS … [LABELS …] [TIMEOUT seconds] [SERIAL]): a GoogleTest program, one ctest entry.
 # The label `long` keeps a test out of the CI tier; SERIAL gives it the machine for itself.
 function(tidemark_test name)
-  if(NOT BUILD_TESTING)
-    return()
-  endif()
   cmake_parse_arguments(ARG "SERIAL" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
   tidemark_binary(${name} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS} GTest::gmock_main)
   tidemark_annotate_for_tsan(${name})

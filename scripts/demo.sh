@@ -11,12 +11,16 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 shop() { sqlite3 -cmd '.timeout 5000' "$directory/shop.db" "$@"; }
 run() { tidemark run "$directory/tidemark.yaml" | tee "$directory/run.out"; }
 
-# What the warehouse lacks, or has and should not.
+# What the warehouse lacks, or has and should not: by value, since the two files spell an instant and a decimal differently.
+columns_customers="id, name, country, strftime('%Y-%m-%dT%H:%M:%f', updated_at)"
+columns_orders="id, customer_id, status, printf('%.2f', amount), strftime('%Y-%m-%dT%H:%M:%f', placed_at), strftime('%Y-%m-%dT%H:%M:%f', updated_at)"
 differences() {
   sqlite3 "$directory/warehouse.db" "ATTACH '$directory/shop.db' AS shop" "$(
     for table in customers orders; do
-      for way in "shop.$table EXCEPT SELECT * FROM main.$table" "main.$table EXCEPT SELECT * FROM shop.$table"; do
-        echo "SELECT '$table', * FROM (SELECT * FROM $way);"
+      columns=columns_$table
+      for pair in "shop main" "main shop"; do
+        read -r one other <<<"$pair"
+        echo "SELECT 'only in $one', * FROM (SELECT ${!columns} FROM $one.$table EXCEPT SELECT ${!columns} FROM $other.$table);"
       done
     done)"
 }
