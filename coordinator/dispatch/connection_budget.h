@@ -12,9 +12,9 @@
 
 namespace tidemark::coordinator {
 
-// The permits of the cluster: one for each session on a source, from the grant until the session is known gone. Connections that name
-// one server and database share one limit, the lowest of theirs. A value that mirrors the store's permits; the store is written first.
-// Not thread-safe.
+// The permits of the cluster: one for each session on a source, from the grant until the session is known gone.
+// Connections that name one server and database share one limit, the lowest of theirs. A value that mirrors the store's
+// permits; the store is written first. Not thread-safe.
 class ConnectionBudget {
  public:
   static constexpr int kDefaultLimit = 4;
@@ -43,8 +43,8 @@ class ConnectionBudget {
   std::vector<const PermitRecord*> OfWorker(std::string_view worker_id, std::string_view incarnation) const;
   std::vector<const PermitRecord*> All() const;
 
-  // The holder is dead or silent: its sessions stay taken until `gone_at` (monotonic), when lease and server-side timeouts have ended
-  // them. An earlier report that a session is closed still counts.
+  // The holder is dead or silent: its sessions stay taken until `gone_at` (monotonic), when lease and server-side
+  // timeouts have ended them. An earlier report that a session is closed still counts.
   void Condemn(std::string_view session_id, absl::Duration gone_at);
   bool Condemned(std::string_view session_id) const;
   // Sessions that are known gone by `now`.

@@ -6,8 +6,9 @@
 
 namespace tidemark::coordinator {
 
-// What a connection's budgets belong to: server and database where the DSN tells them, so that two connections naming one database share
-// one budget; else the connection's own name. Holds no user, password or parameter, and may be shown.
+// What a connection's budgets belong to: server and database where the DSN tells them, so that two connections naming
+// one database share one budget; else the connection's own name. Holds no user, password or parameter, and may be
+// shown.
 std::string ConnectionIdentity(const v1::ConnectionSpec& connection);
 
 }  // namespace tidemark::coordinator

@@ -8,7 +8,8 @@ namespace {
 // Sessions of the job on the source, by the offers' view of which run is whose.
 int SessionsOfJob(const TaskOffer& offer, const ConnectionBudget& budget) {
   int held = 0;
-  for (const PermitRecord* permit : budget.OfRun(offer.run_id)) held += budget.Same(permit->connection, offer.connection);
+  for (const PermitRecord* permit : budget.OfRun(offer.run_id))
+    held += budget.Same(permit->connection, offer.connection);
   return held;
 }
 

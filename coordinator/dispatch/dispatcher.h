@@ -36,8 +36,9 @@ struct Assignment {
   bool open = false;
 };
 
-// Chooses the next task of a worker with a free slot: slot and session together, or nothing. Fair between jobs: who holds the fewest sessions
-// on the source goes first, then who was served longest ago; so no job takes a second session while another waits for its first. Pure; not thread-safe.
+// Chooses the next task of a worker with a free slot: slot and session together, or nothing. Fair between jobs: who
+// holds the fewest sessions on the source goes first, then who was served longest ago; so no job takes a second session
+// while another waits for its first. Pure; not thread-safe.
 class Dispatcher {
  public:
   // Whether the worker's rate share admits reading from the connection.
@@ -48,8 +49,8 @@ class Dispatcher {
                                    const std::vector<TaskOffer>& offers, const ConnectionBudget& budget,
                                    const Admission& admit);
 
-  // Whether a run that holds `held` sessions on the source should give one back: there is none to spare, and another job waits that would
-  // still hold fewer with it.
+  // Whether a run that holds `held` sessions on the source should give one back: there is none to spare, and another
+  // job waits that would still hold fewer with it.
   static bool ShouldYield(std::string_view job_uid, std::string_view connection, int held,
                           const std::vector<TaskOffer>& offers, const ConnectionBudget& budget);
 

@@ -16,8 +16,14 @@ v1::ConnectionSpec Source(int limit) {
 }
 
 TaskOffer Move(const std::string& job) {
-  return {.job_uid = job, .run_id = "run-" + job, .task_id = job + "-m", .connection = "src", .idle_sessions = {},
-          .may_open = true, .reads_rows = true, .only_worker = ""};
+  return {.job_uid = job,
+          .run_id = "run-" + job,
+          .task_id = job + "-m",
+          .connection = "src",
+          .idle_sessions = {},
+          .may_open = true,
+          .reads_rows = true,
+          .only_worker = ""};
 }
 
 PermitRecord Permit(const std::string& session, const std::string& job, const std::string& worker = "w") {
@@ -109,7 +115,8 @@ TEST_F(DispatcherTest, ARunYieldsWhatAnotherWouldStillHoldLessWith) {
   EXPECT_FALSE(Dispatcher::ShouldYield("b", "src", 1, {Move("c")}, budget_)) << "its only one";
 }
 
-// Jobs of unequal length on one source: sessions are never above the limit, and no job that waits is left without for long.
+// Jobs of unequal length on one source: sessions are never above the limit, and no job that waits is left without for
+// long.
 TEST_F(DispatcherTest, SharesASourceFairlyAmongManyJobs) {
   constexpr int kLimit = 4;
   budget_.SetConnections({Source(kLimit)});

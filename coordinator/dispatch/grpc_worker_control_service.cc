@@ -37,7 +37,8 @@ class GrpcWorkerControlService final : public v1::WorkerControlService::Service 
 
   grpc::Status LeaseTasks(grpc::ServerContext* context, const v1::LeaseTasksRequest* request,
                           v1::LeaseTasksResponse* response) override {
-    const absl::Duration deadline = coordinator_->clock().Monotonic() + std::min(FromProto(request->wait()), kLongestPoll);
+    const absl::Duration deadline =
+        coordinator_->clock().Monotonic() + std::min(FromProto(request->wait()), kLongestPoll);
     while (true) {
       // A task must not be leased to a caller that is not there to take it.
       if (context->IsCancelled()) return grpc::Status(grpc::StatusCode::CANCELLED, "the worker has gone");

@@ -14,9 +14,9 @@
 
 namespace tidemark::coordinator {
 
-// Shares the rows per second of a source over the workers that read from it. At no moment do the shares that may be in force exceed
-// the limit: a share that was lowered counts in full until its worker has acknowledged the lower one, and only then another is
-// raised. Pure; not thread-safe. `worker` names one incarnation.
+// Shares the rows per second of a source over the workers that read from it. At no moment do the shares that may be in
+// force exceed the limit: a share that was lowered counts in full until its worker has acknowledged the lower one, and
+// only then another is raised. Pure; not thread-safe. `worker` names one incarnation.
 class RateBudget {
  public:
   // A worker that stops reading keeps its share for a moment, so that shares do not move with every partition.
@@ -33,11 +33,12 @@ class RateBudget {
   // Replaces the limits.
   void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
 
-  // Whether `worker` may start reading from `connection`: true where there is no limit, or if it has a share or can have one now. If not,
-  // the other shares are lowered to make room; ask again once they are acknowledged.
+  // Whether `worker` may start reading from `connection`: true where there is no limit, or if it has a share or can
+  // have one now. If not, the other shares are lowered to make room; ask again once they are acknowledged.
   bool Admit(std::string_view worker, std::string_view connection, absl::Duration now);
 
-  // `worker` reads by a share that an earlier leader gave it: it counts as the whole limit until the worker has said how large it is.
+  // `worker` reads by a share that an earlier leader gave it: it counts as the whole limit until the worker has said
+  // how large it is.
   void Assume(std::string_view worker, std::string_view connection, absl::Duration now);
 
   // Who reads now; the shares of the others end after kLinger. Call it after every change.

@@ -102,7 +102,8 @@ TEST(RateBudgetTest, AnEarlierLeadersShareCountsInFullUntilItIsKnown) {
   EXPECT_TRUE(budget.Admit("b", "shop", absl::ZeroDuration()));
 }
 
-// Workers come and go, replies are lost and overtake each other: what is in force at the readers never exceeds the limit.
+// Workers come and go, replies are lost and overtake each other: what is in force at the readers never exceeds the
+// limit.
 TEST(RateBudgetTest, SharesInForceNeverExceedTheLimit) {
   constexpr int64_t kLimit = 10'000;
   struct Reader {
@@ -125,7 +126,8 @@ TEST(RateBudgetTest, SharesInForceNeverExceedTheLimit) {
           if (!reader.reading && budget.Admit(name, "shop", now)) {
             // The share comes with the task that it is read for.
             reader.reading = true;
-            if (const v1::RateShare told = Share(budget, name); told.version() > reader.in_force.version()) reader.in_force = told;
+            if (const v1::RateShare told = Share(budget, name); told.version() > reader.in_force.version())
+              reader.in_force = told;
           }
           break;
         case 1:

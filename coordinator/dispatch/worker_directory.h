@@ -20,7 +20,8 @@ struct Worker {
   std::string version;
   // Monotonic.
   absl::Duration last_heartbeat;
-  // What the worker was told already outside of its heartbeats, so that a long poll does not answer with the same news for ever.
+  // What the worker was told already outside of its heartbeats, so that a long poll does not answer with the same news
+  // for ever.
   std::set<std::string> told_to_close;
   std::set<std::string> told_to_cancel;
 };

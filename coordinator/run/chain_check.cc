@@ -20,14 +20,15 @@ bool SameWatermark(const std::optional<v1::Watermark>& stored, const v1::LedgerH
 
 absl::Status Refuse(const JobRecord& job, const std::string& what) {
   const std::string& name = job.spec.name();
-  return absl::FailedPreconditionError(absl::StrCat("job ", name, ": target table ", job.spec.target().table(), " ", what,
-                                                    ": `tidemark jobs adopt ", name,
+  return absl::FailedPreconditionError(absl::StrCat("job ", name, ": target table ", job.spec.target().table(), " ",
+                                                    what, ": `tidemark jobs adopt ", name,
                                                     "` takes it over as it is, `--full-refresh` loads it anew"));
 }
 
 absl::Status RefuseDoubles(const v1::JobSpec& spec, const std::string& why) {
   return absl::FailedPreconditionError(
-      absl::StrCat("job ", spec.name(), ": ", why, ", and appending would load rows twice: name target.key, or run once with --full-refresh"));
+      absl::StrCat("job ", spec.name(), ": ", why,
+                   ", and appending would load rows twice: name target.key, or run once with --full-refresh"));
 }
 
 }  // namespace
@@ -36,20 +37,24 @@ bool IsUnboundedFull(const RunRecord& run) {
   return run.window.kind() == v1::WINDOW_KIND_FULL && run.spec.target().strategy() == v1::LOAD_STRATEGY_FULL;
 }
 
-absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& job, const v1::DescribeResult& description,
-                                        std::string_view cluster_id, const ChainHistory& history) {
+absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& job,
+                                        const v1::DescribeResult& description, std::string_view cluster_id,
+                                        const ChainHistory& history) {
   const v1::LedgerHead& head = description.ledger();
   ChainVerdict verdict{.sequence = run.sequence};
   if (head.exists() && !run.window.full_refresh()) {
-    if (head.cluster_id() != cluster_id) return Refuse(job, absl::StrCat("was loaded by another cluster (", head.cluster_id(), ")"));
-    if (head.job_uid() != job.uid) return Refuse(job, absl::StrCat("was loaded by another job (uid ", head.job_uid(), ")"));
+    if (head.cluster_id() != cluster_id)
+      return Refuse(job, absl::StrCat("was loaded by another cluster (", head.cluster_id(), ")"));
+    if (head.job_uid() != job.uid)
+      return Refuse(job, absl::StrCat("was loaded by another job (uid ", head.job_uid(), ")"));
   }
   if (head.exists()) verdict.sequence = std::max(run.sequence, head.sequence() + 1);
   if (run.window.kind() == v1::WINDOW_KIND_FULL) return verdict;
   if (run.window.kind() == v1::WINDOW_KIND_RANGE) {
     // Its rows may have been loaded by the chain.
     verdict.overlap = true;
-    if (Appends(run.spec) && run.spec.target().key().empty()) return RefuseDoubles(run.spec, "a backfill reads rows again");
+    if (Appends(run.spec) && run.spec.target().key().empty())
+      return RefuseDoubles(run.spec, "a backfill reads rows again");
     return verdict;
   }
 
@@ -63,15 +68,15 @@ absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& j
       verdict.kind = ChainVerdict::Kind::kAdopt;
       return verdict;
     }
-    return Refuse(job, absl::StrCat("stands at ", head.has_high() ? Text(head.high()) : "no watermark", " in its ledger (run ",
-                                    head.run_id(), "), behind this job's ",
+    return Refuse(job, absl::StrCat("stands at ", head.has_high() ? Text(head.high()) : "no watermark",
+                                    " in its ledger (run ", head.run_id(), "), behind this job's ",
                                     job.last_watermark.has_value() ? Text(*job.last_watermark) : "state"));
   }
   // A full load has rows above its high; one whose run the store does not know may have.
-  const bool after_full = head.kind() == v1::WINDOW_KIND_FULL &&
-                          (!history.head_run.has_value() || IsUnboundedFull(*history.head_run));
-  const bool lookback = description.has_effective_low() && run.window.has_low() &&
-                        !Same(description.effective_low(), run.window.low());
+  const bool after_full =
+      head.kind() == v1::WINDOW_KIND_FULL && (!history.head_run.has_value() || IsUnboundedFull(*history.head_run));
+  const bool lookback =
+      description.has_effective_low() && run.window.has_low() && !Same(description.effective_low(), run.window.low());
   verdict.overlap = after_full || lookback;
   if (verdict.overlap && Appends(run.spec) && run.spec.target().key().empty()) {
     return RefuseDoubles(run.spec, after_full ? "its last run was a full load, which reads beyond its watermark"
@@ -88,14 +93,16 @@ absl::Status CheckChange(const JobRecord& job, const std::optional<RunRecord>& l
     return RefuseDoubles(now, "its last run was a full load, which reads beyond its watermark");
   }
   const auto changed = [&](const char* what, const std::string& before, const std::string& after) {
-    return absl::FailedPreconditionError(absl::StrCat("job ", now.name(), ": ", what, " was ", before, " and is ", after,
-                                                      ", so its watermark means nothing any more: run once with --full-refresh"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("job ", now.name(), ": ", what, " was ", before, " and is ", after,
+                     ", so its watermark means nothing any more: run once with --full-refresh"));
   };
   if (!job.last_watermark.has_value()) return absl::OkStatus();
   if (then.source().watermark() != now.source().watermark()) {
     return changed("source.watermark", then.source().watermark(), now.source().watermark());
   }
-  if (!then.source().table().empty() && !now.source().table().empty() && then.source().table() != now.source().table()) {
+  if (!then.source().table().empty() && !now.source().table().empty() &&
+      then.source().table() != now.source().table()) {
     return changed("source.table", then.source().table(), now.source().table());
   }
   return absl::OkStatus();

@@ -26,11 +26,13 @@ struct ChainVerdict {
   bool overlap = false;
 };
 
-// Whether a run may go on from the chain in its target's ledger. kAdopt: the ledger is ahead of the store (the store was restored, or its
-// leader died between the commit and the watermark): its high is the truth. FailedPrecondition, in one line that names the way
-// out: a foreign cluster or job has loaded the target, the store is ahead of the ledger, or rows would be appended twice. Pure.
-absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& job, const v1::DescribeResult& description,
-                                        std::string_view cluster_id, const ChainHistory& history);
+// Whether a run may go on from the chain in its target's ledger. kAdopt: the ledger is ahead of the store (the store
+// was restored, or its leader died between the commit and the watermark): its high is the truth. FailedPrecondition, in
+// one line that names the way out: a foreign cluster or job has loaded the target, the store is ahead of the ledger, or
+// rows would be appended twice. Pure.
+absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& job,
+                                        const v1::DescribeResult& description, std::string_view cluster_id,
+                                        const ChainHistory& history);
 
 // Whether a job, as it is now, may go on from the watermark that `last_success` left. FailedPrecondition says what
 // changed and what to do. Pure.

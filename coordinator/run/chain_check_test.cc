@@ -98,9 +98,11 @@ TEST_F(ChainCheckTest, ALedgerThatIsAheadIsAdopted) {
 TEST_F(ChainCheckTest, AStoreThatIsAheadIsRefused) {
   *description_.mutable_ledger()->mutable_high() = At("09:00");
   description_.mutable_ledger()->set_sequence(3);
-  EXPECT_THAT(Refusal(), AllOf(HasSubstr("sales.orders"), HasSubstr("behind"), HasSubstr("jobs adopt orders"), HasSubstr("--full-refresh")));
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("sales.orders"), HasSubstr("behind"), HasSubstr("jobs adopt orders"),
+                               HasSubstr("--full-refresh")));
   description_.clear_ledger();
-  EXPECT_THAT(Refusal(), AllOf(HasSubstr("holds no ledger"), HasSubstr("jobs adopt orders"), HasSubstr("--full-refresh")));
+  EXPECT_THAT(Refusal(),
+              AllOf(HasSubstr("holds no ledger"), HasSubstr("jobs adopt orders"), HasSubstr("--full-refresh")));
 }
 
 TEST_F(ChainCheckTest, AForeignClusterOrJobIsRefusedUnlessRefreshed) {

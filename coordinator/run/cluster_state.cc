@@ -52,7 +52,8 @@ void ClusterState::Resign() {
 }
 
 absl::Status ClusterState::Refresh() {
-  if (deposed_) return LeadershipLost(absl::FailedPreconditionError("another coordinator leads, or this one was shut down"));
+  if (deposed_)
+    return LeadershipLost(absl::FailedPreconditionError("another coordinator leads, or this one was shut down"));
   if (!in_doubt_) return absl::OkStatus();
   TM_RETURN_IF_ERROR(Read());
   in_doubt_ = false;
@@ -67,7 +68,8 @@ absl::Status ClusterState::Read() {
   // Runs that have ended in the store while the image was in doubt.
   for (auto& [id, state] : runs_) {
     if (state->preview || Ended(state->run.phase)) continue;
-    const bool still = std::any_of(unfinished.begin(), unfinished.end(), [&](const RunRecord& run) { return run.id == id; });
+    const bool still =
+        std::any_of(unfinished.begin(), unfinished.end(), [&](const RunRecord& run) { return run.id == id; });
     if (still) continue;
     TM_ASSIGN_OR_RETURN(state->run, store_->GetRun(id));
   }
@@ -212,8 +214,9 @@ absl::StatusOr<ChainHistory> ClusterState::History(const JobRecord& job, std::st
 
 absl::StatusOr<int64_t> ClusterState::NextSequence(const JobRecord& job) const {
   // Runs are created in the order of their sequences, and their ids sort by creation.
-  TM_ASSIGN_OR_RETURN(const std::vector<RunRecord> newest,
-                      store_->ListRuns({.job_name = job.spec.name(), .status = std::nullopt, .before = "", .limit = 1}));
+  TM_ASSIGN_OR_RETURN(
+      const std::vector<RunRecord> newest,
+      store_->ListRuns({.job_name = job.spec.name(), .status = std::nullopt, .before = "", .limit = 1}));
   int64_t last = job.last_sequence;
   for (const RunRecord& run : newest) last = std::max(last, run.sequence);
   return last + 1;

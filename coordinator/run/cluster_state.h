@@ -18,8 +18,9 @@
 
 namespace tidemark::coordinator {
 
-// The leader's image of the store: jobs, runs that have not ended, permits. Every change is written to the store first and is seen here
-// only when it is there. A write that was lost, or refused because the image is stale, is followed by reading anew. Not thread-safe.
+// The leader's image of the store: jobs, runs that have not ended, permits. Every change is written to the store first
+// and is seen here only when it is there. A write that was lost, or refused because the image is stale, is followed by
+// reading anew. Not thread-safe.
 class ClusterState {
  public:
   // Both must outlive it.
@@ -35,13 +36,13 @@ class ClusterState {
   int64_t epoch() const { return epoch_; }
   const std::string& cluster_id() const { return cluster_id_; }
 
-  // Reads the store anew if a write before left the image in doubt. Call it before every decision. FailedPrecondition once
-  // the leadership is lost.
+  // Reads the store anew if a write before left the image in doubt. Call it before every decision. FailedPrecondition
+  // once the leadership is lost.
   absl::Status Refresh();
 
-  // Writes `batch` with what the drafts add to it, as one, and publishes. Grants and drops of permits are the batch's. FailedPrecondition
-  // "leadership lost": another leads. Unavailable: it may have happened, and the call that led here should be repeated. AlreadyExists
-  // as the store says.
+  // Writes `batch` with what the drafts add to it, as one, and publishes. Grants and drops of permits are the batch's.
+  // FailedPrecondition "leadership lost": another leads. Unavailable: it may have happened, and the call that led here
+  // should be repeated. AlreadyExists as the store says.
   absl::Status Write(WriteBatch batch, const std::vector<RunDraft*>& drafts);
 
   std::map<std::string, std::unique_ptr<RunState>, std::less<>>& runs() { return runs_; }

@@ -85,7 +85,8 @@ absl::StatusOr<Preview> Coordinator::WaitPreview(std::string_view preview_id, ab
     if (!preview.ok()) return preview.status();
     if (preview->has_value()) return **std::move(preview);
     if (!Wait(deadline)) {
-      return absl::DeadlineExceededError(absl::StrCat("no worker has described the job within ", absl::FormatDuration(timeout)));
+      return absl::DeadlineExceededError(
+          absl::StrCat("no worker has described the job within ", absl::FormatDuration(timeout)));
     }
   }
 }

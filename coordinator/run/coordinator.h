@@ -35,10 +35,11 @@ struct CoordinatorOptions {
   absl::Duration lease = absl::Seconds(15);
   // The leader's own lease in the store, renewed at a third of it.
   absl::Duration leader_lease = absl::Seconds(15);
-  // After its lease, a silent worker's sessions may live on in the source until the server-side timeouts set at opening end them.
+  // After its lease, a silent worker's sessions may live on in the source until the server-side timeouts set at opening
+  // end them.
   absl::Duration server_side_timeouts = absl::Seconds(15);
-  // The workers live in this process (embedded cluster): what an earlier process left leased died with it, and its sessions end within
-  // `dead_process_grace` (the server's client_connection_check_interval).
+  // The workers live in this process (embedded cluster): what an earlier process left leased died with it, and its
+  // sessions end within `dead_process_grace` (the server's client_connection_check_interval).
   bool workers_died_with_us = false;
   absl::Duration dead_process_grace = absl::Seconds(2);
   PlanLimits plan_limits;
@@ -49,7 +50,8 @@ struct RunRequest {
   std::string request_id;
   // Replaces the target by what the source holds, and starts the job's chain anew.
   bool full_refresh = false;
-  // A backfill of from < watermark <= to: both or neither. As a user writes them; the source reads them as its watermark's type.
+  // A backfill of from < watermark <= to: both or neither. As a user writes them; the source reads them as its
+  // watermark's type.
   std::optional<std::string> from;
   std::optional<std::string> to;
 };
@@ -83,16 +85,16 @@ struct Preview {
   Plan plan;
 };
 
-// The coordinator of a cluster: decides what runs, where, and on which source session; never touches data. Owns no thread: an
-// adapter calls Tick at NextWake (see Ticker). Thread-safe.
+// The coordinator of a cluster: decides what runs, where, and on which source session; never touches data. Owns no
+// thread: an adapter calls Tick at NextWake (see Ticker). Thread-safe.
 //
-// Everything is written to the store before it takes effect outside. Unavailable from any method means that the store did not answer
-// and the call may be repeated. FailedPrecondition "leadership lost" means another coordinator has taken over: this one can
-// change nothing any more.
+// Everything is written to the store before it takes effect outside. Unavailable from any method means that the store
+// did not answer and the call may be repeated. FailedPrecondition "leadership lost" means another coordinator has taken
+// over: this one can change nothing any more.
 class Coordinator {
  public:
-  // Takes the leader's lease, then recovers what earlier leaders left unfinished. FailedPrecondition names the living leader. Recovered
-  // runs go on as soon as ApplyProject has named their connections.
+  // Takes the leader's lease, then recovers what earlier leaders left unfinished. FailedPrecondition names the living
+  // leader. Recovered runs go on as soon as ApplyProject has named their connections.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Start(const CoordinatorOptions& options);
   ~Coordinator();
 
@@ -100,18 +102,18 @@ class Coordinator {
   int64_t epoch() const;
   std::string cluster_id() const;
 
-  // Replaces the connections, which are kept in memory alone since they hold secrets, and inserts or updates the jobs by
-  // name; a job keeps its uid and watermark. Jobs that are not named stay as they are. InvalidArgument: a job names an unknown
-  // connection, or two jobs name one target table.
+  // Replaces the connections, which are kept in memory alone since they hold secrets, and inserts or updates the jobs
+  // by name; a job keeps its uid and watermark. Jobs that are not named stay as they are. InvalidArgument: a job names
+  // an unknown connection, or two jobs name one target table.
   absl::Status ApplyProject(const std::vector<v1::ConnectionSpec>& connections, const std::vector<v1::JobSpec>& jobs);
 
-  // Creates a run and returns its id; it starts at once, or when the job's earlier runs have ended (a job never runs twice
-  // at the same time). NotFound: no such job. FailedPrecondition: the job has changed so that its chain cannot go on; the message says
-  // what does (mostly --full-refresh).
+  // Creates a run and returns its id; it starts at once, or when the job's earlier runs have ended (a job never runs
+  // twice at the same time). NotFound: no such job. FailedPrecondition: the job has changed so that its chain cannot go
+  // on; the message says what does (mostly --full-refresh).
   absl::StatusOr<std::string> StartRun(std::string_view job, const RunRequest& request);
 
-  // Asks a worker what a run would do. Stores no run and no task; needs a permit of the source like any describe. The preview is
-  // forgotten when WaitPreview has returned it.
+  // Asks a worker what a run would do. Stores no run and no task; needs a permit of the source like any describe. The
+  // preview is forgotten when WaitPreview has returned it.
   absl::StatusOr<std::string> StartPreview(std::string_view job, const RunRequest& request);
   // The preview, or why a run would fail; DeadlineExceeded if `timeout` passed first.
   absl::StatusOr<Preview> WaitPreview(std::string_view preview_id, absl::Duration timeout);
@@ -124,8 +126,8 @@ class Coordinator {
   // The run once it has ended, whatever its end; DeadlineExceeded if `timeout` passed first.
   absl::StatusOr<RunRecord> WaitRun(std::string_view id, absl::Duration timeout);
 
-  // Stops the run's tasks and drops its staging; the run ends as cancelled soon after. FailedPrecondition: it has ended, or its commit
-  // is under way. Idempotent.
+  // Stops the run's tasks and drops its staging; the run ends as cancelled soon after. FailedPrecondition: it has
+  // ended, or its commit is under way. Idempotent.
   absl::Status CancelRun(std::string_view id);
 
   // Grows with every change. WaitForChange returns when it differs from `seen`, or after `timeout`.
@@ -137,15 +139,15 @@ class Coordinator {
   // When Tick has something to do next, from now; never more than the leader's lease allows.
   absl::Duration NextWake() const;
 
-  // WorkerControlService, without its waiting: LeaseTasks answers at once, maybe with nothing. FailedPrecondition from LeaseTasks or
-  // CompleteTask: the incarnation is not known (register again), or the attempt is stale.
+  // WorkerControlService, without its waiting: LeaseTasks answers at once, maybe with nothing. FailedPrecondition from
+  // LeaseTasks or CompleteTask: the incarnation is not known (register again), or the attempt is stale.
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
   absl::StatusOr<v1::LeaseTasksResponse> LeaseTasks(const v1::LeaseTasksRequest& request);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request);
   absl::StatusOr<v1::CompleteTaskResponse> CompleteTask(const v1::CompleteTaskRequest& request);
 
-  // Gives the leader's lease back and wakes every waiter. Unfinished runs stay as they are for the next leader. Later calls answer
-  // Unavailable.
+  // Gives the leader's lease back and wakes every waiter. Unfinished runs stay as they are for the next leader. Later
+  // calls answer Unavailable.
   void Shutdown();
   bool shut_down() const;
 

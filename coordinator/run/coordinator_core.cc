@@ -96,9 +96,11 @@ absl::Status CoordinatorCore::ApplyProject(const std::vector<v1::ConnectionSpec>
     }
     job.spec = spec;
     job.enabled = spec.enabled();
-    batch.audit.push_back({.time = options_.clock->Now(), .actor = "coordinator",
+    batch.audit.push_back({.time = options_.clock->Now(),
+                           .actor = "coordinator",
                            .action = stored == nullptr ? "create_job" : "update_job",
-                           .subject = absl::StrCat("job ", spec.name()), .detail = ""});
+                           .subject = absl::StrCat("job ", spec.name()),
+                           .detail = ""});
     batch.jobs.push_back(std::move(job));
   }
   TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
@@ -244,7 +246,8 @@ absl::Status CoordinatorCore::BeginQueued(RunState& state) {
 }
 
 absl::Status CoordinatorCore::CheckSnapshot(RunState& state, bool& again) {
-  if (state.run.phase != RunPhase::kMoving || !InSnapshot(state.run) || SnapshotHolders(state) > 0) return absl::OkStatus();
+  if (state.run.phase != RunPhase::kMoving || !InSnapshot(state.run) || SnapshotHolders(state) > 0)
+    return absl::OkStatus();
   std::string why;
   bool unread = false;
   for (const auto& [id, task] : state.tasks) {
@@ -269,8 +272,9 @@ absl::Status CoordinatorCore::SettleOnce(bool& again) {
     if (!ConnectionsKnown(*state)) {
       if (!project_applied_) continue;
       RunChange change(state.get());
-      const std::string why = absl::StrCat("job ", state->run.job_name, ": its connections ", state->run.spec.source().connection(),
-                                           " and ", state->run.spec.target().connection(), " are not both in the project any more");
+      const std::string why =
+          absl::StrCat("job ", state->run.job_name, ": its connections ", state->run.spec.source().connection(),
+                       " and ", state->run.spec.target().connection(), " are not both in the project any more");
       if (state->run.phase == RunPhase::kAborting) {
         TM_RETURN_IF_ERROR(Take(EndAbort{.remark = "its staging is left behind: " + why}, change.draft, Now()));
       } else {
@@ -281,12 +285,13 @@ absl::Status CoordinatorCore::SettleOnce(bool& again) {
       continue;
     }
     if (state->run.phase == RunPhase::kQueued) {
-      const bool must_wait = !state->preview && std::any_of(state_.runs().begin(), state_.runs().end(), [&](const auto& entry) {
-        const RunState& other = *entry.second;
-        if (&other == state.get() || other.preview || Ended(other.run.phase)) return false;
-        if (other.run.job_uid != state->run.job_uid) return false;
-        return other.run.phase != RunPhase::kQueued || other.run.sequence < state->run.sequence;
-      });
+      const bool must_wait =
+          !state->preview && std::any_of(state_.runs().begin(), state_.runs().end(), [&](const auto& entry) {
+            const RunState& other = *entry.second;
+            if (&other == state.get() || other.preview || Ended(other.run.phase)) return false;
+            if (other.run.job_uid != state->run.job_uid) return false;
+            return other.run.phase != RunPhase::kQueued || other.run.sequence < state->run.sequence;
+          });
       if (must_wait) continue;
       TM_RETURN_IF_ERROR(BeginQueued(*state));
       again = true;
@@ -319,7 +324,8 @@ void CoordinatorCore::SweepEnded() {
     RunState& state = *state_.FindRun(id);
     if (state.preview) {
       if (state.run.status == RunStatus::kSuccess) {
-        previews_.insert_or_assign(id, Preview{state.run.window, state.run.description.value_or(v1::DescribeResult()), state.plan});
+        previews_.insert_or_assign(
+            id, Preview{state.run.window, state.run.description.value_or(v1::DescribeResult()), state.plan});
       } else {
         previews_.insert_or_assign(id, absl::FailedPreconditionError(state.run.error));
       }
@@ -343,12 +349,14 @@ absl::Status CoordinatorCore::Tick() {
 
 absl::Duration CoordinatorCore::NextWake() const {
   const Moment now = Now();
-  absl::Duration next = std::min({next_renewal_, workers_.NextExpiry(options_.lease), state_.budget().NextGone(), rates_.NextChange()});
+  absl::Duration next =
+      std::min({next_renewal_, workers_.NextExpiry(options_.lease), state_.budget().NextGone(), rates_.NextChange()});
   next -= now.monotonic;
   for (const auto& [id, state] : state_.runs()) {
     for (const auto& [task_id, task] : state->tasks) {
       // What is due already waits for a worker, not for time.
-      if (task.state == TaskState::kQueued && task.not_before > now.wall) next = std::min(next, task.not_before - now.wall);
+      if (task.state == TaskState::kQueued && task.not_before > now.wall)
+        next = std::min(next, task.not_before - now.wall);
     }
     if (state->run.phase == RunPhase::kWaiting) {
       next = std::min(next, state->phase_since + HorizonWait(state->run.spec) - now.monotonic);

@@ -18,8 +18,8 @@
 
 namespace tidemark::coordinator {
 
-// The coordinator without threads: every method is a step that reads clock and store, decides, stores, and returns what others must be
-// told. Not thread-safe. See Coordinator for what the methods promise.
+// The coordinator without threads: every method is a step that reads clock and store, decides, stores, and returns what
+// others must be told. Not thread-safe. See Coordinator for what the methods promise.
 class CoordinatorCore {
  public:
   static absl::StatusOr<std::unique_ptr<CoordinatorCore>> Start(const CoordinatorOptions& options);
@@ -77,7 +77,8 @@ class CoordinatorCore {
   // -- worker_calls.cc
   absl::StatusOr<Worker*> KnownWorker(std::string_view id, std::string_view incarnation);
   absl::Status Assign(Worker& worker, v1::LeaseTasksResponse& response);
-  absl::Status Lease(Worker& worker, const TaskOffer& offer, const Assignment& assignment, v1::LeaseTasksResponse& response);
+  absl::Status Lease(Worker& worker, const TaskOffer& offer, const Assignment& assignment,
+                     v1::LeaseTasksResponse& response);
   void NoteProgress(const Worker& worker, const v1::HeartbeatRequest& request);
   absl::Status TakeBackUnreceived(const Worker& worker, const v1::HeartbeatRequest& request);
   absl::Status Report(RunState& state, const TaskRecord& task, const v1::CompleteTaskRequest& request);

@@ -1,5 +1,6 @@
-// A whole cluster in one thread, replayed from a seed: the real coordinator over a real store, workers that die, fall silent, lose replies and
-// report twice, a coordinator that is killed and started again. What must hold holds at every step.
+// A whole cluster in one thread, replayed from a seed: the real coordinator over a real store, workers that die, fall
+// silent, lose replies and report twice, a coordinator that is killed and started again. What must hold holds at every
+// step.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -34,7 +35,8 @@ class Simulation {
     store_ = NewMemoryStore(&clock_, seed);
     limit_ = 1 + static_cast<int>(rng_.Below(3));
     world_.source.rows = 500;
-    for (int i = 0; i < 3; ++i) workers_.push_back(std::make_unique<SimulatedWorker>("w" + std::to_string(i), 2, &world_));
+    for (int i = 0; i < 3; ++i)
+      workers_.push_back(std::make_unique<SimulatedWorker>("w" + std::to_string(i), 2, &world_));
     AddConnections();
     AddJob("full", v1::LOAD_STRATEGY_FULL, "src");
     AddJob("append", v1::LOAD_STRATEGY_INCREMENTAL, "src");
@@ -208,7 +210,8 @@ class Simulation {
       ASSERT_EQ(stored->last_watermark.has_value() ? ValueOf(*stored->last_watermark) : 0, high) << job.name();
 
       std::map<std::string, const LedgerRow*> ledger;
-      for (const LedgerRow& row : target.ledger()) ASSERT_TRUE(ledger.emplace(row.run_id, &row).second) << "two ledger rows";
+      for (const LedgerRow& row : target.ledger())
+        ASSERT_TRUE(ledger.emplace(row.run_id, &row).second) << "two ledger rows";
       for (const RunRecord& run : RunsOf(job)) {
         ASSERT_NE(run.status, RunStatus::kRunning);
         ASSERT_LE(run.peak_source_connections, limit_);
@@ -278,8 +281,13 @@ Outcome Replay(const Plot& plot, uint64_t first) {
   return outcome;
 }
 
-constexpr SimulatedFaults kNone = {.lost_reply = 0, .lost_request = 0, .failed_move = 0, .unknown_commit = 0,
-                                   .lost_snapshot = 0, .death = 0, .silence = 0};
+constexpr SimulatedFaults kNone = {.lost_reply = 0,
+                                   .lost_request = 0,
+                                   .failed_move = 0,
+                                   .unknown_commit = 0,
+                                   .lost_snapshot = 0,
+                                   .death = 0,
+                                   .silence = 0};
 
 TEST(CoordinatorSimulationTest, InPeaceEveryRunSucceeds) {
   const Outcome outcome = Replay({.embedded = false, .faults = kNone, .coordinator_death = 0}, 1000);
@@ -288,7 +296,8 @@ TEST(CoordinatorSimulationTest, InPeaceEveryRunSucceeds) {
 }
 
 TEST(CoordinatorSimulationTest, LostCallsAndFailures) {
-  const Outcome outcome = Replay({.embedded = false, .faults = {.death = 0, .silence = 0}, .coordinator_death = 0}, 100000);
+  const Outcome outcome =
+      Replay({.embedded = false, .faults = {.death = 0, .silence = 0}, .coordinator_death = 0}, 100000);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 
@@ -298,12 +307,14 @@ TEST(CoordinatorSimulationTest, WorkersDieAndFallSilent) {
 }
 
 TEST(CoordinatorSimulationTest, TheCoordinatorDiesAndWorkersGoOn) {
-  const Outcome outcome = Replay({.embedded = false, .faults = {.death = 0, .silence = 1}, .coordinator_death = 8}, 300000);
+  const Outcome outcome =
+      Replay({.embedded = false, .faults = {.death = 0, .silence = 1}, .coordinator_death = 8}, 300000);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 
 TEST(CoordinatorSimulationTest, TheWholeProcessDies) {
-  const Outcome outcome = Replay({.embedded = true, .faults = {.death = 0, .silence = 0}, .coordinator_death = 4}, 400000);
+  const Outcome outcome =
+      Replay({.embedded = true, .faults = {.death = 0, .silence = 0}, .coordinator_death = 4}, 400000);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 

@@ -67,7 +67,8 @@ class CoordinatorTest : public testing::Test {
     return response.tasks(0);
   }
 
-  v1::CompleteTaskRequest Report(const v1::Task& task, v1::SessionState::State session = v1::SessionState::STATE_CLOSED) {
+  v1::CompleteTaskRequest Report(const v1::Task& task,
+                                 v1::SessionState::State session = v1::SessionState::STATE_CLOSED) {
     v1::CompleteTaskRequest request;
     request.set_worker_id("w");
     request.set_incarnation(incarnation_);
@@ -492,7 +493,8 @@ TEST_F(CoordinatorTest, AReplacedLeaderChangesNothing) {
 TEST_F(CoordinatorTest, RefusesProjectsThatCannotLive) {
   v1::JobSpec other = job_;
   other.set_name("orders2");
-  EXPECT_THAT(std::string(core_->ApplyProject(connections_, {job_, other}).message()), HasSubstr("both load table orders"));
+  EXPECT_THAT(std::string(core_->ApplyProject(connections_, {job_, other}).message()),
+              HasSubstr("both load table orders"));
   other.mutable_target()->set_connection("nowhere");
   EXPECT_THAT(std::string(core_->ApplyProject(connections_, {other}).message()), HasSubstr("connection nowhere"));
 }

@@ -7,7 +7,8 @@
 #include "coordinator/run/coordinator_core.h"
 #include "coordinator/run/project_check.h"
 
-// Runs that wait for their source's horizon. They hold no slot and no permit; one task at a time asks for all of a connection.
+// Runs that wait for their source's horizon. They hold no slot and no permit; one task at a time asks for all of a
+// connection.
 
 namespace tidemark::coordinator {
 namespace {
@@ -46,7 +47,8 @@ absl::Status CoordinatorCore::SettleHorizons(bool& again) {
     again = true;
   }
   for (auto& [key, waiting] : groups) {
-    const bool asked = std::any_of(waiting.begin(), waiting.end(), [](const RunState* s) { return OpenHorizonTask(*s) != nullptr; });
+    const bool asked =
+        std::any_of(waiting.begin(), waiting.end(), [](const RunState* s) { return OpenHorizonTask(*s) != nullptr; });
     if (asked) continue;
     // The newest waits for the latest point: once it is reached, all the others are.
     RunState& newest = **std::max_element(waiting.begin(), waiting.end(), [](const RunState* a, const RunState* b) {
@@ -64,7 +66,8 @@ absl::Status CoordinatorCore::SettleHorizons(bool& again) {
   return absl::OkStatus();
 }
 
-absl::Status CoordinatorCore::HorizonReported(RunState& state, const TaskRecord& task, const v1::HorizonResult& result) {
+absl::Status CoordinatorCore::HorizonReported(RunState& state, const TaskRecord& task,
+                                              const v1::HorizonResult& result) {
   if (!result.reached()) {
     RunChange change(&state);
     TM_RETURN_IF_ERROR(controller_.HorizonNotReached(change, ContextOf(state), task, kProbeInterval));

@@ -8,8 +8,8 @@
 
 namespace tidemark::coordinator {
 
-// Whether the jobs can live together on these connections: names are unique, connections are there, no two jobs load one table, and a job's
-// files have one owner. InvalidArgument says which job and what to change. Pure.
+// Whether the jobs can live together on these connections: names are unique, connections are there, no two jobs load
+// one table, and a job's files have one owner. InvalidArgument says which job and what to change. Pure.
 absl::Status CheckProject(const std::vector<v1::ConnectionSpec>& connections, const std::vector<v1::JobSpec>& jobs);
 
 // How long a run may wait for its horizon.

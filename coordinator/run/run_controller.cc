@@ -34,8 +34,8 @@ AuditEvent Adopted(const Moment& now, const JobRecord& job, const v1::LedgerHead
   event.actor = "coordinator";
   event.action = "adopt_ledger";
   event.subject = absl::StrCat("job ", job.spec.name());
-  event.detail = absl::StrCat("the target's ledger (run ", head.run_id(), ", sequence ", head.sequence(), ") stands at ",
-                              Text(head.high()), ", the store at ",
+  event.detail = absl::StrCat("the target's ledger (run ", head.run_id(), ", sequence ", head.sequence(),
+                              ") stands at ", Text(head.high()), ", the store at ",
                               job.last_watermark.has_value() ? Text(*job.last_watermark) : "no watermark");
   return event;
 }
@@ -85,9 +85,12 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
       *window.mutable_low() = head.high();
       return Take(DescribeAgain{.window = window, .sequence = chain->sequence}, draft, context.now);
     }
-    change.with.watermarks.push_back({.job_uid = context.job->uid, .run_id = head.run_id(),
-                                      .low = context.job->last_watermark, .high = head.high(),
-                                      .sequence = head.sequence(), .source_identity = result.source_identity()});
+    change.with.watermarks.push_back({.job_uid = context.job->uid,
+                                      .run_id = head.run_id(),
+                                      .low = context.job->last_watermark,
+                                      .high = head.high(),
+                                      .sequence = head.sequence(),
+                                      .source_identity = result.source_identity()});
     change.with.audit.push_back(Adopted(context.now, *context.job, head));
     v1::Window window = run.window;
     *window.mutable_low() = head.high();
@@ -111,7 +114,8 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
     return Take(Finish{}, draft, context.now);
   }
   if (!run.spec.source().watermark().empty() && !window.has_high()) {
-    return Fail(change, context, absl::StrCat("the describe of job ", run.job_name, " found no upper bound for its window"),
+    return Fail(change, context,
+                absl::StrCat("the describe of job ", run.job_name, " found no upper bound for its window"),
                 /*drop_staging=*/true);
   }
 
@@ -125,7 +129,8 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
   limits.max_sessions = context.max_sessions;
   absl::StatusOr<Plan> plan = PlanPartitions(result, partition, result.has_snapshot(), limits);
   if (!plan.ok()) {
-    return Fail(change, context, absl::StrCat("job ", run.job_name, ": ", plan.status().message()), /*drop_staging=*/true);
+    return Fail(change, context, absl::StrCat("job ", run.job_name, ": ", plan.status().message()),
+                /*drop_staging=*/true);
   }
   if (preview) {
     change.plan = *std::move(plan);
@@ -133,8 +138,9 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
     draft.mutable_run().description = result;
     return Take(Finish{}, draft, context.now);
   }
-  TM_RETURN_IF_ERROR(Take(
-      BeginMoves{.description = result, .window = window, .sequence = chain->sequence, .plan = *plan}, draft, context.now));
+  TM_RETURN_IF_ERROR(
+      Take(BeginMoves{.description = result, .window = window, .sequence = chain->sequence, .plan = *plan}, draft,
+           context.now));
   draft.mutable_run().error.clear();
   if (plan->ranges.empty()) return Take(BeginCommit(), draft, context.now);
   return absl::OkStatus();
@@ -147,7 +153,8 @@ absl::Status RunController::Moved(RunChange& change, const Context& context, con
   if (counts.loaded() == 0) counts.set_loaded(counts.read() - counts.filtered() - counts.quarantined());
   absl::Status status = Take(CompleteTask{.task_id = task.id, .counts = counts}, change.draft, context.now);
   if (absl::IsInternal(status)) {
-    return Fail(change, context, absl::StrCat("partition ", task.partition, " of run ", task.run_id, " ", status.message()),
+    return Fail(change, context,
+                absl::StrCat("partition ", task.partition, " of run ", task.run_id, " ", status.message()),
                 /*drop_staging=*/true);
   }
   TM_RETURN_IF_ERROR(status);
@@ -169,16 +176,19 @@ absl::Status RunController::Probed(RunChange& change, const Context& context, co
   if (result.committed()) return Finished(change, context, result.counts());
   // Without its staging the run cannot be committed any more, ever.
   if (!result.staging_exists()) {
-    return Fail(change, context,
-                absl::StrCat("run ", task.run_id, ": its staging is gone from the target and its ledger does not have it: run the job again"),
-                /*drop_staging=*/false);
+    return Fail(
+        change, context,
+        absl::StrCat("run ", task.run_id,
+                     ": its staging is gone from the target and its ledger does not have it: run the job again"),
+        /*drop_staging=*/false);
   }
   int failures = 1;
   for (const TaskRecord* other : change.draft.Tasks()) {
     if (other->kind == v1::TASK_KIND_COMMIT) failures = std::max(failures, other->failures + 1);
   }
   if (RetryPolicyOf(change.draft.run().spec).Exhausted(failures)) {
-    return Fail(change, context, absl::StrCat("run ", task.run_id, " could not be committed in ", failures, " attempts"),
+    return Fail(change, context,
+                absl::StrCat("run ", task.run_id, " could not be committed in ", failures, " attempts"),
                 /*drop_staging=*/true);
   }
   return Take(CommitAgain(), change.draft, context.now);
@@ -197,8 +207,10 @@ absl::Status RunController::Finished(RunChange& change, const Context& context, 
     Add(before_staging, &counts);
   }
   if (of_commit.read() != staged) {
-    return Fail(change, context, absl::StrCat("run ", change.draft.run().id, " does not balance: staged ", FormatCount(staged), ", committed ",
-                                              Summary(of_commit)), /*drop_staging=*/true);
+    return Fail(change, context,
+                absl::StrCat("run ", change.draft.run().id, " does not balance: staged ", FormatCount(staged),
+                             ", committed ", Summary(of_commit)),
+                /*drop_staging=*/true);
   }
   absl::Status finished = Take(Finish{.counts = counts}, change.draft, context.now);
   if (absl::IsInternal(finished)) return Fail(change, context, std::string(finished.message()), /*drop_staging=*/true);
@@ -208,8 +220,12 @@ absl::Status RunController::Finished(RunChange& change, const Context& context, 
   if (run.window.kind() == v1::WINDOW_KIND_RANGE) return absl::OkStatus();
   const std::string identity = run.description.has_value() ? run.description->source_identity() : "";
   if (run.window.has_high()) {
-    change.with.watermarks.push_back({.job_uid = run.job_uid, .run_id = run.id, .low = context.job->last_watermark,
-                                      .high = run.window.high(), .sequence = run.sequence, .source_identity = identity});
+    change.with.watermarks.push_back({.job_uid = run.job_uid,
+                                      .run_id = run.id,
+                                      .low = context.job->last_watermark,
+                                      .high = run.window.high(),
+                                      .sequence = run.sequence,
+                                      .source_identity = identity});
   } else {
     // A full load without a watermark starts a chain that has none.
     JobRecord job = *context.job;
@@ -241,7 +257,8 @@ absl::Status RunController::Failed(RunChange& change, const Context& context, co
     case v1::TASK_KIND_ABORT:
       if (draft.run().phase == RunPhase::kAborting && task.failures + 1 >= kAbortAttempts) {
         TM_RETURN_IF_ERROR(Take(FailTask{.task_id = task.id, .error = error.message()}, draft, context.now));
-        return Take(EndAbort{.remark = absl::StrCat("its staging is left behind: ", error.message())}, draft, context.now);
+        return Take(EndAbort{.remark = absl::StrCat("its staging is left behind: ", error.message())}, draft,
+                    context.now);
       }
       return Retry(change, context, task, error.message(), /*counts_as_failure=*/true);
     case v1::TASK_KIND_COMMIT:
@@ -255,7 +272,8 @@ absl::Status RunController::Failed(RunChange& change, const Context& context, co
     default:
       break;
   }
-  // A move may be done twice: the second attempt finds the first. Of a snapshot that was lost with one session, another may be a holder still.
+  // A move may be done twice: the second attempt finds the first. Of a snapshot that was lost with one session, another
+  // may be a holder still.
   if (error.retryable() || error.outcome_unknown() || error.snapshot_lost()) {
     return Retry(change, context, task, error.message(), /*counts_as_failure=*/true);
   }
@@ -276,20 +294,24 @@ absl::Status RunController::Retry(RunChange& change, const Context& context, con
     }
     const bool unknown = task.kind == v1::TASK_KIND_PROBE;
     return Fail(change, context,
-                absl::StrCat(error, unknown ? " (whether the run was committed is not known; the job's next run finds out)" : "",
-                             " (attempt ", failures, " of ", policy.max_attempts, ")"),
+                absl::StrCat(
+                    error, unknown ? " (whether the run was committed is not known; the job's next run finds out)" : "",
+                    " (attempt ", failures, " of ", policy.max_attempts, ")"),
                 /*drop_staging=*/!unknown);
   }
   const absl::Duration backoff = policy.BackoffBefore(std::max(2, failures + 1), *rng_);
-  return Take(RequeueTask{.task_id = task.id, .counts_as_failure = counts_as_failure,
-                          .not_before = context.now.wall + backoff, .error = error},
+  return Take(RequeueTask{.task_id = task.id,
+                          .counts_as_failure = counts_as_failure,
+                          .not_before = context.now.wall + backoff,
+                          .error = error},
               change.draft, context.now);
 }
 
 absl::Status RunController::HorizonNotReached(RunChange& change, const Context& context, const TaskRecord& task,
                                               absl::Duration pause) const {
-  return Take(RequeueTask{.task_id = task.id, .counts_as_failure = false, .not_before = context.now.wall + pause, .error = ""},
-              change.draft, context.now);
+  return Take(
+      RequeueTask{.task_id = task.id, .counts_as_failure = false, .not_before = context.now.wall + pause, .error = ""},
+      change.draft, context.now);
 }
 
 absl::Status RunController::Lost(RunChange& change, const Context& context, const TaskRecord& task,

@@ -22,15 +22,16 @@ struct RunChange {
   RunDraft draft;
   // Jobs, watermarks and audit events that are stored together with the draft.
   WriteBatch with;
-  // The run's tasks get a new epoch, above `fence_epoch`: what its former tasks still do is stopped by the target's fence.
+  // The run's tasks get a new epoch, above `fence_epoch`: what its former tasks still do is stopped by the target's
+  // fence.
   bool raise_epoch = false;
   int64_t fence_epoch = 0;
   // Of a preview: what it was made for.
   Plan plan;
 };
 
-// Decides how a run goes on after each thing that happens to it. Pure: reads the run, the job and the moment, and writes a change.
-// An error means that the event does not fit the run (a bug, or a stale report) and changes nothing.
+// Decides how a run goes on after each thing that happens to it. Pure: reads the run, the job and the moment, and
+// writes a change. An error means that the event does not fit the run (a bug, or a stale report) and changes nothing.
 class RunController {
  public:
   // `rng` must outlive it.
@@ -52,7 +53,8 @@ class RunController {
   // The task must be leased; the result is of its kind.
   absl::Status Described(RunChange& change, const Context& context, const TaskRecord& task,
                          const v1::DescribeResult& result) const;
-  absl::Status Moved(RunChange& change, const Context& context, const TaskRecord& task, const v1::MoveResult& result) const;
+  absl::Status Moved(RunChange& change, const Context& context, const TaskRecord& task,
+                     const v1::MoveResult& result) const;
   absl::Status Committed(RunChange& change, const Context& context, const TaskRecord& task,
                          const v1::CommitResult& result) const;
   absl::Status Probed(RunChange& change, const Context& context, const TaskRecord& task,
@@ -60,7 +62,8 @@ class RunController {
   absl::Status Aborted(RunChange& change, const Context& context, const TaskRecord& task) const;
 
   // The attempt failed.
-  absl::Status Failed(RunChange& change, const Context& context, const TaskRecord& task, const v1::TaskError& error) const;
+  absl::Status Failed(RunChange& change, const Context& context, const TaskRecord& task,
+                      const v1::TaskError& error) const;
 
   // The horizon is not where waiting runs want it; the task asks again after `pause`.
   absl::Status HorizonNotReached(RunChange& change, const Context& context, const TaskRecord& task,

@@ -62,9 +62,8 @@ void RunDraft::Publish(absl::Duration now) {
 
 std::vector<const TaskRecord*> CurrentTasks(const RunDraft& draft, v1::TaskKind kind) {
   std::vector<const TaskRecord*> current = draft.Tasks();
-  std::erase_if(current, [&](const TaskRecord* task) {
-    return task->kind != kind || task->state == TaskState::kCancelled;
-  });
+  std::erase_if(current,
+                [&](const TaskRecord* task) { return task->kind != kind || task->state == TaskState::kCancelled; });
   if (kind == v1::TASK_KIND_MOVE) {
     std::sort(current.begin(), current.end(),
               [](const TaskRecord* a, const TaskRecord* b) { return a->partition < b->partition; });

@@ -35,7 +35,8 @@ struct RunState {
   bool preview = false;
   Plan plan;
 
-  // What the tasks' epoch is: raised when the run starts again, so that the target's fence stops what is left of its former tasks.
+  // What the tasks' epoch is: raised when the run starts again, so that the target's fence stops what is left of its
+  // former tasks.
   int64_t fence_epoch = 0;
   // Monotonic: since when the run is in its phase.
   absl::Duration phase_since;

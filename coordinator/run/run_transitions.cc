@@ -214,8 +214,9 @@ void Finish::Apply(RunDraft& draft, const Moment& now) const {
 }
 
 absl::Status BeginAbort::CanApply(const RunDraft& draft) const {
-  return InPhase(draft, "be aborted", {RunPhase::kQueued, RunPhase::kDescribing, RunPhase::kWaiting, RunPhase::kMoving,
-                                       RunPhase::kCommitting});
+  return InPhase(
+      draft, "be aborted",
+      {RunPhase::kQueued, RunPhase::kDescribing, RunPhase::kWaiting, RunPhase::kMoving, RunPhase::kCommitting});
 }
 
 void BeginAbort::Apply(RunDraft& draft, const Moment& now) const {
@@ -229,9 +230,7 @@ void BeginAbort::Apply(RunDraft& draft, const Moment& now) const {
   }
 }
 
-absl::Status EndAbort::CanApply(const RunDraft& draft) const {
-  return InPhase(draft, "end", {RunPhase::kAborting});
-}
+absl::Status EndAbort::CanApply(const RunDraft& draft) const { return InPhase(draft, "end", {RunPhase::kAborting}); }
 
 void EndAbort::Apply(RunDraft& draft, const Moment& now) const {
   const bool cancelled = draft.run().error == kCancelledByRequest;

@@ -10,8 +10,8 @@
 
 namespace tidemark::coordinator {
 
-// What a run may do next. A transition is built, checked against the run as it is, and applied to a draft; nothing takes effect before
-// the draft is stored. The straight line:
+// What a run may do next. A transition is built, checked against the run as it is, and applied to a draft; nothing
+// takes effect before the draft is stored. The straight line:
 //
 //   queued -> describing -> [waiting -> describing] -> moving -> committing -> done
 //                 \______________\______________________\_________\______-> aborting -> failed | cancelled
@@ -90,7 +90,8 @@ struct Finish {
   void Apply(RunDraft& draft, const Moment& now) const;
 };
 
-// Any phase that has not ended -> aborting, or its end at once where there is no staging to drop. What is leased is cancelled.
+// Any phase that has not ended -> aborting, or its end at once where there is no staging to drop. What is leased is
+// cancelled.
 struct BeginAbort {
   std::string error;
   bool drop_staging = true;
@@ -108,8 +109,8 @@ struct EndAbort {
   void Apply(RunDraft& draft, const Moment& now) const;
 };
 
-// describing | moving -> describing, after an abort task has dropped what was staged: snapshots are never mixed. The run's tasks must get a new
-// epoch.
+// describing | moving -> describing, after an abort task has dropped what was staged: snapshots are never mixed. The
+// run's tasks must get a new epoch.
 struct StartOver {
   std::string reason;
 

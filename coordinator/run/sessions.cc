@@ -67,7 +67,8 @@ void CoordinatorCore::AddOffer(const RunState& state, std::vector<TaskOffer>& of
   offer.only_worker = state_.FindConnection(job.target().connection())->worker();
   if (ReadsSource(next->kind)) {
     offer.connection = job.source().connection();
-    if (const std::string& owner = state_.FindConnection(offer.connection)->worker(); !owner.empty()) offer.only_worker = owner;
+    if (const std::string& owner = state_.FindConnection(offer.connection)->worker(); !owner.empty())
+      offer.only_worker = owner;
   }
   if (next->kind == v1::TASK_KIND_MOVE) {
     offer.reads_rows = true;
@@ -88,8 +89,8 @@ const TaskRecord* CoordinatorCore::ReaderOf(const PermitRecord& permit, std::str
   for (const auto& [id, task] : state->tasks) {
     if (task.state != TaskState::kLeased || task.session_id != permit.session_id || id == finished_task) continue;
     const auto progress = state->progress.find(id);
-    const bool extracted = progress != state->progress.end() && progress->second.attempt() == task.attempt &&
-                           progress->second.extracted();
+    const bool extracted =
+        progress != state->progress.end() && progress->second.attempt() == task.attempt && progress->second.extracted();
     if (!extracted) return &task;
   }
   return nullptr;
@@ -126,7 +127,8 @@ bool CoordinatorCore::SessionNeeded(const PermitRecord& permit, const std::vecto
   if (state == nullptr || state->run.phase != RunPhase::kMoving) return false;
   if (!InSnapshot(state->run) || !permit.in_snapshot) return false;
   const int held = static_cast<int>(state_.budget().OfRun(permit.run_id).size());
-  if (held > 1 && Dispatcher::ShouldYield(state->run.job_uid, permit.connection, held, offers, state_.budget())) return false;
+  if (held > 1 && Dispatcher::ShouldYield(state->run.job_uid, permit.connection, held, offers, state_.budget()))
+    return false;
   bool queued = false;
   bool reading = false;
   for (const auto& [id, task] : state->tasks) {

@@ -102,10 +102,16 @@ std::optional<v1::TaskError> SimulatedTarget::Commit(const v1::Task& task, v1::C
   const v1::Window& window = task.commit().window();
   const int64_t head = ledger_.empty() ? 0 : ledger_.back().high;
   if (!ledger_.empty() && task.sequence() <= ledger_.back().sequence) return refuse("superseded");
-  if (window.kind() == v1::WINDOW_KIND_WINDOW && ValueOf(window.low()) != head) return refuse("not the next of the chain");
+  if (window.kind() == v1::WINDOW_KIND_WINDOW && ValueOf(window.low()) != head)
+    return refuse("not the next of the chain");
 
-  LedgerRow row{.run_id = task.run_id(), .sequence = task.sequence(), .kind = window.kind(), .high = ValueOf(window.high()),
-                .cluster_id = task.cluster_id(), .job_uid = task.job_uid(), .counts = {}};
+  LedgerRow row{.run_id = task.run_id(),
+                .sequence = task.sequence(),
+                .kind = window.kind(),
+                .high = ValueOf(window.high()),
+                .cluster_id = task.cluster_id(),
+                .job_uid = task.job_uid(),
+                .counts = {}};
   if (window.kind() == v1::WINDOW_KIND_FULL) table_.clear();
   for (const auto& [partition, rows] : staging->second) {
     table_.insert(table_.end(), rows.begin(), rows.end());

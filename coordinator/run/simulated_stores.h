@@ -12,7 +12,8 @@
 
 namespace tidemark::coordinator {
 
-// What a simulated cluster reads and writes: exact models of a source and of targets, with the fences and ledgers of real ones.
+// What a simulated cluster reads and writes: exact models of a source and of targets, with the fences and ledgers of
+// real ones.
 
 // Rows 1, 2, 3, ...; row n has key n and watermark n. Rows are only ever added.
 struct SimulatedSource {

@@ -131,7 +131,8 @@ void SimulatedWorker::Beat(CoordinatorCore& coordinator) {
   for (const auto& [id, session] : world_->source.sessions) {
     if (session.owner != Owner()) continue;
     bool busy = false;
-    for (const auto& [key, running] : running_) busy |= running.task.session().session_id() == id && !running.extracted && !running.outcome;
+    for (const auto& [key, running] : running_)
+      busy |= running.task.session().session_id() == id && !running.extracted && !running.outcome;
     v1::SessionState& state = *request.add_sessions();
     state.set_session_id(id);
     state.set_state(busy ? v1::SessionState::STATE_BUSY : v1::SessionState::STATE_IDLE);
@@ -170,13 +171,15 @@ void SimulatedWorker::Report(CoordinatorCore& coordinator) {
 
 void SimulatedWorker::CloseSession(const std::string& session_id) {
   const auto session = world_->source.sessions.find(session_id);
-  if (session != world_->source.sessions.end() && session->second.owner == Owner()) world_->source.sessions.erase(session);
+  if (session != world_->source.sessions.end() && session->second.owner == Owner())
+    world_->source.sessions.erase(session);
   closed_.insert(session_id);
   beat_now_ = true;
   // Whoever reads on it fails, and so does the snapshot with it.
   for (auto& [key, running] : running_) {
     if (running.task.session().session_id() != session_id || running.extracted || running.outcome.has_value()) continue;
-    v1::TaskError error = SimulatedError(static_cast<int>(absl::StatusCode::kUnavailable), "its session was closed", true);
+    v1::TaskError error =
+        SimulatedError(static_cast<int>(absl::StatusCode::kUnavailable), "its session was closed", true);
     error.set_snapshot_lost(running.task.move().in_snapshot());
     Fail(running, std::move(error));
   }
@@ -211,8 +214,11 @@ void SimulatedWorker::Start(const v1::Task& task) {
     closed_.insert(grant.session_id());
     return Fail(running, SimulatedError(static_cast<int>(absl::StatusCode::kUnavailable), "may not open", true));
   }
-  SimulatedSource::Session session{.owner = Owner(), .connection = grant.connection(), .snapshot_rows = std::nullopt,
-                                   .reading = task.has_move(), .dies_at = absl::InfiniteDuration()};
+  SimulatedSource::Session session{.owner = Owner(),
+                                   .connection = grant.connection(),
+                                   .snapshot_rows = std::nullopt,
+                                   .reading = task.has_move(),
+                                   .dies_at = absl::InfiniteDuration()};
   if (!grant.import_snapshot().empty()) {
     const auto exporter = source.exporters.find(grant.import_snapshot());
     if (exporter == source.exporters.end() || !source.sessions.contains(exporter->second)) {
@@ -243,7 +249,8 @@ void SimulatedWorker::Extract(Running& running) {
   if (world_->Happens(world_->faults.lost_snapshot)) return CloseSession(grant.session_id());
   const auto session = world_->source.sessions.find(grant.session_id());
   if (session == world_->source.sessions.end()) return CloseSession(grant.session_id());
-  running.rows = RowsOf(running.task.move(), running.task.job(), session->second.snapshot_rows.value_or(world_->source.rows));
+  running.rows =
+      RowsOf(running.task.move(), running.task.job(), session->second.snapshot_rows.value_or(world_->source.rows));
   running.extracted = true;
   session->second.reading = false;
   if (!grant.keep()) CloseSession(grant.session_id());

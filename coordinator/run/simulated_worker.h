@@ -37,10 +37,12 @@ struct SimulatedWorld {
   bool Happens(int per_mille) const { return per_mille > 0 && rng->Below(1000) < static_cast<uint64_t>(per_mille); }
 };
 
-// A worker that keeps the contract of worker_control.proto and meets every misfortune the world has. One step is 100 ms.
+// A worker that keeps the contract of worker_control.proto and meets every misfortune the world has. One step is 100
+// ms.
 class SimulatedWorker {
  public:
-  SimulatedWorker(std::string id, int slots, SimulatedWorld* world) : id_(std::move(id)), slots_(slots), world_(world) {}
+  SimulatedWorker(std::string id, int slots, SimulatedWorld* world)
+      : id_(std::move(id)), slots_(slots), world_(world) {}
 
   // Null while the coordinator is away.
   void Step(CoordinatorCore* coordinator);

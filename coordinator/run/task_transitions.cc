@@ -12,7 +12,8 @@ absl::Status InState(const RunDraft& draft, const std::string& task_id, TaskStat
   const TaskRecord* task = draft.FindTask(task_id);
   if (task == nullptr) return absl::NotFoundError(absl::StrCat("no task ", task_id));
   if (task->state == state) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("task ", task_id, " is ", Abs(Name(task->state)), ", not ", Abs(Name(state))));
+  return absl::FailedPreconditionError(
+      absl::StrCat("task ", task_id, " is ", Abs(Name(task->state)), ", not ", Abs(Name(state))));
 }
 
 }  // namespace

@@ -8,7 +8,8 @@
 
 namespace tidemark::coordinator {
 
-// What one task may do next; see run_transitions.h. A task is queued, leased to one worker as one attempt, and queued again or ended.
+// What one task may do next; see run_transitions.h. A task is queued, leased to one worker as one attempt, and queued
+// again or ended.
 
 // queued -> leased, as the next attempt.
 struct LeaseTask {

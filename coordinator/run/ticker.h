@@ -6,7 +6,8 @@
 
 namespace tidemark::coordinator {
 
-// The thread that keeps a coordinator's time: calls Tick when something is due, until the coordinator is shut down or this is destroyed.
+// The thread that keeps a coordinator's time: calls Tick when something is due, until the coordinator is shut down or
+// this is destroyed.
 class Ticker {
  public:
   // `coordinator` must outlive this.

@@ -93,7 +93,8 @@ absl::Status CoordinatorCore::Assign(Worker& worker, v1::LeaseTasksResponse& res
   int leased = 0;
   for (const auto& [id, state] : state_.runs()) {
     for (const auto& [task_id, task] : state->tasks) {
-      leased += task.state == TaskState::kLeased && task.worker_id == worker.id && task.incarnation == worker.incarnation;
+      leased +=
+          task.state == TaskState::kLeased && task.worker_id == worker.id && task.incarnation == worker.incarnation;
     }
   }
   if (worker.slots > 0 && leased >= worker.slots) return absl::OkStatus();
@@ -136,7 +137,9 @@ absl::Status CoordinatorCore::Lease(Worker& worker, const TaskOffer& offer, cons
     const int held = static_cast<int>(state_.budget().OfRun(state.run.id).size()) + 1;
     if (held > state.run.peak_source_connections) change.draft.mutable_run().peak_source_connections = held;
   }
-  TM_RETURN_IF_ERROR(Take(LeaseTask{.task_id = offer.task_id, .worker_id = worker.id, .incarnation = worker.incarnation,
+  TM_RETURN_IF_ERROR(Take(LeaseTask{.task_id = offer.task_id,
+                                    .worker_id = worker.id,
+                                    .incarnation = worker.incarnation,
                                     .session_id = grant.has_value() ? grant->session_id() : ""},
                           change.draft, Now()));
   TM_RETURN_IF_ERROR(Store(change));
@@ -147,9 +150,9 @@ absl::Status CoordinatorCore::Lease(Worker& worker, const TaskOffer& offer, cons
   receipts_[offer.task_id] = {.leased_at = options_.clock->Monotonic(), .missing = 0};
   ObserveRates();
   const v1::JobSpec& job = state.run.spec;
-  *response.add_tasks() =
-      TaskMessage(state, state.tasks.at(offer.task_id), state_.cluster_id(), *state_.FindConnection(job.source().connection()),
-                  *state_.FindConnection(job.target().connection()), grant, kWantedPartitions);
+  *response.add_tasks() = TaskMessage(state, state.tasks.at(offer.task_id), state_.cluster_id(),
+                                      *state_.FindConnection(job.source().connection()),
+                                      *state_.FindConnection(job.target().connection()), grant, kWantedPartitions);
   return absl::OkStatus();
 }
 
@@ -176,7 +179,8 @@ absl::Status CoordinatorCore::TakeBackUnreceived(const Worker& worker, const v1:
              !listed.contains({attempt.task_id, attempt.attempt});
     });
     for (const auto& [task_id, task] : state->tasks) {
-      if (task.state != TaskState::kLeased || task.worker_id != worker.id || task.incarnation != worker.incarnation) continue;
+      if (task.state != TaskState::kLeased || task.worker_id != worker.id || task.incarnation != worker.incarnation)
+        continue;
       Receipt& receipt = receipts_[task_id];
       if (listed.contains({task_id, task.attempt})) {
         receipt.missing = 0;
@@ -247,13 +251,14 @@ absl::StatusOr<v1::CompleteTaskResponse> CoordinatorCore::CompleteTask(const v1:
         absl::StrCat("attempt ", request.attempt(), " of task ", request.task_id(), " is not under way any more"));
   };
   const TaskRecord* task = nullptr;
-  if (state != nullptr && state->tasks.contains(request.task_id())) task = &state->tasks.find(request.task_id())->second;
+  if (state != nullptr && state->tasks.contains(request.task_id()))
+    task = &state->tasks.find(request.task_id())->second;
   const bool same = task != nullptr && task->attempt == request.attempt() && task->worker_id == request.worker_id() &&
                     task->incarnation == request.incarnation();
   if (!same || task->state != TaskState::kLeased) {
     TM_RETURN_IF_ERROR(TakeSessionStates(request.sessions(), ""));
-    const bool drained = state != nullptr && state->draining.erase({request.task_id(), request.attempt(), request.worker_id(),
-                                                                    request.incarnation()}) > 0;
+    const bool drained = state != nullptr && state->draining.erase({request.task_id(), request.attempt(),
+                                                                    request.worker_id(), request.incarnation()}) > 0;
     // Reported before, or no longer wanted and known to be over now.
     const bool repeated = same && task->state != TaskState::kCancelled;
     TM_RETURN_IF_ERROR(Settle());
@@ -273,7 +278,8 @@ absl::Status CoordinatorCore::Report(RunState& state, const TaskRecord& task, co
   RunChange change(&state);
   const auto fits = [&](v1::TaskKind kind) {
     return task.kind == kind ? absl::OkStatus()
-                             : absl::InvalidArgumentError(absl::StrCat("the result of task ", task.id, " is of another kind of task"));
+                             : absl::InvalidArgumentError(
+                                   absl::StrCat("the result of task ", task.id, " is of another kind of task"));
   };
   switch (request.outcome_case()) {
     case v1::CompleteTaskRequest::kError: {
@@ -329,7 +335,8 @@ absl::Status CoordinatorCore::Report(RunState& state, const TaskRecord& task, co
 
 absl::Status CoordinatorCore::LoseTask(RunState& state, const std::string& task_id, bool counts_as_failure) {
   RunChange change(&state);
-  TM_RETURN_IF_ERROR(controller_.Lost(change, ContextOf(state), TaskRecord(state.tasks.at(task_id)), counts_as_failure));
+  TM_RETURN_IF_ERROR(
+      controller_.Lost(change, ContextOf(state), TaskRecord(state.tasks.at(task_id)), counts_as_failure));
   return Store(change);
 }
 
