@@ -153,9 +153,9 @@ v1::SessionState AgentCore::StateOf(const std::string& session_id) const {
   state.set_session_id(session_id);
   const auto held = sessions_.find(session_id);
   // One that is being closed still holds its connection.
-  state.set_state(held == sessions_.end()               ? v1::SessionState::STATE_CLOSED
+  state.set_state(held == sessions_.end()          ? v1::SessionState::STATE_CLOSED
                   : held->second.use == Use::kIdle ? v1::SessionState::STATE_IDLE
-                                                        : v1::SessionState::STATE_BUSY);
+                                                   : v1::SessionState::STATE_BUSY);
   return state;
 }
 

@@ -15,13 +15,13 @@
 
 namespace tidemark {
 
-// What a worker holds, and what it must do about every answer it gets, and about none. Pure: times are passed in, all on the
-// worker's monotonic clock; what it decides is returned as Actions. Not thread-safe.
+// What a worker holds, and what it must do about every answer it gets, and about none. Pure: times are passed in, all
+// on the worker's monotonic clock; what it decides is returned as Actions. Not thread-safe.
 //
 // The rules it keeps (see worker_control.proto): answers of an older epoch than one seen are dropped whole. Without an
-// acknowledged heartbeat for 2/3 of a lease, counted from before the heartbeat was sent, every session is given up, since the coordinator
-// may grant its permit to another after the lease. A worker the coordinator does not know gives up everything, and registers as
-// a new incarnation only when nothing is left.
+// acknowledged heartbeat for 2/3 of a lease, counted from before the heartbeat was sent, every session is given up,
+// since the coordinator may grant its permit to another after the lease. A worker the coordinator does not know gives
+// up everything, and registers as a new incarnation only when nothing is left.
 class AgentCore {
  public:
   struct Actions {
@@ -64,7 +64,8 @@ class AgentCore {
   absl::Duration Deadline() const;
   Actions Tick(absl::Duration now);
 
-  // The task's extract is over, and its session is idle if `wants_keep`. False: it must be closed all the same, then SessionClosed.
+  // The task's extract is over, and its session is idle if `wants_keep`. False: it must be closed all the same, then
+  // SessionClosed.
   bool MayKeepSession(const std::string& session_id, bool wants_keep);
   void SessionClosed(const std::string& session_id);
 

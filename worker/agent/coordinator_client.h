@@ -6,7 +6,8 @@
 
 namespace tidemark {
 
-// A worker's way to its coordinator: the calls of WorkerControlService, whose rules stand in worker_control.proto. Thread-safe.
+// A worker's way to its coordinator: the calls of WorkerControlService, whose rules stand in worker_control.proto.
+// Thread-safe.
 //
 // Every call ends after `timeout` at the latest, with DeadlineExceeded. Unavailable and DeadlineExceeded mean that the
 // coordinator may or may not have acted; every call may be repeated.
@@ -20,7 +21,8 @@ class CoordinatorClient {
   virtual absl::StatusOr<v1::LeaseTasksResponse> LeaseTasks(const v1::LeaseTasksRequest& request,
                                                             absl::Duration timeout) = 0;
 
-  virtual absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request, absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request,
+                                                          absl::Duration timeout) = 0;
 
   // FailedPrecondition: the attempt is stale, its result is of no use to anyone.
   virtual absl::StatusOr<v1::CompleteTaskResponse> CompleteTask(const v1::CompleteTaskRequest& request,

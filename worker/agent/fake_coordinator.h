@@ -40,7 +40,8 @@ class FakeCoordinator final : public CoordinatorClient {
     free_slots_ = request.free_slots();
     const auto answer = [&] {
       return shut_down_ || interrupted_ || !reachable_ || !news_.cancel_tasks().empty() ||
-             !news_.close_sessions().empty() || shares_told_ < shares_.size() || (request.free_slots() > 0 && !tasks_.empty());
+             !news_.close_sessions().empty() || shares_told_ < shares_.size() ||
+             (request.free_slots() > 0 && !tasks_.empty());
     };
     mutex_.AwaitWithTimeout(absl::Condition(&answer), FromProto(request.wait()));
     if (shut_down_ || interrupted_) return absl::CancelledError("cancelled");
@@ -56,7 +57,8 @@ class FakeCoordinator final : public CoordinatorClient {
     return response;
   }
 
-  absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request, absl::Duration timeout) override {
+  absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request,
+                                                  absl::Duration timeout) override {
     absl::MutexLock lock(&mutex_);
     if (shut_down_) return absl::CancelledError("cancelled");
     if (!reachable_) return absl::UnavailableError("connection refused");

@@ -181,11 +181,12 @@ absl::Status TaskRunner::OpenSource() {
     return source_.Put(std::move(held));
   }
   if (task_.has_move() && task_.move().in_snapshot() && grant.import_snapshot().empty()) {
-    return FromSource(absl::DataLossError("the session that holds the run's snapshot is gone, and it cannot be imported"));
+    return FromSource(
+        absl::DataLossError("the session that holds the run's snapshot is gone, and it cannot be imported"));
   }
   TM_ASSIGN_OR_RETURN(Connector * connector, environment_.connectors->Find(task_.source().dsn()));
-  auto session = connector->OpenSource(task_.source(), task_.job(),
-                                       {ApplicationNameOf(task_), environment_.connect_timeout});
+  auto session =
+      connector->OpenSource(task_.source(), task_.job(), {ApplicationNameOf(task_), environment_.connect_timeout});
   if (!session.ok()) return FromSource(session.status());
   TM_RETURN_IF_ERROR(source_.Put(*std::move(session)));
   if (grant.import_snapshot().empty()) return absl::OkStatus();
@@ -253,7 +254,8 @@ absl::Status TaskRunner::Explain(absl::Status error) const {
   if (cancelled_) return absl::CancelledError("cancelled");
   if (!absl::IsCancelled(error)) return error;
   if (interrupted_) {
-    return absl::UnavailableError("its source session was closed: the coordinator wanted it, or was not heard of in time");
+    return absl::UnavailableError(
+        "its source session was closed: the coordinator wanted it, or was not heard of in time");
   }
   return absl::AbortedError(absl::StrCat("the server cancelled it: ", error.message()));
 }

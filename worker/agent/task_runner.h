@@ -26,7 +26,8 @@ class SessionKeeper {
   virtual ~SessionKeeper() = default;
   // The idle session of that id; null if it is yet to be opened.
   virtual std::unique_ptr<SourceSession> Borrow(const std::string& session_id) = 0;
-  // The task reads no more. `session` is null if it is closed, or never was opened; it is kept if `keep` and nobody wants it gone.
+  // The task reads no more. `session` is null if it is closed, or never was opened; it is kept if `keep` and nobody
+  // wants it gone.
   virtual void Return(const std::string& session_id, std::unique_ptr<SourceSession> session, bool keep) = 0;
 };
 
@@ -51,8 +52,8 @@ class TaskRunner {
   // The task's outcome: everything of the request but who sends it. Its session is returned before. Once.
   v1::CompleteTaskRequest Run();
 
-  // From any thread; neither waits. Repeat them until Run has returned: a request that meets a driver between two statements is lost.
-  // Cancel ends the task with CANCELLED.
+  // From any thread; neither waits. Repeat them until Run has returned: a request that meets a driver between two
+  // statements is lost. Cancel ends the task with CANCELLED.
   void Cancel();
   // Ends its reading, since its session must go; a load whose rows are all in the spill goes on.
   void InterruptSource();

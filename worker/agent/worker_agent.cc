@@ -22,7 +22,8 @@
 namespace tidemark {
 namespace {
 
-// Chunks that pass through a task's hands: the driver's buffers on both sides, one being written to disk, one being read back.
+// Chunks that pass through a task's hands: the driver's buffers on both sides, one being written to disk, one being
+// read back.
 constexpr int64_t kInFlightPerSlot = 8 << 20;
 constexpr absl::Duration kFirstRetry = absl::Milliseconds(100);
 constexpr absl::Duration kLongestRetry = absl::Seconds(2);
@@ -37,11 +38,12 @@ int64_t KeptChunks(const WorkerAgent::Options& options) {
 
 }  // namespace
 
-// The threads: one polls for tasks, one sends heartbeats, one watches the clock; each task has one of its own (TaskRunner adds
-// the extract's). The core is asked and told under the mutex; what it wants done is done outside.
+// The threads: one polls for tasks, one sends heartbeats, one watches the clock; each task has one of its own
+// (TaskRunner adds the extract's). The core is asked and told under the mutex; what it wants done is done outside.
 class WorkerAgent::Impl final : public SessionKeeper {
  public:
-  Impl(Options options, const ConnectorRegistry* connectors, CoordinatorClient* coordinator, const Clock* clock, Rng* rng)
+  Impl(Options options, const ConnectorRegistry* connectors, CoordinatorClient* coordinator, const Clock* clock,
+       Rng* rng)
       : options_(std::move(options)),
         connectors_(connectors),
         coordinator_(coordinator),
@@ -244,7 +246,8 @@ void WorkerAgent::Impl::Register() {
       Changed();
       return;
     }
-    if (attempt == 5) Log(absl::StrCat("worker ", options_.worker_id, " cannot register: ", response.status().message()));
+    if (attempt == 5)
+      Log(absl::StrCat("worker ", options_.worker_id, " cannot register: ", response.status().message()));
     if (PauseBefore(attempt + 1)) return;
   }
 }

@@ -14,8 +14,8 @@
 
 namespace tidemark {
 
-// A worker: registers with its coordinator, leases tasks, runs them on threads of its own, holds source sessions as long as it
-// is told to, and gives up all it holds when it hears nothing from the coordinator for 2/3 of a lease.
+// A worker: registers with its coordinator, leases tasks, runs them on threads of its own, holds source sessions as
+// long as it is told to, and gives up all it holds when it hears nothing from the coordinator for 2/3 of a lease.
 //
 // Start, Drain and Stop are called by one thread.
 class WorkerAgent {
@@ -25,16 +25,19 @@ class WorkerAgent {
     std::string worker_id;
     // Tasks at once.
     int slots = 4;
-    // What the process may hold resident because of this worker: the program itself, chunks on their way, and spills' memory.
+    // What the process may hold resident because of this worker: the program itself, chunks on their way, and spills'
+    // memory.
     int64_t memory_bytes = int64_t{1} << 30;
     // Part of it that one task's spill may hold before it goes to disk.
     int64_t task_memory_bytes = 100 << 20;
-    // Spills go to a folder named after the worker in here, made if missing. Left-overs of an earlier process are removed.
+    // Spills go to a folder named after the worker in here, made if missing. Left-overs of an earlier process are
+    // removed.
     std::string spill_dir;
     // Shown by the coordinator.
     std::string version;
     absl::Duration connect_timeout = absl::Seconds(10);
-    // Gets one line per event worth a person's attention: failed tasks, a coordinator out of reach. From any thread; may be empty.
+    // Gets one line per event worth a person's attention: failed tasks, a coordinator out of reach. From any thread;
+    // may be empty.
     std::function<void(const std::string& line)> log;
   };
 
@@ -46,12 +49,12 @@ class WorkerAgent {
   WorkerAgent(const WorkerAgent&) = delete;
   WorkerAgent& operator=(const WorkerAgent&) = delete;
 
-  // Returns at once: registering is tried until it succeeds. InvalidArgument for options that cannot work; an error that
-  // names spill_dir if it cannot be made or written.
+  // Returns at once: registering is tried until it succeeds. InvalidArgument for options that cannot work; an error
+  // that names spill_dir if it cannot be made or written.
   absl::Status Start();
 
-  // Takes no new task, finishes those leased and closes every session; then stops. DeadlineExceeded, stopped all the same with
-  // the rest cancelled, if that took longer than `deadline`. What a worker does on SIGTERM.
+  // Takes no new task, finishes those leased and closes every session; then stops. DeadlineExceeded, stopped all the
+  // same with the rest cancelled, if that took longer than `deadline`. What a worker does on SIGTERM.
   absl::Status Drain(absl::Duration deadline);
 
   // Cancels what runs, closes every session, joins the threads; within a second unless a driver hangs. The coordinator

@@ -12,16 +12,16 @@ class RecordBatch;
 
 namespace tidemark {
 
-// A run of rows on its way from a source to a target: an Arrow record batch, or undecoded wire frames. Cheap to copy (the
-// payload is shared and immutable); safe to read from several threads.
+// A run of rows on its way from a source to a target: an Arrow record batch, or undecoded wire frames. Cheap to copy
+// (the payload is shared and immutable); safe to read from several threads.
 class Chunk {
  public:
   Chunk() = default;
 
   static Chunk FromArrow(std::shared_ptr<arrow::RecordBatch> batch);
 
-  // `tuples` is a sequence of whole PostgreSQL binary COPY tuples (int16 field count, then int32 length and bytes per field:
-  // PostgreSQL manual, COPY, "Binary Format"), without the file header and without the trailer.
+  // `tuples` is a sequence of whole PostgreSQL binary COPY tuples (int16 field count, then int32 length and bytes per
+  // field: PostgreSQL manual, COPY, "Binary Format"), without the file header and without the trailer.
   static Chunk FromPgTuples(std::string tuples, int64_t rows);
 
   v1::ChunkFormat format() const { return format_; }

@@ -10,9 +10,9 @@
 
 namespace tidemark {
 
-// The bytes of chunks that the tasks of one worker may keep in memory, summed over all of them. Never exceeded: what does not fit
-// goes to disk. The few chunks that pass through a task's hands (SpillOptions::in_flight) are not counted here; whoever sizes
-// the budget leaves room for them. Thread-safe.
+// The bytes of chunks that the tasks of one worker may keep in memory, summed over all of them. Never exceeded: what
+// does not fit goes to disk. The few chunks that pass through a task's hands (SpillOptions::in_flight) are not counted
+// here; whoever sizes the budget leaves room for them. Thread-safe.
 class MemoryBudget {
  public:
   explicit MemoryBudget(int64_t bytes) : total_(bytes) {}
@@ -21,8 +21,8 @@ class MemoryBudget {
   bool TryTake(int64_t bytes);
 
   // Waits until `bytes` are free, in order of arrival, and takes them. More than there is at all: waits for the whole
-  // budget and takes that, so a value larger than any share still passes, alone. Returns the bytes taken, to be given back;
-  // fewer than 0 if `cancelled` came first (see Wake). The caller should hold nothing of the budget, or two such
+  // budget and takes that, so a value larger than any share still passes, alone. Returns the bytes taken, to be given
+  // back; fewer than 0 if `cancelled` came first (see Wake). The caller should hold nothing of the budget, or two such
   // callers may wait for each other for ever.
   int64_t Take(int64_t bytes, const std::atomic<bool>& cancelled);
 

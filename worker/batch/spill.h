@@ -26,11 +26,12 @@ struct SpillOptions {
   int64_t in_flight = 4 << 20;
 };
 
-// Everything one move has extracted, in order: in memory first, on disk beyond the task's share or when the worker's budget is used up.
-// It is kept whole until the load has succeeded, so that a load is tried again without the source.
+// Everything one move has extracted, in order: in memory first, on disk beyond the task's share or when the worker's
+// budget is used up. It is kept whole until the load has succeeded, so that a load is tried again without the source.
 //
-// One writer thread (Append, Finish) and one reader thread (Next, Rewind) at the same time; the others from any thread. On disk every record
-// carries its length, its place and an XXH3-64 checksum over all of it. The destructor deletes the file and gives the memory back.
+// One writer thread (Append, Finish) and one reader thread (Next, Rewind) at the same time; the others from any thread.
+// On disk every record carries its length, its place and an XXH3-64 checksum over all of it. The destructor deletes the
+// file and gives the memory back.
 class Spill {
  public:
   virtual ~Spill() = default;
@@ -45,9 +46,9 @@ class Spill {
   // Waits until Readable.
   virtual void AwaitReadable() = 0;
 
-  // The next chunk after the read position, waiting for the writer; nullopt after the last. The chunk before it must be out of use by
-  // then: its memory counts as free. A chunk on disk that is larger than the task's share waits for the worker's whole
-  // budget. DataLoss, naming file and offset, if a record on disk is not what was written.
+  // The next chunk after the read position, waiting for the writer; nullopt after the last. The chunk before it must be
+  // out of use by then: its memory counts as free. A chunk on disk that is larger than the task's share waits for the
+  // worker's whole budget. DataLoss, naming file and offset, if a record on disk is not what was written.
   virtual absl::StatusOr<std::optional<Chunk>> Next() = 0;
   // Sets the read position to the first chunk again.
   virtual void Rewind() = 0;

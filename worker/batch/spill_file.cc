@@ -72,8 +72,7 @@ absl::Status Damaged(const std::string& path, int64_t offset, std::string_view w
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SpillFile>> SpillFile::Create(std::string path, std::string_view run_id,
-                                                             int partition) {
+absl::StatusOr<std::unique_ptr<SpillFile>> SpillFile::Create(std::string path, std::string_view run_id, int partition) {
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) {
     if (errno == EEXIST) return absl::AlreadyExistsError(absl::StrCat("spill file ", path, " exists already"));

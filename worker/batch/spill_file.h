@@ -13,12 +13,12 @@
 
 namespace tidemark {
 
-// A file of chunks: a header (magic, version, run, partition, checksum), then records in any order of their sequence numbers.
-// All integers are little-endian:
+// A file of chunks: a header (magic, version, run, partition, checksum), then records in any order of their sequence
+// numbers. All integers are little-endian:
 //   header   "TIDESPIL" | u32 version = 1 | u32 length of run | i64 partition | run | u64 XXH3-64 of all before it
 //   record   u32 magic | u32 ChunkFormat | u64 sequence | u64 rows | u64 length | u64 checksum | payload
-// The checksum is XXH3-64 of the record's header before it and of the payload. A payload is an Arrow IPC stream or the wire frames
-// as they came. Thread-safe.
+// The checksum is XXH3-64 of the record's header before it and of the payload. A payload is an Arrow IPC stream or the
+// wire frames as they came. Thread-safe.
 class SpillFile {
  public:
   // Where a record is; the reader gives it back.

@@ -15,11 +15,10 @@ absl::StatusOr<Connector*> ConnectorRegistry::Find(std::string_view dsn) const {
   const size_t colon = dsn.find(':');
   const auto found = colon == dsn.npos ? connectors_.end() : connectors_.find(dsn.substr(0, colon));
   if (found != connectors_.end()) return found->second.get();
-  return absl::NotFoundError(
-      absl::StrCat("the DSN's scheme is not one of ",
-                   absl::StrJoin(connectors_, ", ", [](std::string* out, const auto& entry) {
-                     absl::StrAppend(out, entry.first, ":");
-                   })));
+  return absl::NotFoundError(absl::StrCat("the DSN's scheme is not one of ",
+                                          absl::StrJoin(connectors_, ", ", [](std::string* out, const auto& entry) {
+                                            absl::StrAppend(out, entry.first, ":");
+                                          })));
 }
 
 }  // namespace tidemark

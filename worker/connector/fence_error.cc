@@ -16,8 +16,8 @@ constexpr char kFenceEpoch[] = "tidemark/fence_epoch";
 
 absl::Status FencedOut(std::string_view target_table, int64_t found_epoch, int64_t own_epoch) {
   absl::Status status = absl::FailedPreconditionError(
-      absl::StrCat("the fence of ", Abs(target_table), " stands at epoch ", found_epoch, ", above this run's ", own_epoch,
-                   ": a newer coordinator has taken over"));
+      absl::StrCat("the fence of ", Abs(target_table), " stands at epoch ", found_epoch, ", above this run's ",
+                   own_epoch, ": a newer coordinator has taken over"));
   status.SetPayload(kFenceEpoch, absl::Cord(absl::StrCat(found_epoch)));
   return status;
 }

@@ -21,8 +21,8 @@ class ChunkReader {
  public:
   virtual ~ChunkReader() = default;
 
-  // The next rows, in chunks of about a megabyte; nullopt after the last. A chunk never splits a row and is never empty. After an
-  // error the reader is of no further use, and what was read before it must not be taken for the whole.
+  // The next rows, in chunks of about a megabyte; nullopt after the last. A chunk never splits a row and is never
+  // empty. After an error the reader is of no further use, and what was read before it must not be taken for the whole.
   virtual absl::StatusOr<std::optional<Chunk>> Next() = 0;
 };
 
@@ -48,8 +48,8 @@ struct HorizonProbe {
   v1::Completeness completeness;
   // high is not above low: nothing to move, and the watermark stays.
   bool empty = false;
-  // The source's clock at the probe, as a watermark. A horizon that has passed it covers all that was committed before the
-  // probe; absent where waiting cannot help.
+  // The source's clock at the probe, as a watermark. A horizon that has passed it covers all that was committed before
+  // the probe; absent where waiting cannot help.
   std::optional<v1::Watermark> probed_at;
   // How long the oldest open transaction has held the horizon back.
   absl::Duration hold = absl::ZeroDuration();
@@ -63,8 +63,8 @@ struct ReadRequest {
   v1::ChunkFormat format = v1::CHUNK_FORMAT_ARROW;
 };
 
-// One connection to a source, opened for one job's relation and counted as one permit. All methods but Cancel are called by one
-// thread at a time; the destructor closes the connection and ends its snapshot.
+// One connection to a source, opened for one job's relation and counted as one permit. All methods but Cancel are
+// called by one thread at a time; the destructor closes the connection and ends its snapshot.
 //
 // Errors: InvalidArgument and NotFound are the user's to mend (a missing table, a wrong watermark type) and say how;
 // PermissionDenied names the GRANT that would help; Unavailable and Aborted may be retried on a new session;
@@ -76,11 +76,12 @@ class SourceSession {
   // Reads the catalog alone.
   virtual absl::StatusOr<SourceDescription> Describe() = 0;
 
-  // A statement of its own, before any snapshot. `low` is the job's last watermark, absent for the first window. Unimplemented
-  // where the source has no watermark to offer.
+  // A statement of its own, before any snapshot. `low` is the job's last watermark, absent for the first window.
+  // Unimplemented where the source has no watermark to offer.
   virtual absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<v1::Watermark>& low) = 0;
 
-  // Whether a row stands above `high` now (inside the snapshot, if one is open). True also when the source cannot tell cheaply.
+  // Whether a row stands above `high` now (inside the snapshot, if one is open). True also when the source cannot tell
+  // cheaply.
   virtual absl::StatusOr<bool> MayHoldRowsAbove(const v1::Watermark& high) = 0;
 
   // Whether the horizon probed now has reached `until` (of HorizonProbe::probed_at).
@@ -89,22 +90,23 @@ class SourceSession {
   // Rows whose watermark is NULL, which no window would ever move. Called only where the column is nullable.
   virtual absl::StatusOr<int64_t> CountNullWatermarks() = 0;
 
-  // Pins one state of the source: all later reads of this session see it. Returns the id by which other sessions import it, empty
-  // if they cannot. Unimplemented without the capability.
+  // Pins one state of the source: all later reads of this session see it. Returns the id by which other sessions import
+  // it, empty if they cannot. Unimplemented without the capability.
   virtual absl::StatusOr<std::string> OpenSnapshot() = 0;
 
   // First call of a new session, before any other. DataLoss if the snapshot no longer exists.
   virtual absl::Status ImportSnapshot(std::string_view snapshot) = 0;
 
-  // What the planner wants to know to cut `window`, at most one entry of each partitioning, the preferred first. `by` forces a
-  // column; `wanted` sizes the sample. Physical partitioning is offered only inside a snapshot.
-  virtual absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(const v1::Window& window, std::string_view by,
-                                                                               int wanted) = 0;
+  // What the planner wants to know to cut `window`, at most one entry of each partitioning, the preferred first. `by`
+  // forces a column; `wanted` sizes the sample. Physical partitioning is offered only inside a snapshot.
+  virtual absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(const v1::Window& window,
+                                                                             std::string_view by, int wanted) = 0;
 
   // Starts reading. The reader must not outlive the session; one reader at a time.
   virtual absl::StatusOr<std::unique_ptr<ChunkReader>> Read(const ReadRequest& request) = 0;
 
-  // Asks the server to stop what the session is doing (PostgreSQL: CancelRequest). Any thread, any time; returns at once.
+  // Asks the server to stop what the session is doing (PostgreSQL: CancelRequest). Any thread, any time; returns at
+  // once.
   virtual void Cancel() = 0;
 };
 

@@ -24,7 +24,8 @@ struct RunIdentity {
   int64_t epoch = 0;
   // Position of the run in its job's ledger chain.
   int64_t sequence = 0;
-  // Window.full_refresh, for Prepare: the run replaces the target and may take its fence over from another cluster or job.
+  // Window.full_refresh, for Prepare: the run replaces the target and may take its fence over from another cluster or
+  // job.
   bool full_refresh = false;
 };
 
@@ -51,41 +52,44 @@ class MoveWriter {
  public:
   virtual ~MoveWriter() = default;
   virtual absl::Status Write(const Chunk& chunk) = 0;
-  // Last of all checks the fence and inserts the row (run, partition) into `moves`, then commits. An error of code Unknown means
-  // the answer to COMMIT was lost: LoadedMoves tells what happened.
+  // Last of all checks the fence and inserts the row (run, partition) into `moves`, then commits. An error of code
+  // Unknown means the answer to COMMIT was lost: LoadedMoves tells what happened.
   virtual absl::StatusOr<MoveOutcome> Commit() = 0;
 };
 
-// One connection to a target for one job's table. Control tables `ledger`, `fence`, `moves`, `quarantine` and staging live in the
-// schema `tidemark` of the target, or with the prefix `_tidemark_` where there are no schemas. All methods but Cancel are called by
-// one thread at a time.
+// One connection to a target for one job's table. Control tables `ledger`, `fence`, `moves`, `quarantine` and staging
+// live in the schema `tidemark` of the target, or with the prefix `_tidemark_` where there are no schemas. All methods
+// but Cancel are called by one thread at a time.
 //
-// Errors: InvalidArgument and NotFound are the user's to mend and say how; PermissionDenied names the GRANT; Unavailable and
-// Aborted may be retried as a whole; FailedPrecondition means a fence, a foreign cluster or a superseded sequence refused the write,
-// for good; Unknown means the outcome of a COMMIT is not known; Cancelled follows Cancel.
+// Errors: InvalidArgument and NotFound are the user's to mend and say how; PermissionDenied names the GRANT;
+// Unavailable and Aborted may be retried as a whole; FailedPrecondition means a fence, a foreign cluster or a
+// superseded sequence refused the write, for good; Unknown means the outcome of a COMMIT is not known; Cancelled
+// follows Cancel.
 class TargetSession {
  public:
   virtual ~TargetSession() = default;
 
-  // Changes nothing. Refuses what the load could not do later: a missing key index, missing privileges, columns the target lacks or
-  // cannot hold, a swap that would break dependents, a foreign cluster_id in the fence.
+  // Changes nothing. Refuses what the load could not do later: a missing key index, missing privileges, columns the
+  // target lacks or cannot hold, a swap that would break dependents, a foreign cluster_id in the fence.
   virtual absl::StatusOr<TargetDescription> Describe(const v1::TableSchema& source,
                                                      const std::vector<v1::ChunkFormat>& source_formats) = 0;
 
-  // Creates the control tables, raises the fence to the run's epoch and creates the run's empty staging. A run is prepared again
-  // when it starts again: nothing it staged before stays. FailedPrecondition if it is committed.
+  // Creates the control tables, raises the fence to the run's epoch and creates the run's empty staging. A run is
+  // prepared again when it starts again: nothing it staged before stays. FailedPrecondition if it is committed.
   virtual absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema) = 0;
 
   // Starts one move into the run's staging, in a transaction of its own.
   virtual absl::StatusOr<std::unique_ptr<MoveWriter>> BeginMove(const RunIdentity& run, int partition,
-                                                                const v1::TableSchema& schema, v1::ChunkFormat format) = 0;
+                                                                const v1::TableSchema& schema,
+                                                                v1::ChunkFormat format) = 0;
 
   // The moves of the run that are committed, with their rows.
   virtual absl::StatusOr<std::vector<v1::StagedMove>> LoadedMoves(const RunIdentity& run) = 0;
 
-  // In ONE transaction: raises the fence, checks the moves against `work.moves`, checks the chain (a window's low must equal the
-  // high of the job's last window or full row; a sequence below it is refused as superseded), merges or swaps, writes quarantine rows,
-  // inserts the ledger row, drops staging. A run whose ledger row exists returns it with already_done.
+  // In ONE transaction: raises the fence, checks the moves against `work.moves`, checks the chain (a window's low must
+  // equal the high of the job's last window or full row; a sequence below it is refused as superseded), merges or
+  // swaps, writes quarantine rows, inserts the ledger row, drops staging. A run whose ledger row exists returns it with
+  // already_done.
   virtual absl::StatusOr<v1::CommitResult> Commit(const RunIdentity& run, const v1::CommitWork& work) = 0;
 
   virtual absl::StatusOr<v1::ProbeResult> Probe(const RunIdentity& run) = 0;

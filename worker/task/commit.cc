@@ -13,7 +13,8 @@ absl::StatusOr<v1::CommitResult> Commit(const v1::Task& task, TargetSession& tar
   for (const v1::StagedMove& move : task.commit().moves()) staged += move.rows();
   const v1::RowCounts& counts = result.counts();
   if (counts.read() != staged || !Balances(counts)) {
-    return absl::InternalError(absl::StrCat("the run does not balance: staged ", FormatCount(staged), ", ", Summary(counts)));
+    return absl::InternalError(
+        absl::StrCat("the run does not balance: staged ", FormatCount(staged), ", ", Summary(counts)));
   }
   return result;
 }

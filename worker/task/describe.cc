@@ -18,7 +18,12 @@ namespace {
 class Describer {
  public:
   Describer(const v1::Task& task, SourceSession& source, TargetSession& target)
-      : task_(task), job_(task.job()), work_(task.describe()), source_(source), target_(target), window_(work_.window()) {}
+      : task_(task),
+        job_(task.job()),
+        work_(task.describe()),
+        source_(source),
+        target_(target),
+        window_(work_.window()) {}
 
   absl::StatusOr<v1::DescribeResult> Run();
 
@@ -57,8 +62,8 @@ absl::StatusOr<v1::DescribeResult> Describer::Run() {
     result_.clear_snapshot();
     return std::move(result_);
   }
-  auto facts = source_.DescribePartitions(window_, job_.source().partition().by(),
-                                          std::max(1, work_.wanted_partitions()));
+  auto facts =
+      source_.DescribePartitions(window_, job_.source().partition().by(), std::max(1, work_.wanted_partitions()));
   if (!facts.ok()) return FromSource(facts.status());
   result_.mutable_partition_facts()->Assign(facts->begin(), facts->end());
   if (!work_.dry_run()) TM_RETURN_IF_ERROR(target_.Prepare(RunIdentityOf(task_), result_.source_schema()));
@@ -145,9 +150,9 @@ absl::Status Describer::FixHorizon() {
   result_.set_horizon_hold_seconds(absl::ToDoubleSeconds(probe->hold));
   if (IsRange()) {
     *result_.mutable_high() = window_.high();
-    result_.mutable_completeness()->add_premises(absl::StrCat(
-        "the bounds of the range were given: rows in it that stand above the source's horizon, ", probe->high.text(),
-        ", may still be coming"));
+    result_.mutable_completeness()->add_premises(
+        absl::StrCat("the bounds of the range were given: rows in it that stand above the source's horizon, ",
+                     probe->high.text(), ", may still be coming"));
     return absl::OkStatus();
   }
   probed_at_ = std::move(probe->probed_at);

@@ -7,11 +7,13 @@
 
 namespace tidemark {
 
-// Learns all that a run is planned by, and reads no row of data. In this order, which the promise of completeness rests on:
+// Learns all that a run is planned by, and reads no row of data. In this order, which the promise of completeness rests
+// on:
 //   source and target described · NULL watermarks refused by policy · horizon probed, by a statement of its own ·
 //   snapshot opened, if one state of the source must serve the whole run · rows above the horizon looked for ·
 //   ranges offered · target prepared.
-// A transaction that the snapshot does not see was then either open at the probe, so its rows stand above the horizon, or began after it.
+// A transaction that the snapshot does not see was then either open at the probe, so its rows stand above the horizon,
+// or began after it.
 //
 // With should_wait or empty_window set the run goes no further now: nothing is offered, prepared or kept open. With
 // has_snapshot the session must stay open to keep it.

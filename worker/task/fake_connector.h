@@ -17,11 +17,13 @@ class FakeConnector final : public Connector {
   FakeConnector(std::shared_ptr<FakeSource> source, std::shared_ptr<FakeTarget> target)
       : source_(std::move(source)), target_(std::move(target)) {}
 
-  absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+  absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection,
+                                                            const v1::JobSpec& job,
                                                             const SessionOptions& options) override {
     return std::make_unique<FakeSourceSession>(source_);
   }
-  absl::StatusOr<std::unique_ptr<TargetSession>> OpenTarget(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+  absl::StatusOr<std::unique_ptr<TargetSession>> OpenTarget(const v1::ConnectionSpec& connection,
+                                                            const v1::JobSpec& job,
                                                             const SessionOptions& options) override {
     return FakeTargetSession::Open(target_);
   }

@@ -1,6 +1,7 @@
 #pragma once
 
-// For tests: a target behind the interface, with the transactional moves of a real one, that can be taken down and brought up.
+// For tests: a target behind the interface, with the transactional moves of a real one, that can be taken down and
+// brought up.
 
 #include <deque>
 #include <map>
@@ -33,7 +34,8 @@ struct FakeTarget {
   bool stuck ABSL_GUARDED_BY(mutex) = false;
   // Rows and bytes by partition, of committed moves.
   std::map<int, std::pair<int64_t, std::string>> moves ABSL_GUARDED_BY(mutex);
-  std::vector<v1::ChunkFormat> formats ABSL_GUARDED_BY(mutex) = {v1::CHUNK_FORMAT_PG_COPY_BINARY, v1::CHUNK_FORMAT_ARROW};
+  std::vector<v1::ChunkFormat> formats ABSL_GUARDED_BY(mutex) = {v1::CHUNK_FORMAT_PG_COPY_BINARY,
+                                                                 v1::CHUNK_FORMAT_ARROW};
   v1::CommitResult commit_result ABSL_GUARDED_BY(mutex);
   absl::Status prepare_error ABSL_GUARDED_BY(mutex);
 
@@ -95,7 +97,8 @@ class FakeTargetSession final : public TargetSession {
     return target_->prepare_error;
   }
   absl::StatusOr<std::unique_ptr<MoveWriter>> BeginMove(const RunIdentity& run, int partition,
-                                                        const v1::TableSchema& schema, v1::ChunkFormat format) override {
+                                                        const v1::TableSchema& schema,
+                                                        v1::ChunkFormat format) override {
     target_->Called("begin move");
     return std::make_unique<Writer>(this, partition);
   }

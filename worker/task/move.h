@@ -22,9 +22,9 @@
 
 namespace tidemark {
 
-// A move carries the rows of one range from its source into the run's staging. Its halves meet in a spill and know nothing else of each
-// other: the source is free as soon as the last row is in the spill, however slow the target is, and a load is tried again without it.
-// Each half is a step machine, driven by one thread of its own, or both by one.
+// A move carries the rows of one range from its source into the run's staging. Its halves meet in a spill and know
+// nothing else of each other: the source is free as soon as the last row is in the spill, however slow the target is,
+// and a load is tried again without it. Each half is a step machine, driven by one thread of its own, or both by one.
 
 // What a move has done so far; any thread may look.
 struct MoveProgress {
@@ -36,7 +36,8 @@ struct MoveProgress {
   std::atomic<bool> extracted = false;
 };
 
-// From the source into the spill. The pointers must outlive it. The spill is finished by the last step, an error, or Fail.
+// From the source into the spill. The pointers must outlive it. The spill is finished by the last step, an error, or
+// Fail.
 class MoveExtract {
  public:
   // `source` is inside the run's snapshot if the work says so.
@@ -64,8 +65,9 @@ class MoveExtract {
   absl::Duration elapsed_ = absl::ZeroDuration();
 };
 
-// From the spill into the target's staging. A retryable error of the target is met with a fresh session and the spill from its start, by
-// the job's retry policy; an answer to COMMIT that was lost, with a look at the moves that are there.
+// From the spill into the target's staging. A retryable error of the target is met with a fresh session and the spill
+// from its start, by the job's retry policy; an answer to COMMIT that was lost, with a look at the moves that are
+// there.
 class MoveLoad {
  public:
   using OpenTarget = std::function<absl::StatusOr<std::unique_ptr<TargetSession>>()>;
@@ -75,8 +77,8 @@ class MoveLoad {
            Rng* rng, MoveProgress* progress);
   ~MoveLoad();
 
-  // Writes at most one chunk. Done: the move is committed, see result(). An error is final: of the source, of the spill, of a
-  // target that would not recover; Unknown if the move may or may not be committed.
+  // Writes at most one chunk. Done: the move is committed, see result(). An error is final: of the source, of the
+  // spill, of a target that would not recover; Unknown if the move may or may not be committed.
   absl::StatusOr<Step> Run();
 
   // After Done: counts.read are the rows staged.

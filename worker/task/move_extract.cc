@@ -50,8 +50,8 @@ absl::StatusOr<Step> MoveExtract::ReadOne() {
     return Step::Done();
   }
   if ((*chunk)->format() != work_.format()) {
-    return absl::InternalError(absl::StrCat("the source sent a chunk of format ", (*chunk)->format(), ", not ",
-                                            work_.format()));
+    return absl::InternalError(
+        absl::StrCat("the source sent a chunk of format ", (*chunk)->format(), ", not ", work_.format()));
   }
   rate_->Spend((*chunk)->rows());
   progress_->rows_read += (*chunk)->rows();

@@ -5,7 +5,8 @@
 namespace tidemark {
 namespace {
 
-// A caller sleeps a little longer than it was told to: what the bucket gathers meanwhile must not be lost, or the rate falls short.
+// A caller sleeps a little longer than it was told to: what the bucket gathers meanwhile must not be lost, or the rate
+// falls short.
 constexpr absl::Duration kBurst = absl::Milliseconds(100);
 
 }  // namespace
@@ -33,9 +34,9 @@ void RateLimiter::Spend(int64_t rows) {
 void RateLimiter::Refill() {
   const absl::Duration now = clock_->Monotonic();
   const double rate = static_cast<double>(rate_);
-  rows_ = rate_ <= 0 ? 0
-                     : std::min(rows_ + rate * absl::ToDoubleSeconds(now - refilled_),
-                                rate * absl::ToDoubleSeconds(kBurst));
+  rows_ = rate_ <= 0
+              ? 0
+              : std::min(rows_ + rate * absl::ToDoubleSeconds(now - refilled_), rate * absl::ToDoubleSeconds(kBurst));
   refilled_ = now;
 }
 

@@ -9,8 +9,9 @@
 
 namespace tidemark {
 
-// The rows per second that all tasks of this worker together may read from one source. A token bucket of 100 ms: rows are paid for after
-// they were read (a chunk's rows are not known before), and nobody reads on while the bucket is in debt. Thread-safe.
+// The rows per second that all tasks of this worker together may read from one source. A token bucket of 100 ms: rows
+// are paid for after they were read (a chunk's rows are not known before), and nobody reads on while the bucket is in
+// debt. Thread-safe.
 class RateLimiter {
  public:
   // Nobody reads before SetRate.

@@ -9,8 +9,8 @@
 
 namespace tidemark {
 
-// Holds the session that one thread works with, so that any other thread may cancel what the session does and never meets one that is
-// being destroyed. `Session` is SourceSession or TargetSession.
+// Holds the session that one thread works with, so that any other thread may cancel what the session does and never
+// meets one that is being destroyed. `Session` is SourceSession or TargetSession.
 template <class Session>
 class SessionSlot {
  public:

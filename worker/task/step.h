@@ -4,8 +4,8 @@
 
 namespace tidemark {
 
-// What the driver of a step machine does next. The machine has no thread and never sleeps: its driver does, whether that is
-// a thread of the worker or a simulation.
+// What the driver of a step machine does next. The machine has no thread and never sleeps: its driver does, whether
+// that is a thread of the worker or a simulation.
 struct Step {
   enum class Kind {
     kMore,     // call again

@@ -9,7 +9,8 @@ namespace tidemark {
 // DeadlineExceeded.
 bool IsRetryable(const absl::Status& status);
 
-// Marks an error as one of a source session: DataLoss there means that the run's snapshot is gone. Others pass unchanged.
+// Marks an error as one of a source session: DataLoss there means that the run's snapshot is gone. Others pass
+// unchanged.
 absl::Status FromSource(absl::Status status);
 
 // What the coordinator is told. The one place where a Status becomes a TaskError:

@@ -33,13 +33,13 @@ TEST(TaskError, SaysWhichJobAndRange) {
 }
 
 TEST(TaskError, WhatMayPassByItselfIsRetryable) {
-  for (const absl::Status& status : {absl::UnavailableError(""), absl::AbortedError(""), absl::ResourceExhaustedError(""),
-                                     absl::DeadlineExceededError("")}) {
+  for (const absl::Status& status : {absl::UnavailableError(""), absl::AbortedError(""),
+                                     absl::ResourceExhaustedError(""), absl::DeadlineExceededError("")}) {
     EXPECT_TRUE(ToTaskError(status, Move()).retryable()) << status;
   }
-  for (const absl::Status& status : {absl::InvalidArgumentError(""), absl::FailedPreconditionError(""),
-                                     absl::PermissionDeniedError(""), absl::InternalError(""), absl::UnknownError(""),
-                                     absl::CancelledError("")}) {
+  for (const absl::Status& status :
+       {absl::InvalidArgumentError(""), absl::FailedPreconditionError(""), absl::PermissionDeniedError(""),
+        absl::InternalError(""), absl::UnknownError(""), absl::CancelledError("")}) {
     EXPECT_FALSE(ToTaskError(status, Move()).retryable()) << status;
   }
 }
@@ -55,7 +55,9 @@ TEST(TaskError, OnlyASourcesDataLossIsALostSnapshot) {
   EXPECT_FALSE(ToTaskError(FromSource(absl::UnavailableError("")), Move()).snapshot_lost());
 }
 
-TEST(TaskError, UnknownMeansAskTheLedger) { EXPECT_TRUE(ToTaskError(absl::UnknownError(""), Move()).outcome_unknown()); }
+TEST(TaskError, UnknownMeansAskTheLedger) {
+  EXPECT_TRUE(ToTaskError(absl::UnknownError(""), Move()).outcome_unknown());
+}
 
 TEST(TaskError, AFenceTellsItsEpoch) {
   const v1::TaskError error = ToTaskError(FencedOut("sales.orders", 17, 12), Move());
