@@ -11,7 +11,7 @@
 #include "worker/connectors/postgres/postgres_swap.h"
 #include "worker/connectors/postgres/postgres_target_staging.h"
 #include "worker/connectors/postgres/postgres_target_table.h"
-#include "worker/connectors/postgres/postgres_target_types.h"
+#include "worker/connectors/postgres/postgres_target_type.h"
 
 namespace tidemark::postgres {
 namespace {

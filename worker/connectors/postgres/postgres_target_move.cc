@@ -11,7 +11,7 @@
 #include "worker/connectors/postgres/postgres_copy_encode.h"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_target_table.h"
-#include "worker/connectors/postgres/postgres_target_types.h"
+#include "worker/connectors/postgres/postgres_target_type.h"
 #include "worker/connectors/postgres/postgres_transaction.h"
 
 namespace tidemark::postgres {

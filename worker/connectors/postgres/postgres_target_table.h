@@ -9,7 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "worker/connectors/postgres/postgres_connection.h"
 #include "worker/connectors/postgres/postgres_name.h"
-#include "worker/connectors/postgres/postgres_target_types.h"
+#include "worker/connectors/postgres/postgres_target_type.h"
 
 namespace tidemark::postgres {
 

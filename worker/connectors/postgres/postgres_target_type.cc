@@ -1,4 +1,4 @@
-#include "worker/connectors/postgres/postgres_target_types.h"
+#include "worker/connectors/postgres/postgres_target_type.h"
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
