@@ -45,7 +45,7 @@ struct ServerTimeouts {
 };
 
 struct ConnectionSettings {
-  ServerTimeouts timeouts;
+  ServerTimeouts timeouts = {};
   absl::Duration lock_timeout = absl::Seconds(5);
   // Every transaction READ ONLY, no parallel workers (they would be backends nobody granted), no JIT.
   bool read_only = false;

@@ -18,7 +18,7 @@ struct DecodedColumn {
   v1::Column column;
   // Of the column itself; those selected as text arrive as text.
   uint32_t type_oid = 0;
-  // Not guaranteed by the server: a SQL_ASCII database sends whatever bytes it holds.
+  // Not checked by the server: a "char" is any byte. (Of a SQL_ASCII database the server itself refuses what is not UTF-8.)
   bool check_utf8 = false;
 };
 

@@ -64,21 +64,19 @@ absl::StatusOr<std::optional<Key>> ChooseKey(const Relation& relation, std::stri
 // Cut points of a sorted set of rows, which `rows` selects with the key's columns: one at the end of each of `wanted` equal parts but the
 // last. Rows that are equal to the server fall together.
 absl::StatusOr<std::vector<v1::KeyBound>> Quantiles(Connection& connection, const Key& key, const std::string& rows, int wanted) {
-  const std::vector<std::string> names = key.Names();
-  const std::string list = absl::StrJoin(names, ", ");
+  std::vector<std::string> keys;
   std::vector<std::string> texts;
-  // Qualified: a bare name after ORDER BY would be the text, and 1001 stand before 501.
-  std::vector<std::string> order;
-  for (const std::string& name : names) {
-    texts.push_back(absl::StrCat(name, "::text"));
-    order.push_back(absl::StrCat("ranked.", name));
+  for (size_t i = 0; i < key.columns.size(); ++i) {
+    keys.push_back(absl::StrCat("k", i));
+    // Under another name: an ORDER BY of k would be of the text, and 1001 stand before 501.
+    texts.push_back(absl::StrCat("k", i, "::text AS text", i));
   }
+  const std::string list = absl::StrJoin(keys, ", ");
   // Row n of t begins a new part where n * wanted / t takes a new whole value.
-  const std::string sql = absl::StrCat(
-      "WITH chosen AS MATERIALIZED (", rows, "), ranked AS (SELECT ", list, ", row_number() OVER (ORDER BY ", list,
-      ") - 1 AS \"the row\", count(*) OVER () AS \"of all\" FROM chosen) SELECT ", absl::StrJoin(texts, ", "),
-      " FROM ranked WHERE \"the row\" > 0 AND \"the row\" * ", wanted, " / \"of all\" > (\"the row\" - 1) * ", wanted,
-      " / \"of all\" GROUP BY ", list, " ORDER BY ", absl::StrJoin(order, ", "));
+  const std::string sql = absl::StrCat("WITH chosen(", list, ") AS MATERIALIZED (", rows, "), ranked AS (SELECT ", list, ", row_number() OVER (ORDER BY ",
+                                       list, ") - 1 AS n, count(*) OVER () AS t FROM chosen) SELECT ", absl::StrJoin(texts, ", "),
+                                       " FROM ranked WHERE n > 0 AND n * ", wanted, " / t > (n - 1) * ", wanted, " / t GROUP BY ", list,
+                                       " ORDER BY ", list);
   TM_ASSIGN_OR_RETURN(const std::vector<Row> cuts, connection.Execute(sql));
   std::vector<v1::KeyBound> bounds;
   for (const Row& cut : cuts) {

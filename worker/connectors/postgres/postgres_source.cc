@@ -251,11 +251,10 @@ absl::StatusOr<std::unique_ptr<ChunkReader>> PostgresSource::Read(const ReadRequ
   std::unique_ptr<TupleDecoder> decoder;
   if (request.format == v1::CHUNK_FORMAT_ARROW) {
     std::vector<DecodedColumn> columns;
-    const bool any_bytes = connection_->server_encoding() == "SQL_ASCII";
     for (const v1::Column& wanted : request.schema.columns()) {
       const SourceColumn* column = relation_->Find(wanted.name());
       if (column == nullptr) continue;  // CopySql refuses it
-      columns.push_back({wanted, column->type.oid, any_bytes || column->type.oid == kCharOid});
+      columns.push_back({wanted, column->type.oid, column->type.oid == kCharOid});
     }
     TM_ASSIGN_OR_RETURN(decoder, TupleDecoder::Create(columns));
   } else if (request.format != v1::CHUNK_FORMAT_PG_COPY_BINARY) {
