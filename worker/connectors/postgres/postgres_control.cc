@@ -16,7 +16,8 @@ namespace {
 constexpr int kDdlAttempts = 5;
 
 constexpr const char* kControlDdl[] = {
-    "CREATE SCHEMA IF NOT EXISTS tidemark",
+    // IF NOT EXISTS wants the right to create schemas even where this one was made for the role.
+    "DO $$ BEGIN IF pg_catalog.to_regnamespace('tidemark') IS NULL THEN CREATE SCHEMA tidemark; END IF; END $$",
     R"(CREATE TABLE IF NOT EXISTS tidemark.fence (
          target_table text PRIMARY KEY,
          cluster_id text NOT NULL,

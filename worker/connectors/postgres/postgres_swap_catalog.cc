@@ -55,6 +55,7 @@ constexpr char kReferencingSql[] = R"(
 SELECT pg_catalog.format('%s of %s', conname, conrelid::regclass) FROM pg_catalog.pg_constraint
  WHERE contype = 'f' AND confrelid = $1::oid AND conrelid <> $1::oid AND conparentid = 0 ORDER BY 1)";
 
+// Of a column's options those that the manual knows (ALTER TABLE, attribute options): a server may keep marks of its own beside them.
 constexpr char kPictureSql[] = R"(
 WITH t AS (SELECT * FROM pg_catalog.pg_class WHERE oid = $1::oid)
 SELECT pg_catalog.format('table: kind %s, persistence %s, owner %s, method %s, tablespace %s, options %s, row security %s %s, replica identity %s, comment %s',
@@ -69,7 +70,8 @@ UNION ALL SELECT pg_catalog.format('column %s: %I %s, collation %s, not null %s,
          'compression %s, options %s, comment %s',
          pg_catalog.row_number() OVER (ORDER BY a.attnum), a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attcollation::regcollation,
          a.attnotnull, pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated, a.attstattarget, a.attstorage, a.attcompression,
-         a.attoptions, pg_catalog.quote_nullable(pg_catalog.col_description(a.attrelid, a.attnum)))
+         ARRAY(SELECT o FROM pg_catalog.unnest(a.attoptions) o WHERE pg_catalog.split_part(o, '=', 1) IN ('n_distinct', 'n_distinct_inherited') ORDER BY o),
+         pg_catalog.quote_nullable(pg_catalog.col_description(a.attrelid, a.attnum)))
   FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
  WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL SELECT pg_catalog.format('grant on column %I: %s to %s by %s, grant option %s', a.attname, x.privilege_type, x.grantee::regrole, x.grantor::regrole,
