@@ -77,7 +77,8 @@ class AnswerThief {
       if (ends[0].revents != 0) {
         const ssize_t size = recv(client, data, sizeof(data), 0);
         if (size <= 0) return;
-        steal = armed_ && std::string_view(data, size).find("COMMIT") != std::string_view::npos;
+        // With the zero byte that ends it: BEGIN names READ COMMITTED.
+        steal = armed_ && std::string_view(data, size).find(std::string_view("COMMIT\0", 7)) != std::string_view::npos;
         if (send(server, data, size, MSG_NOSIGNAL) != size) return;
       }
       if (ends[1].revents != 0) {
