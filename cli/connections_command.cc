@@ -16,7 +16,8 @@
 namespace tidemark::cli {
 namespace {
 
-absl::StatusOr<std::vector<v1::ConnectionSpec>> SelectConnections(const Project& project, const std::vector<std::string>& names) {
+absl::StatusOr<std::vector<v1::ConnectionSpec>> SelectConnections(const Project& project,
+                                                                  const std::vector<std::string>& names) {
   if (names.empty()) return project.connections;
   std::vector<std::string> known;
   for (const v1::ConnectionSpec& connection : project.connections) known.push_back(connection.name());
@@ -24,7 +25,8 @@ absl::StatusOr<std::vector<v1::ConnectionSpec>> SelectConnections(const Project&
   for (const std::string& name : names) {
     const v1::ConnectionSpec* connection = project.FindConnection(name);
     if (connection == nullptr) {
-      return absl::NotFoundError(absl::StrCat("no connection \"", name, "\" in ", project.file, Suggestion(name, known)));
+      return absl::NotFoundError(
+          absl::StrCat("no connection \"", name, "\" in ", project.file, Suggestion(name, known)));
     }
     selected.push_back(*connection);
   }

@@ -10,8 +10,8 @@
 
 namespace tidemark::cli {
 
-// The terminal: data goes to stdout, talk to stderr, and no secret that `redactor` knows to either. A progress bar, if one is shown,
-// stays below the talk. Thread-safe.
+// The terminal: data goes to stdout, talk to stderr, and no secret that `redactor` knows to either. A progress bar, if
+// one is shown, stays below the talk. Thread-safe.
 class Console {
  public:
   struct Options {

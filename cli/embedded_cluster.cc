@@ -14,7 +14,8 @@
 namespace tidemark::cli {
 namespace {
 
-// The file lock of the state lets one process in, so that whoever held the leader's lease before is dead: all of them share a name.
+// The file lock of the state lets one process in, so that whoever held the leader's lease before is dead: all of them
+// share a name.
 constexpr char kHolder[] = "embedded cluster";
 
 }  // namespace
@@ -34,7 +35,9 @@ absl::StatusOr<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::Start(const Pr
   const std::string directory = StateDirectory(project.file);
   std::error_code error;
   std::filesystem::create_directories(directory, error);
-  if (error) return absl::PermissionDeniedError(absl::StrCat(directory, ": cannot make the folder of the state: ", error.message()));
+  if (error)
+    return absl::PermissionDeniedError(
+        absl::StrCat(directory, ": cannot make the folder of the state: ", error.message()));
   TM_ASSIGN_OR_RETURN(cluster->store_, coordinator::OpenSqliteStore(StateFile(project.file), &cluster->clock_));
 
   coordinator::CoordinatorOptions coordinator_options;
@@ -62,7 +65,8 @@ absl::Status EmbeddedCluster::StartWorkers(const std::string& spill_directory, c
     worker.memory_bytes = options.memory_bytes / options.workers;
     worker.spill_dir = spill_directory;
     worker.version = kVersion;
-    workers_.push_back(std::make_unique<WorkerAgent>(std::move(worker), connectors, clients_.back().get(), &clock_, &rng_));
+    workers_.push_back(
+        std::make_unique<WorkerAgent>(std::move(worker), connectors, clients_.back().get(), &clock_, &rng_));
     TM_RETURN_IF_ERROR(workers_.back()->Start());
   }
   return absl::OkStatus();

@@ -37,9 +37,10 @@ class EmbeddedCluster {
     int64_t memory_bytes = int64_t{1} << 30;
   };
 
-  // Opens the state, makes the project known and starts everything; unfinished runs of an earlier process go on at once.
-  // FailedPrecondition names the process that holds the state. `connectors` must outlive the cluster.
-  static absl::StatusOr<std::unique_ptr<EmbeddedCluster>> Start(const Project& project, const ConnectorRegistry* connectors,
+  // Opens the state, makes the project known and starts everything; unfinished runs of an earlier process go on at
+  // once. FailedPrecondition names the process that holds the state. `connectors` must outlive the cluster.
+  static absl::StatusOr<std::unique_ptr<EmbeddedCluster>> Start(const Project& project,
+                                                                const ConnectorRegistry* connectors,
                                                                 const Options& options);
   // Stops the workers, then the coordinator; unfinished runs stay unfinished.
   ~EmbeddedCluster();
@@ -53,7 +54,8 @@ class EmbeddedCluster {
 
  private:
   EmbeddedCluster();
-  absl::Status StartWorkers(const std::string& spill_directory, const ConnectorRegistry* connectors, const Options& options);
+  absl::Status StartWorkers(const std::string& spill_directory, const ConnectorRegistry* connectors,
+                            const Options& options);
 
   SystemClock clock_;
   Rng rng_;

@@ -18,7 +18,8 @@ TEST(ExamplesTest, AreValid) {
   for (const auto& entry : std::filesystem::directory_iterator(std::string(TIDEMARK_EXAMPLES_DIR))) {
     if (entry.path().extension() != ".yaml") continue;
     ++files;
-    EXPECT_TRUE(LoadProject(entry.path().string(), options).ok()) << LoadProject(entry.path().string(), options).status();
+    EXPECT_TRUE(LoadProject(entry.path().string(), options).ok())
+        << LoadProject(entry.path().string(), options).status();
   }
   EXPECT_GE(files, 2);
 }

@@ -16,14 +16,16 @@ ExitCode Execute(const ValidateCommand& command, const CommandContext& context) 
   const absl::StatusOr<Project> project = OpenProject(command.file, connectors, context.console);
   Value::List errors;
   if (!project.ok()) {
-    for (const std::string& line : std::vector<std::string>(absl::StrSplit(project.status().message(), '\n'))) errors.push_back(line);
+    for (const std::string& line : std::vector<std::string>(absl::StrSplit(project.status().message(), '\n')))
+      errors.push_back(line);
     // Compilers' way: the lines as they are, for editors to jump to.
     context.console->Say(std::string(project.status().message()));
   }
   const Value::Record result = {{"file", command.file}, {"valid", project.ok()}, {"errors", std::move(errors)}};
   if (project.ok() || context.output != OutputFormat::kTable) {
     PrintObject(context, result, [&] {
-      return absl::StrCat(command.file, ": valid, ", project->connections.size(), " connections, ", project->jobs.size(), " jobs\n");
+      return absl::StrCat(command.file, ": valid, ", project->connections.size(), " connections, ",
+                          project->jobs.size(), " jobs\n");
     });
   }
   return project.ok() ? kDone : kUsage;

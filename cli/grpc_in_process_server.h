@@ -12,8 +12,8 @@ class Service;
 
 namespace tidemark::cli {
 
-// WorkerControlService on a gRPC server without a port: reached by the channels it gives out alone. Shut the coordinator down before it is
-// destroyed, so that held calls end at once.
+// WorkerControlService on a gRPC server without a port: reached by the channels it gives out alone. Shut the
+// coordinator down before it is destroyed, so that held calls end at once.
 class InProcessServer {
  public:
   // `coordinator` must outlive the server.

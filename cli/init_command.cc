@@ -49,7 +49,8 @@ jobs:
 absl::Status WriteProject(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) return absl::PermissionDeniedError(absl::StrCat(folder.string(), ": cannot make the folder: ", error.message()));
+  if (error)
+    return absl::PermissionDeniedError(absl::StrCat(folder.string(), ": cannot make the folder: ", error.message()));
   const std::filesystem::path file = folder / kProjectFile;
   if (std::filesystem::exists(file, error)) {
     return absl::AlreadyExistsError(absl::StrCat(file.string(), " is there already; name another folder"));

@@ -54,8 +54,10 @@ TEST(TableTest, AlignsAndTrims) {
 
 TEST(ProgressBarTest, ShowsRowsRatePartitionsAndTimeLeft) {
   ProgressBar bar;
-  ProgressView view = {.label = "orders", .rows = 0, .estimated_rows = 1'000'000, .partitions = 8, .partitions_done = 0};
-  EXPECT_EQ(bar.Render(view, absl::ZeroDuration(), 200), "orders  [....................]  0 rows  0 rows/s  0/8 partitions");
+  ProgressView view = {
+      .label = "orders", .rows = 0, .estimated_rows = 1'000'000, .partitions = 8, .partitions_done = 0};
+  EXPECT_EQ(bar.Render(view, absl::ZeroDuration(), 200),
+            "orders  [....................]  0 rows  0 rows/s  0/8 partitions");
   view.rows = 250'000;
   view.partitions_done = 2;
   EXPECT_EQ(bar.Render(view, absl::Seconds(2), 200),
@@ -114,7 +116,8 @@ CommandLine Parse(std::vector<const char*> words) {
 }
 
 TEST(CommandLineTest, Run) {
-  const CommandLine line = Parse({"run", "f.yaml", "orders", "customers", "--workers", "3", "--memory", "512MiB", "-o", "json"});
+  const CommandLine line =
+      Parse({"run", "f.yaml", "orders", "customers", "--workers", "3", "--memory", "512MiB", "-o", "json"});
   ASSERT_TRUE(line.command.has_value()) << line.error;
   const auto& run = std::get<RunCommand>(*line.command);
   EXPECT_EQ(run.file, "f.yaml");
@@ -135,7 +138,8 @@ TEST(CommandLineTest, Backfill) {
 }
 
 TEST(CommandLineTest, OtherCommands) {
-  EXPECT_EQ(std::get<RunsGetCommand>(*Parse({"runs", "get", "orders@latest", "--project", "p.yaml"}).command).project, "p.yaml");
+  EXPECT_EQ(std::get<RunsGetCommand>(*Parse({"runs", "get", "orders@latest", "--project", "p.yaml"}).command).project,
+            "p.yaml");
   EXPECT_EQ(std::get<RunsListCommand>(*Parse({"runs", "list"}).command).project, "./tidemark.yaml");
   EXPECT_THAT(std::get<ConnectionsTestCommand>(*Parse({"connections", "test", "a", "b"}).command).connections,
               ElementsAre("a", "b"));
@@ -145,10 +149,17 @@ TEST(CommandLineTest, OtherCommands) {
 }
 
 TEST(CommandLineTest, UsageErrors) {
-  for (std::vector<const char*> words :
-       {std::vector<const char*>{}, {"run"}, {"fly"}, {"run", "f", "--workers", "0"}, {"run", "f", "--memory", "1kB"},
-        {"run", "f", "--from", "1"}, {"run", "f", "--full-refresh", "--from", "1", "--to", "2"}, {"version", "-o", "xml"},
-        {"runs"}, {"runs", "get"}, {"run", "f", "--nope"}}) {
+  for (std::vector<const char*> words : {std::vector<const char*>{},
+                                         {"run"},
+                                         {"fly"},
+                                         {"run", "f", "--workers", "0"},
+                                         {"run", "f", "--memory", "1kB"},
+                                         {"run", "f", "--from", "1"},
+                                         {"run", "f", "--full-refresh", "--from", "1", "--to", "2"},
+                                         {"version", "-o", "xml"},
+                                         {"runs"},
+                                         {"runs", "get"},
+                                         {"run", "f", "--nope"}}) {
     const CommandLine line = Parse(words);
     EXPECT_FALSE(line.command.has_value());
     EXPECT_EQ(line.exit_code, kUsage);

@@ -14,9 +14,11 @@ namespace tidemark::cli {
 std::vector<absl::Time> NextFireTimes(const v1::JobSpec& job, absl::Time now, int count);
 
 // The object that `plan -o json` prints for a job.
-Value::Record PlanObject(const v1::JobSpec& job, const coordinator::Preview& preview, const std::vector<absl::Time>& fire_times);
+Value::Record PlanObject(const v1::JobSpec& job, const coordinator::Preview& preview,
+                         const std::vector<absl::Time>& fire_times);
 
 // The same for people, fire times in the job's zone and in UTC.
-std::string PlanText(const v1::JobSpec& job, const coordinator::Preview& preview, const std::vector<absl::Time>& fire_times);
+std::string PlanText(const v1::JobSpec& job, const coordinator::Preview& preview,
+                     const std::vector<absl::Time>& fire_times);
 
 }  // namespace tidemark::cli

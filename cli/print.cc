@@ -10,7 +10,8 @@ ExitCode Fail(const CommandContext& context, const absl::Status& status) {
   return ExitCodeOf(status);
 }
 
-void PrintList(const CommandContext& context, const std::vector<Value::Record>& rows, const std::vector<TableColumn>& columns) {
+void PrintList(const CommandContext& context, const std::vector<Value::Record>& rows,
+               const std::vector<TableColumn>& columns) {
   Console& console = *context.console;
   switch (context.output) {
     case OutputFormat::kTable:

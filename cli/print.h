@@ -15,9 +15,11 @@ namespace tidemark::cli {
 ExitCode Fail(const CommandContext& context, const absl::Status& status);
 
 // Prints a list: a table, one JSON array, one JSON object a line, or a YAML list.
-void PrintList(const CommandContext& context, const std::vector<Value::Record>& rows, const std::vector<TableColumn>& columns);
+void PrintList(const CommandContext& context, const std::vector<Value::Record>& rows,
+               const std::vector<TableColumn>& columns);
 
-// Prints one object, in JSON on a line of its own: several in a row are a stream that `jq` reads. `text` is what people read instead.
+// Prints one object, in JSON on a line of its own: several in a row are a stream that `jq` reads. `text` is what people
+// read instead.
 void PrintObject(const CommandContext& context, const Value::Record& object, const std::function<std::string()>& text);
 
 }  // namespace tidemark::cli

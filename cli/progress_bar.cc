@@ -13,7 +13,8 @@ namespace {
 constexpr absl::Duration kRateWindow = absl::Seconds(5);
 constexpr int kBarWidth = 20;
 
-// Estimates are rough: partitions that are done tell more than rows once there are any, and it is never done before the end.
+// Estimates are rough: partitions that are done tell more than rows once there are any, and it is never done before the
+// end.
 double DoneShare(const ProgressView& view) {
   const double by_partitions = view.partitions > 0 ? static_cast<double>(view.partitions_done) / view.partitions : 0;
   const double by_rows = view.estimated_rows > 0 ? static_cast<double>(view.rows) / view.estimated_rows : by_partitions;
@@ -34,8 +35,8 @@ std::string ProgressBar::Render(const ProgressView& view, absl::Duration elapsed
   const double rate = RowsPerSecond(view.rows, elapsed);
   const double done = DoneShare(view);
   const int filled = static_cast<int>(std::floor(done * kBarWidth));
-  std::string line = absl::StrCat(view.label, "  [", std::string(filled, '#'), std::string(kBarWidth - filled, '.'), "]  ",
-                                  FormatCount(view.rows), " rows  ", FormatCount(std::llround(rate)), " rows/s");
+  std::string line = absl::StrCat(view.label, "  [", std::string(filled, '#'), std::string(kBarWidth - filled, '.'),
+                                  "]  ", FormatCount(view.rows), " rows  ", FormatCount(std::llround(rate)), " rows/s");
   if (view.partitions > 0) absl::StrAppend(&line, "  ", view.partitions_done, "/", view.partitions, " partitions");
   if (done > 0.02 && done < 1) {
     const absl::Duration left = elapsed * ((1 - done) / done);

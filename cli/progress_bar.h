@@ -19,8 +19,8 @@ struct ProgressView {
   int partitions_done = 0;
 };
 
-// One line of progress: "orders  [#####.....]  1,200,000 rows  350,000 rows/s  3/8 partitions  12s left". The rate is taken over the last
-// seconds. Not thread-safe.
+// One line of progress: "orders  [#####.....]  1,200,000 rows  350,000 rows/s  3/8 partitions  12s left". The rate is
+// taken over the last seconds. Not thread-safe.
 class ProgressBar {
  public:
   // `elapsed` is monotonic, of this bar. At most `columns` wide.

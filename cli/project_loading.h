@@ -13,7 +13,8 @@ namespace tidemark::cli {
 // InvalidArgument for everything that is wrong with it, a missing file included.
 absl::StatusOr<Project> OpenProject(const std::string& file, const ConnectorRegistry& connectors, Console* console);
 
-// The jobs of these names, in the project's order; all of them for no names. NotFound for a name the project does not have.
+// The jobs of these names, in the project's order; all of them for no names. NotFound for a name the project does not
+// have.
 absl::StatusOr<std::vector<v1::JobSpec>> SelectJobs(const Project& project, const std::vector<std::string>& names);
 
 }  // namespace tidemark::cli

@@ -22,7 +22,8 @@ using coordinator::RunStatus;
 // One `tidemark run`, from a started cluster to its exit code.
 class RunSession {
  public:
-  RunSession(const RunCommand& command, const CommandContext& context, EmbeddedCluster* cluster, const SignalWatcher* signals)
+  RunSession(const RunCommand& command, const CommandContext& context, EmbeddedCluster* cluster,
+             const SignalWatcher* signals)
       : command_(command), context_(context), cluster_(*cluster), signals_(*signals) {}
 
   ExitCode Execute(const Project& project, const std::vector<v1::JobSpec>& jobs) {
@@ -37,15 +38,17 @@ class RunSession {
   }
 
  private:
-  // Runs that a killed process left come to their end before new ones begin. Their ends are talk: they were not asked for now.
+  // Runs that a killed process left come to their end before new ones begin. Their ends are talk: they were not asked
+  // for now.
   absl::Status FinishRecovered(const Project& project, RunWatch::End* end) {
     std::vector<std::string> runs;
     for (const std::string& id : cluster_.recovered_runs()) {
       TM_ASSIGN_OR_RETURN(const RunRecord run, cluster_.coordinator().GetRun(id));
       if (project.FindConnection(run.spec.source().connection()) == nullptr ||
           project.FindConnection(run.spec.target().connection()) == nullptr) {
-        context_.console->Say(absl::StrCat("run ", id, " of the job ", run.job_name,
-                                           " was left unfinished and cannot go on: the project no longer names its connections"));
+        context_.console->Say(
+            absl::StrCat("run ", id, " of the job ", run.job_name,
+                         " was left unfinished and cannot go on: the project no longer names its connections"));
         continue;
       }
       context_.console->Say(absl::StrCat("recovering run ", id, " of the job ", run.job_name, ", left unfinished (",
@@ -83,7 +86,8 @@ class RunSession {
     });
   }
 
-  absl::Status Await(const std::vector<std::string>& runs, RunWatch::End* end, const std::function<void(const RunRecord&)>& ended) {
+  absl::Status Await(const std::vector<std::string>& runs, RunWatch::End* end,
+                     const std::function<void(const RunRecord&)>& ended) {
     if (runs.empty()) return absl::OkStatus();
     const SystemClock clock;
     RunWatch watch(&cluster_, context_.console, &signals_, &clock);

@@ -20,7 +20,9 @@ namespace {
 using coordinator::RunRecord;
 using coordinator::RunStatus;
 
-Value WatermarkValue(bool present, const v1::Watermark& watermark) { return present ? Value(watermark.text()) : Value(); }
+Value WatermarkValue(bool present, const v1::Watermark& watermark) {
+  return present ? Value(watermark.text()) : Value();
+}
 
 Value TimeValue(const std::optional<absl::Time>& time) {
   if (!time) return Value();
@@ -31,7 +33,9 @@ Value::List Texts(const google::protobuf::RepeatedPtrField<std::string>& texts) 
   return Value::List(texts.begin(), texts.end());
 }
 
-std::string CompletenessOf(const RunRecord& run) { return run.description ? Text(run.description->completeness()) : ""; }
+std::string CompletenessOf(const RunRecord& run) {
+  return run.description ? Text(run.description->completeness()) : "";
+}
 
 std::string StatusText(const RunRecord& run, const Console& console) {
   const std::string_view phase = coordinator::Name(run.phase);
@@ -49,7 +53,9 @@ std::string StatusText(const RunRecord& run, const Console& console) {
   return "";
 }
 
-std::string Plural(int64_t count, const char* one) { return absl::StrCat(FormatCount(count), " ", one, count == 1 ? "" : "s"); }
+std::string Plural(int64_t count, const char* one) {
+  return absl::StrCat(FormatCount(count), " ", one, count == 1 ? "" : "s");
+}
 
 }  // namespace
 
@@ -118,7 +124,8 @@ std::string RunSummary(const RunRecord& run, const Console& console) {
   if (run.window.kind() != v1::WINDOW_KIND_UNSPECIFIED) absl::StrAppend(&text, "  ", WindowText(run.window), "\n");
   if (const std::string completeness = CompletenessOf(run); !completeness.empty()) {
     absl::StrAppend(&text, "  completeness ", completeness);
-    for (const std::string& premise : run.description->completeness().premises()) absl::StrAppend(&text, "\n    ", premise);
+    for (const std::string& premise : run.description->completeness().premises())
+      absl::StrAppend(&text, "\n    ", premise);
     absl::StrAppend(&text, "\n");
   }
   absl::StrAppend(&text, "  ", Plural(run.partitions, "partition"), ", ",

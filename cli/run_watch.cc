@@ -37,7 +37,8 @@ absl::StatusOr<RunWatch::End> RunWatch::Await(const std::vector<std::string>& ru
   return cancelling ? End::kInterrupted : End::kAllEnded;
 }
 
-absl::Status RunWatch::Report(std::set<std::string>& open, const std::function<void(const coordinator::RunRecord& run)>& ended) {
+absl::Status RunWatch::Report(std::set<std::string>& open,
+                              const std::function<void(const coordinator::RunRecord& run)>& ended) {
   std::vector<coordinator::RunProgress> running;
   for (auto at = open.begin(); at != open.end();) {
     TM_ASSIGN_OR_RETURN(coordinator::RunProgress progress, cluster_.coordinator().GetProgress(*at));

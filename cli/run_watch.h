@@ -15,8 +15,8 @@
 
 namespace tidemark::cli {
 
-// Accompanies runs of an embedded cluster to their end: shows the bar, says what goes wrong and is tried again, cancels the runs at
-// SIGINT and drains at SIGTERM.
+// Accompanies runs of an embedded cluster to their end: shows the bar, says what goes wrong and is tried again, cancels
+// the runs at SIGINT and drains at SIGTERM.
 class RunWatch {
  public:
   // All must outlive the watch.

@@ -60,9 +60,11 @@ absl::Status Error(sqlite3* db, const std::string& path) {
 std::string Iso(absl::Time time) { return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E3SZ", time, absl::UTCTimeZone()); }
 
 // Inserts one row of texts: SQLite turns them into what their columns hold.
-absl::Status Insert(sqlite3* db, sqlite3_stmt* statement, const std::string& path, const std::vector<std::string>& values) {
+absl::Status Insert(sqlite3* db, sqlite3_stmt* statement, const std::string& path,
+                    const std::vector<std::string>& values) {
   for (size_t i = 0; i < values.size(); ++i) {
-    sqlite3_bind_text(statement, static_cast<int>(i) + 1, values[i].data(), static_cast<int>(values[i].size()), SQLITE_TRANSIENT);
+    sqlite3_bind_text(statement, static_cast<int>(i) + 1, values[i].data(), static_cast<int>(values[i].size()),
+                      SQLITE_TRANSIENT);
   }
   if (sqlite3_step(statement) != SQLITE_DONE) return Error(db, path);
   sqlite3_reset(statement);
@@ -77,7 +79,8 @@ absl::StatusOr<Statement> Prepare(sqlite3* db, const std::string& path, const ch
 
 absl::Status InsertRows(sqlite3* db, const std::string& path, absl::Time now) {
   constexpr std::array<const char*, 8> kFirst = {"Ada", "Bela", "Chike", "Dilnoza", "Eun", "Farid", "Greta", "Hina"};
-  constexpr std::array<const char*, 8> kLast = {"Aalto", "Berg", "Costa", "Diallo", "Endo", "Fischer", "Garcia", "Haddad"};
+  constexpr std::array<const char*, 8> kLast = {"Aalto", "Berg",    "Costa",  "Diallo",
+                                                "Endo",  "Fischer", "Garcia", "Haddad"};
   constexpr std::array<const char*, 5> kCountries = {"DE", "FR", "KE", "JP", "US"};
   constexpr std::array<const char*, 4> kStatuses = {"open", "paid", "shipped", "returned"};
   Rng rng(1);
@@ -91,14 +94,16 @@ absl::Status InsertRows(sqlite3* db, const std::string& path, absl::Time now) {
   }
   TM_ASSIGN_OR_RETURN(
       const Statement order,
-      Prepare(db, path, "INSERT INTO orders (id, customer_id, status, amount, placed_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"));
+      Prepare(db, path,
+              "INSERT INTO orders (id, customer_id, status, amount, placed_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"));
   absl::Time placed = now - absl::Hours(24 * 90);
   for (int id = 1; id <= kOrders; ++id) {
     placed += absl::Milliseconds(rng.Below(int64_t{90} * 86'400'000 / kOrders));
     const absl::Time updated = std::min(placed + absl::Milliseconds(rng.Below(7 * 86'400'000)), now - absl::Minutes(5));
-    TM_RETURN_IF_ERROR(Insert(db, order.get(), path,
-                              {absl::StrCat(id), absl::StrCat(1 + rng.Below(kCustomers)), kStatuses[rng.Below(kStatuses.size())],
-                               absl::StrFormat("%d.%02d", 5 + rng.Below(500), rng.Below(100)), Iso(placed), Iso(updated)}));
+    TM_RETURN_IF_ERROR(
+        Insert(db, order.get(), path,
+               {absl::StrCat(id), absl::StrCat(1 + rng.Below(kCustomers)), kStatuses[rng.Below(kStatuses.size())],
+                absl::StrFormat("%d.%02d", 5 + rng.Below(500), rng.Below(100)), Iso(placed), Iso(updated)}));
   }
   return absl::OkStatus();
 }
@@ -113,7 +118,8 @@ absl::Status WriteSampleShop(const std::string& path, absl::Time now) {
   const Database db(opened);
   if (result != SQLITE_OK) return Error(db.get(), path);
   const auto exec = [&](const char* sql) {
-    return sqlite3_exec(db.get(), sql, nullptr, nullptr, nullptr) == SQLITE_OK ? absl::OkStatus() : Error(db.get(), path);
+    return sqlite3_exec(db.get(), sql, nullptr, nullptr, nullptr) == SQLITE_OK ? absl::OkStatus()
+                                                                               : Error(db.get(), path);
   };
   TM_RETURN_IF_ERROR(exec("BEGIN"));
   TM_RETURN_IF_ERROR(exec(kSchema));

@@ -1,4 +1,5 @@
-// Reads the compiled .proto files: that every service and method users were promised is there, and that they keep one manner.
+// Reads the compiled .proto files: that every service and method users were promised is there, and that they keep one
+// manner.
 #include <gmock/gmock.h>
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
@@ -41,11 +42,12 @@ class ContractTest : public testing::Test {
 TEST_F(ContractTest, HasEveryPromisedMethod) {
   const std::map<std::string, std::vector<std::string>> promised = {
       {"JobService",
-       {"CreateJob", "GetJob", "ListJobs", "UpdateJob", "DeleteJob", "PauseJob", "ResumeJob", "RunJob", "BackfillJob", "ValidateJob",
-        "PlanJob"}},
+       {"CreateJob", "GetJob", "ListJobs", "UpdateJob", "DeleteJob", "PauseJob", "ResumeJob", "RunJob", "BackfillJob",
+        "ValidateJob", "PlanJob"}},
       {"RunService", {"GetRun", "ListRuns", "WatchRun", "ListTasks", "CancelRun", "RetryRun", "ReplayLoad"}},
       {"ConnectionService",
-       {"CreateConnection", "GetConnection", "ListConnections", "UpdateConnection", "DeleteConnection", "TestConnection"}},
+       {"CreateConnection", "GetConnection", "ListConnections", "UpdateConnection", "DeleteConnection",
+        "TestConnection"}},
       {"QuarantineService", {"ListRecords", "ReplayRecords", "DiscardRecords"}},
       {"SchemaService", {"ListSchemas", "GetSchema", "CheckSchema"}},
       {"ClusterService", {"GetStatus", "ListWorkers", "DrainWorker", "ListAuditEvents"}},

@@ -70,8 +70,8 @@ TEST(NewId, SortsByCreationAndIsSafeInNames) {
 
 TEST(RetryPolicy, BacksOffExponentiallyWithJitterUpToItsCap) {
   Rng rng(5);
-  const RetryPolicy policy{.max_attempts = 5, .initial_backoff = absl::Seconds(2), .multiplier = 2,
-                           .max_backoff = absl::Seconds(10)};
+  const RetryPolicy policy{
+      .max_attempts = 5, .initial_backoff = absl::Seconds(2), .multiplier = 2, .max_backoff = absl::Seconds(10)};
   for (int round = 0; round < 100; ++round) {
     EXPECT_GE(policy.BackoffBefore(2, rng), absl::Seconds(1));
     EXPECT_LE(policy.BackoffBefore(2, rng), absl::Seconds(2));

@@ -13,8 +13,8 @@ struct RetryPolicy {
   double multiplier = 2.0;
   absl::Duration max_backoff = absl::Minutes(1);
 
-  // Delay before attempt `next_attempt` (2 is the first retry): exponential with full jitter over its upper half, so that
-  // failures that came together do not come back together.
+  // Delay before attempt `next_attempt` (2 is the first retry): exponential with full jitter over its upper half, so
+  // that failures that came together do not come back together.
   absl::Duration BackoffBefore(int next_attempt, Rng& rng) const;
   bool Exhausted(int attempts_made) const { return attempts_made >= max_attempts; }
 };

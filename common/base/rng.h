@@ -28,8 +28,8 @@ class Rng {
   uint64_t state_ ABSL_GUARDED_BY(mutex_);
 };
 
-// 26 lower-case base32 characters, time first, so that ids sort by creation and are safe inside SQL identifiers and file
-// names. The layout is ULID's (48 bits of milliseconds, 80 random bits).
+// 26 lower-case base32 characters, time first, so that ids sort by creation and are safe inside SQL identifiers and
+// file names. The layout is ULID's (48 bits of milliseconds, 80 random bits).
 std::string NewId(absl::Time now, Rng& rng);
 
 }  // namespace tidemark

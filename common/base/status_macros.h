@@ -4,10 +4,9 @@
 #include "absl/status/statusor.h"
 
 // Returns from the enclosing function if `expr` is an error.
-#define TM_RETURN_IF_ERROR(expr)                          \
-  do {                                                    \
-    if (absl::Status tm_status_ = (expr); !tm_status_.ok()) \
-      return tm_status_;                                  \
+#define TM_RETURN_IF_ERROR(expr)                                               \
+  do {                                                                         \
+    if (absl::Status tm_status_ = (expr); !tm_status_.ok()) return tm_status_; \
   } while (false)
 
 #define TM_CONCAT_INNER_(a, b) a##b

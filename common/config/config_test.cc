@@ -143,7 +143,8 @@ TEST(ProjectTest, StrategyIsIncrementalUnlessSaid) {
 }
 
 TEST(ProjectErrorsTest, AllAtOnceInTheFilesOrder) {
-  EXPECT_THAT(Errors(R"(conections: {}
+  EXPECT_THAT(
+      Errors(R"(conections: {}
 connections:
   shop: { dsn: "sqlite:shop.db", max_conections: 2 }
   wh: { max_connections: 0 }
@@ -163,21 +164,21 @@ jobs:
       strategy: upsrt
       key: id
 )"),
-              ElementsAre("1:1: conections: unknown key; did you mean \"connections\"?",
-                          "3:34: connections.shop.max_conections: unknown key; did you mean \"max_connections\"?",
-                          "4:3: connections.wh.dsn: missing",
-                          "4:26: connections.wh.max_connections: expected a number from 1, found \"0\"",
-                          "6:3: jobs.Orders: a name is 1 to 63 lower-case letters, digits, - and _, and starts and ends with "
-                          "a letter or a digit",
-                          "8:15: jobs.orders.schedule: cron: bad",
-                          "9:14: jobs.orders.enabled: expected true or false, without quotes",
-                          "11:7: jobs.orders.source.connection: unknown connection \"shopp\"; did you mean \"shop\"?",
-                          "13:7: jobs.orders.source.table: the key is given twice",
-                          "14:17: jobs.orders.source.lookback: expected a duration such as 15m, 2s or 1h30m, found \"15\"",
-                          "15:18: jobs.orders.source.watermark: expected a single value, found a list",
-                          "16:5: jobs.orders.target.connection: missing",
-                          "18:17: jobs.orders.target.strategy: expected one of full, incremental, upsert, found \"upsrt\"",
-                          "19:12: jobs.orders.target.key: expected a list, found a single value"));
+      ElementsAre("1:1: conections: unknown key; did you mean \"connections\"?",
+                  "3:34: connections.shop.max_conections: unknown key; did you mean \"max_connections\"?",
+                  "4:3: connections.wh.dsn: missing",
+                  "4:26: connections.wh.max_connections: expected a number from 1, found \"0\"",
+                  "6:3: jobs.Orders: a name is 1 to 63 lower-case letters, digits, - and _, and starts and ends with "
+                  "a letter or a digit",
+                  "8:15: jobs.orders.schedule: cron: bad",
+                  "9:14: jobs.orders.enabled: expected true or false, without quotes",
+                  "11:7: jobs.orders.source.connection: unknown connection \"shopp\"; did you mean \"shop\"?",
+                  "13:7: jobs.orders.source.table: the key is given twice",
+                  "14:17: jobs.orders.source.lookback: expected a duration such as 15m, 2s or 1h30m, found \"15\"",
+                  "15:18: jobs.orders.source.watermark: expected a single value, found a list",
+                  "16:5: jobs.orders.target.connection: missing",
+                  "18:17: jobs.orders.target.strategy: expected one of full, incremental, upsert, found \"upsrt\"",
+                  "19:12: jobs.orders.target.key: expected a list, found a single value"));
 }
 
 TEST(ProjectErrorsTest, WhatIsNoProject) {
@@ -212,9 +213,10 @@ TEST(ProjectErrorsTest, WhatThisVersionDoesNotCarryOut) {
 
 TEST(ProjectRulesTest, Strategies) {
   EXPECT_THAT(JobErrors("table: t", "table: t, strategy: full"), IsEmpty());
-  EXPECT_THAT(JobErrors("table: t", "table: t"),
-              ElementsAre("6:5: jobs.orders.source.watermark: missing: the strategy incremental needs a watermark: name a "
-                          "column, or use strategy: full"));
+  EXPECT_THAT(
+      JobErrors("table: t", "table: t"),
+      ElementsAre("6:5: jobs.orders.source.watermark: missing: the strategy incremental needs a watermark: name a "
+                  "column, or use strategy: full"));
   EXPECT_THAT(JobErrors("table: t", "table: t, strategy: upsert"),
               ElementsAre(HasSubstr("jobs.orders.source.watermark: missing: the strategy upsert needs a watermark"),
                           "7:5: jobs.orders.target.key: missing: the strategy upsert needs a key"));
@@ -225,9 +227,10 @@ TEST(ProjectRulesTest, AppendThatReadsRowsAgainNeedsAKey) {
   EXPECT_THAT(JobErrors("table: t, watermark: w, lookback: 15m", "table: t"),
               ElementsAre(HasSubstr("source.lookback: an append with lookback")));
   EXPECT_THAT(JobErrors("table: t, watermark: w, lookback: 15m", "table: t, key: [id]"), IsEmpty());
-  EXPECT_THAT(JobErrors("table: t, watermark: w, stamped_by: application", "table: t"),
-              ElementsAre(HasSubstr("source.stamped_by: the clock of an application bounds nothing: give a lookback"),
-                          HasSubstr("source.stamped_by: an append that is stamped by an application needs target.key")));
+  EXPECT_THAT(
+      JobErrors("table: t, watermark: w, stamped_by: application", "table: t"),
+      ElementsAre(HasSubstr("source.stamped_by: the clock of an application bounds nothing: give a lookback"),
+                  HasSubstr("source.stamped_by: an append that is stamped by an application needs target.key")));
   EXPECT_THAT(JobErrors("table: t, watermark: w, stamped_by: application, lookback: 1h", "table: t"),
               ElementsAre(HasSubstr("source.lookback")));
   EXPECT_THAT(JobErrors("table: t, watermark: w, null_watermark: reread", "table: t"),
@@ -263,7 +266,8 @@ TEST(ReferenceTest, FilesAndEscapes) {
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "table") << "from_file\n";
   const absl::StatusOr<Project> project = ParseProject(
-      absl::StrCat(kConnections, "jobs:\n  a:\n    source: {connection: shop, table: 'x.${file:table}', watermark: '$${w}'}\n",
+      absl::StrCat(kConnections,
+                   "jobs:\n  a:\n    source: {connection: shop, table: 'x.${file:table}', watermark: '$${w}'}\n",
                    "    target: {connection: warehouse, table: t}\n"),
       (folder / "p.yaml").string(), TestOptions());
   ASSERT_TRUE(project.ok()) << project.status();
@@ -299,8 +303,9 @@ jobs:
   ASSERT_FALSE(project.ok());
   const std::string message(project.status().message());
   EXPECT_THAT(message, Not(HasSubstr("canary77")));
-  EXPECT_THAT(message, HasSubstr("p.yaml:2:47: connections.shop.max_connections: expected a whole number, found what the "
-                                 "reference holds"));
+  EXPECT_THAT(message,
+              HasSubstr("p.yaml:2:47: connections.shop.max_connections: expected a whole number, found what the "
+                        "reference holds"));
   EXPECT_THAT(message, HasSubstr("p.yaml:2:16: connections.shop.dsn: unknown scheme"));
   EXPECT_THAT(message, HasSubstr("p.yaml:4:16: connections.more.dsn: a DSN starts with its scheme"));
 }

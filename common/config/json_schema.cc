@@ -14,7 +14,9 @@ constexpr char kReference[] = R"(\$\{(env|file):[^}]+\})";
 Json MappingSchema(const std::vector<ProjectKey>& keys, const google::protobuf::Descriptor& message);
 
 // Values that are no text may also be a reference.
-Json OrReference(Json schema) { return {{"anyOf", {std::move(schema), {{"type", "string"}, {"pattern", kReference}}}}}; }
+Json OrReference(Json schema) {
+  return {{"anyOf", {std::move(schema), {{"type", "string"}, {"pattern", kReference}}}}};
+}
 
 Json ValueSchema(const ProjectKey& key, const google::protobuf::Descriptor& message) {
   const google::protobuf::FieldDescriptor* field = FieldOf(key, message).leaf;
@@ -50,7 +52,8 @@ Json MappingSchema(const std::vector<ProjectKey>& keys, const google::protobuf::
     Json value = ValueSchema(key, message);
     value["description"] = key.doc;
     if (!key.fallback.empty()) {
-      value["default"] = key.kind == Kind::kBool || key.kind == Kind::kWhole ? Json::parse(key.fallback) : Json(key.fallback);
+      value["default"] =
+          key.kind == Kind::kBool || key.kind == Kind::kWhole ? Json::parse(key.fallback) : Json(key.fallback);
     }
     properties[key.name] = std::move(value);
     if (key.required) required.push_back(key.name);

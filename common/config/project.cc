@@ -23,7 +23,8 @@ namespace tidemark {
 namespace {
 
 const ProjectKey& TopKey(std::string_view name) {
-  return *std::find_if(ProjectKeys().begin(), ProjectKeys().end(), [&](const ProjectKey& key) { return key.name == name; });
+  return *std::find_if(ProjectKeys().begin(), ProjectKeys().end(),
+                       [&](const ProjectKey& key) { return key.name == name; });
 }
 
 // Connectors wrap the query: a closing semicolon would end it too early.
@@ -86,8 +87,8 @@ absl::StatusOr<Project> LoadProject(const std::string& file, const ProjectOption
   std::ifstream stream(file, std::ios::binary);
   std::ostringstream content;
   if (!stream) {
-    return absl::NotFoundError(absl::StrCat(file, ": cannot read the project file: ", strerror(errno == 0 ? ENOENT : errno),
-                                            "; `tidemark init` makes one"));
+    return absl::NotFoundError(absl::StrCat(file, ": cannot read the project file: ",
+                                            strerror(errno == 0 ? ENOENT : errno), "; `tidemark init` makes one"));
   }
   content << stream.rdbuf();
   return ParseProject(content.str(), file, options);

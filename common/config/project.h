@@ -12,8 +12,8 @@
 
 namespace tidemark {
 
-// What a project file asks for, complete and checked: references are resolved, absent keys have their defaults, local paths are
-// absolute. The DSNs are secret.
+// What a project file asks for, complete and checked: references are resolved, absent keys have their defaults, local
+// paths are absolute. The DSNs are secret.
 struct Project {
   // Absolute.
   std::string file;
@@ -29,13 +29,14 @@ struct Project {
 struct ProjectOptions {
   // Value of an environment variable; nullopt if it is not set. Absent: the environment of this process.
   std::function<std::optional<std::string>(const std::string& name)> environment;
-  // Judges of what this library knows nothing of. Their messages are put beside the place of the value; absent: anything goes.
+  // Judges of what this library knows nothing of. Their messages are put beside the place of the value; absent:
+  // anything goes.
   std::function<absl::Status(std::string_view cron)> check_cron;
   std::function<absl::Status(std::string_view dsn)> check_dsn;
 };
 
-// NotFound if there is no such file. InvalidArgument: everything that is wrong with it, a line "FILE:LINE:COLUMN: PATH: MESSAGE"
-// each, without the value of any reference or DSN.
+// NotFound if there is no such file. InvalidArgument: everything that is wrong with it, a line "FILE:LINE:COLUMN: PATH:
+// MESSAGE" each, without the value of any reference or DSN.
 absl::StatusOr<Project> LoadProject(const std::string& file, const ProjectOptions& options);
 // The same with the file's content given.
 absl::StatusOr<Project> ParseProject(std::string_view yaml, const std::string& file, const ProjectOptions& options);

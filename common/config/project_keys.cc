@@ -25,7 +25,8 @@ std::vector<ProjectKey> ConnectionKeys() {
   return {
       {.name = "dsn",
        .kind = Kind::kDsn,
-       .doc = "postgresql://..., sqlite:PATH (relative to this file) or generator:...; secrets as ${env:NAME} or ${file:PATH}",
+       .doc = "postgresql://..., sqlite:PATH (relative to this file) or generator:...; secrets as ${env:NAME} or "
+              "${file:PATH}",
        .required = true},
       {.name = "max_connections",
        .kind = Kind::kWhole,
@@ -33,7 +34,9 @@ std::vector<ProjectKey> ConnectionKeys() {
        .fallback = "4",
        .min = 1,
        .max = 1000},
-      {.name = "max_rows_per_second", .kind = Kind::kWhole, .doc = "Rows read per second, of all jobs together; 0: no limit"},
+      {.name = "max_rows_per_second",
+       .kind = Kind::kWhole,
+       .doc = "Rows read per second, of all jobs together; 0: no limit"},
       NotYet("replicas", Kind::kDsns),
       {.name = "worker", .kind = Kind::kText, .doc = "The worker that owns a local file, in a cluster"},
   };
@@ -58,7 +61,9 @@ std::vector<ProjectKey> SourceKeys() {
        .kind = Kind::kText,
        .doc = "SELECT to read instead of a table; may use :last_watermark and :watermark_snapshot"},
       NotYet("api", Kind::kAnything),
-      {.name = "watermark", .kind = Kind::kText, .doc = "Column that rises with every change; needed by incremental and upsert"},
+      {.name = "watermark",
+       .kind = Kind::kText,
+       .doc = "Column that rises with every change; needed by incremental and upsert"},
       {.name = "watermark_timezone",
        .kind = Kind::kTimeZone,
        .doc = "Zone of a watermark that is a timestamp without a zone"},
@@ -113,7 +118,8 @@ std::vector<ProjectKey> TransformKeys() {
           {.name = "steps",
            .kind = Kind::kMappingList,
            .doc = "",
-           .keys = Unread({"rename", "cast", "derive", "convert", "normalize", "filter", "lookup", "mask", "drop", "require"})},
+           .keys = Unread(
+               {"rename", "cast", "derive", "convert", "normalize", "filter", "lookup", "mask", "drop", "require"})},
           Unread("sql"),
           Unread("command"),
           Unread("options")};

@@ -80,9 +80,10 @@ class JobRules {
     const bool windowed = strategy != v1::LOAD_STRATEGY_FULL;
     const bool has_watermark = Given("source.watermark");
     Rule(!windowed || has_watermark, {"source.watermark", "target.strategy", "target", "source"}, "source.watermark",
-         absl::StrCat("missing: the strategy ", EnumName(strategy), " needs a watermark: name a column, or use strategy: full"));
-    for (const char* key : {"source.watermark_timezone", "source.stamped_by", "source.null_watermark", "source.horizon_wait",
-                            "source.max_hold", "source.lookback"}) {
+         absl::StrCat("missing: the strategy ", EnumName(strategy),
+                      " needs a watermark: name a column, or use strategy: full"));
+    for (const char* key : {"source.watermark_timezone", "source.stamped_by", "source.null_watermark",
+                            "source.horizon_wait", "source.max_hold", "source.lookback"}) {
       Rule(has_watermark || !Given(key) || windowed, {"source.watermark"}, key, "has no meaning without a watermark");
     }
     Rule(!windowed || source.stamped_by() != v1::STAMPED_BY_APPLICATION || Given("source.lookback"),
@@ -91,7 +92,8 @@ class JobRules {
     Rule(!Given("source.query") || has_watermark ||
              (!absl::StrContains(source.query(), ":last_watermark") &&
               !absl::StrContains(source.query(), ":watermark_snapshot")),
-         {"source.query", "source.watermark"}, "source.query", "uses :last_watermark or :watermark_snapshot without a watermark");
+         {"source.query", "source.watermark"}, "source.query",
+         "uses :last_watermark or :watermark_snapshot without a watermark");
   }
 
   void CheckKey() {
@@ -99,12 +101,14 @@ class JobRules {
     const v1::LoadStrategy strategy = job_.target().strategy();
     const bool key = Given("target.key");
     const auto rests_on = {"target.key", "target.strategy", "target"};
-    Rule(strategy != v1::LOAD_STRATEGY_UPSERT || key, rests_on, "target.key", "missing: the strategy upsert needs a key");
+    Rule(strategy != v1::LOAD_STRATEGY_UPSERT || key, rests_on, "target.key",
+         "missing: the strategy upsert needs a key");
     const bool append = strategy == v1::LOAD_STRATEGY_INCREMENTAL;
     Rule(!append || !Given("source.lookback") || key, rests_on, "source.lookback",
          "an append with lookback reads rows again and needs target.key to tell them from new ones");
     Rule(!append || source.stamped_by() != v1::STAMPED_BY_APPLICATION || Given("source.lookback") || key, rests_on,
-         "source.stamped_by", "an append that is stamped by an application needs target.key to tell rows read again from new ones");
+         "source.stamped_by",
+         "an append that is stamped by an application needs target.key to tell rows read again from new ones");
     Rule(!append || source.null_watermark() != v1::NULL_WATERMARK_REREAD || key, rests_on, "source.null_watermark",
          "reread needs target.key to tell rows read again from new ones");
   }

@@ -39,8 +39,8 @@ absl::StatusOr<std::string> ResolveOne(std::string_view reference, const Referen
     return *std::move(value);
   }
   if (reference.starts_with("file:")) return ReadReferencedFile(reference.substr(5), sources.directory);
-  return absl::InvalidArgumentError(
-      absl::StrCat("${", Abs(reference), "} is not a reference: use ${env:NAME} or ${file:PATH}, or $${ for a literal ${"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "${", Abs(reference), "} is not a reference: use ${env:NAME} or ${file:PATH}, or $${ for a literal ${"));
 }
 
 }  // namespace

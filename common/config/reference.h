@@ -26,8 +26,8 @@ struct ResolvedText {
   bool from_reference = false;
 };
 
-// Replaces ${env:NAME} and ${file:PATH} anywhere in `text` (a file's last line end is dropped); $${ stands for a literal ${.
-// InvalidArgument says what is missing, by name, and never holds a value.
+// Replaces ${env:NAME} and ${file:PATH} anywhere in `text` (a file's last line end is dropped); $${ stands for a
+// literal ${. InvalidArgument says what is missing, by name, and never holds a value.
 absl::StatusOr<ResolvedText> ResolveReferences(std::string_view text, const ReferenceSources& sources);
 
 }  // namespace tidemark

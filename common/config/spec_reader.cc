@@ -90,8 +90,9 @@ void SpecReader::ReadNamed(const YamlNode& root, const ProjectKey& key,
     if (!seen.insert(each.key).second) {
       diagnostics_.Add(each.at, path, "the name is used twice");
     } else if (!std::regex_match(each.key, pattern)) {
-      diagnostics_.Add(each.at, path,
-                       "a name is 1 to 63 lower-case letters, digits, - and _, and starts and ends with a letter or a digit");
+      diagnostics_.Add(
+          each.at, path,
+          "a name is 1 to 63 lower-case letters, digits, - and _, and starts and ends with a letter or a digit");
     } else {
       entry(each, path);
     }
@@ -102,7 +103,8 @@ void SpecReader::CheckNames(const YamlNode& node, const std::vector<ProjectKey>&
   std::set<std::string> seen;
   for (const YamlNode::Entry& entry : node.entries) {
     if (FindKey(keys, entry.key) == nullptr) {
-      diagnostics_.Add(entry.at, Join(path, entry.key), absl::StrCat("unknown key", Suggestion(entry.key, Names(keys))));
+      diagnostics_.Add(entry.at, Join(path, entry.key),
+                       absl::StrCat("unknown key", Suggestion(entry.key, Names(keys))));
     } else if (!seen.insert(entry.key).second) {
       diagnostics_.Add(entry.at, Join(path, entry.key), "the key is given twice");
     }
@@ -160,7 +162,8 @@ void SpecReader::CheckUnavailable(const YamlNode& node, const ProjectKey& key, c
       for (const YamlNode::Entry& entry : node.entries) CheckNames(entry.value, key.keys, Join(path, entry.key));
       break;
     case Kind::kMappingList:
-      for (size_t i = 0; i < node.items.size(); ++i) CheckNames(node.items[i], key.keys, absl::StrCat(path, "[", i, "]"));
+      for (size_t i = 0; i < node.items.size(); ++i)
+        CheckNames(node.items[i], key.keys, absl::StrCat(path, "[", i, "]"));
       break;
     default:
       break;
@@ -220,11 +223,13 @@ void SpecReader::ReadScalar(const YamlNode& node, const ProjectKey& key, const s
   }
   const bool needs_plain = key.kind == Kind::kBool || key.kind == Kind::kWhole;
   if (needs_plain && node.quoted && !resolved->from_reference) {
-    diagnostics_.Add(node.at, path, key.kind == Kind::kBool ? "expected true or false, without quotes"
-                                                            : "expected a whole number, without quotes");
+    diagnostics_.Add(
+        node.at, path,
+        key.kind == Kind::kBool ? "expected true or false, without quotes" : "expected a whole number, without quotes");
     return;
   }
-  const std::string shown = resolved->from_reference ? "what the reference holds" : absl::StrCat("\"", resolved->text, "\"");
+  const std::string shown =
+      resolved->from_reference ? "what the reference holds" : absl::StrCat("\"", resolved->text, "\"");
   SetScalar(resolved->text, shown, node.at, key, path, field, message);
 }
 

@@ -18,8 +18,8 @@ namespace tidemark {
 // Where every key and value of the file stands, by path.
 using Places = std::map<std::string, Location, std::less<>>;
 
-// Fills messages from YAML as the table of keys says: unknown, repeated and missing keys, wrong types and values that cannot be read
-// are added to the diagnostics, all of them.
+// Fills messages from YAML as the table of keys says: unknown, repeated and missing keys, wrong types and values that
+// cannot be read are added to the diagnostics, all of them.
 class SpecReader {
  public:
   struct Checks {
@@ -32,8 +32,8 @@ class SpecReader {
   SpecReader(const ReferenceSources* sources, const Checks* checks, Diagnostics* diagnostics)
       : sources_(*sources), checks_(*checks), diagnostics_(*diagnostics) {}
 
-  // Calls `entry(name, node, path)` for every entry of the named mapping at the top-level key `key` whose name is fit. Repeated names
-  // and a mapping that is missing or empty are errors.
+  // Calls `entry(name, node, path)` for every entry of the named mapping at the top-level key `key` whose name is fit.
+  // Repeated names and a mapping that is missing or empty are errors.
   void ReadNamed(const YamlNode& root, const ProjectKey& key,
                  const std::function<void(const YamlNode::Entry& entry, const std::string& path)>& entry);
 
@@ -47,7 +47,8 @@ class SpecReader {
   const Places& places() const { return places_; }
 
  private:
-  void ReadValue(const YamlNode& node, const ProjectKey& key, const std::string& path, google::protobuf::Message* message);
+  void ReadValue(const YamlNode& node, const ProjectKey& key, const std::string& path,
+                 google::protobuf::Message* message);
   void ReadScalar(const YamlNode& node, const ProjectKey& key, const std::string& path,
                   const google::protobuf::FieldDescriptor& field, google::protobuf::Message* message);
   void ReadList(const YamlNode& node, const ProjectKey& key, const std::string& path,

@@ -6,7 +6,8 @@
 
 namespace tidemark {
 
-// "; did you mean \"orders\"?" if one of `known` is what `word` may have been meant to be, by edit distance; else empty.
+// "; did you mean \"orders\"?" if one of `known` is what `word` may have been meant to be, by edit distance; else
+// empty.
 std::string Suggestion(std::string_view word, const std::vector<std::string>& known);
 
 }  // namespace tidemark

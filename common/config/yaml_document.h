@@ -31,8 +31,8 @@ struct YamlNode::Entry {
   YamlNode value;
 };
 
-// Reads one document; an empty text is a kNull node. Syntax errors, keys that are no scalars, a second document and absurd sizes are
-// added to `diagnostics`, and what could be read is returned.
+// Reads one document; an empty text is a kNull node. Syntax errors, keys that are no scalars, a second document and
+// absurd sizes are added to `diagnostics`, and what could be read is returned.
 YamlNode ReadYaml(std::string_view text, Diagnostics* diagnostics);
 
 }  // namespace tidemark

@@ -15,12 +15,8 @@ struct Unit {
   std::string_view name;
   int64_t micros;
 };
-constexpr std::array<Unit, 6> kUnits = {{{"d", 86'400'000'000},
-                                         {"h", 3'600'000'000},
-                                         {"m", 60'000'000},
-                                         {"s", 1'000'000},
-                                         {"ms", 1'000},
-                                         {"us", 1}}};
+constexpr std::array<Unit, 6> kUnits = {
+    {{"d", 86'400'000'000}, {"h", 3'600'000'000}, {"m", 60'000'000}, {"s", 1'000'000}, {"ms", 1'000}, {"us", 1}}};
 
 bool IsNumeral(char c) { return (c >= '0' && c <= '9') || c == '.'; }
 bool IsLetter(char c) { return c >= 'a' && c <= 'z'; }

@@ -9,11 +9,13 @@
 
 namespace tidemark {
 
-// A length of time as users write it: numbers with units from the greatest to the least, each unit at most once, as in 15m, 2s, 1h30m,
-// 30d, 1.5s. Units: d (24 hours) h m s ms us. nullopt for anything else, a bare number and a negative one included.
+// A length of time as users write it: numbers with units from the greatest to the least, each unit at most once, as in
+// 15m, 2s, 1h30m, 30d, 1.5s. Units: d (24 hours) h m s ms us. nullopt for anything else, a bare number and a negative
+// one included.
 std::optional<absl::Duration> ParseDuration(std::string_view text);
 
-// The shortest text that ParseDuration reads back, to the microsecond: "1h30m", "250ms", "0s". A negative one has a leading minus.
+// The shortest text that ParseDuration reads back, to the microsecond: "1h30m", "250ms", "0s". A negative one has a
+// leading minus.
 std::string DurationText(absl::Duration duration);
 
 // For people who look at elapsed time: "0.4s", "12.3s", "4m05s", "2h03m".

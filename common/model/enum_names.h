@@ -11,8 +11,8 @@
 
 namespace tidemark {
 
-// The names users see are the enum's own without its prefix, in lower case: LOAD_STRATEGY_UPSERT is "upsert". The unspecified value
-// has the empty name.
+// The names users see are the enum's own without its prefix, in lower case: LOAD_STRATEGY_UPSERT is "upsert". The
+// unspecified value has the empty name.
 std::string EnumName(const google::protobuf::EnumDescriptor& descriptor, int number);
 // nullopt if no value has the name.
 std::optional<int> EnumNumber(const google::protobuf::EnumDescriptor& descriptor, std::string_view name);

@@ -14,8 +14,7 @@ std::string Tuple(const Strings& values) {
 }  // namespace
 
 std::string Text(const v1::KeyRange& range) {
-  const std::string what =
-      range.partitioning() == v1::PARTITIONING_PHYSICAL ? "blocks" : Tuple(range.columns());
+  const std::string what = range.partitioning() == v1::PARTITIONING_PHYSICAL ? "blocks" : Tuple(range.columns());
   if (range.nulls()) return absl::StrCat(what, " is null");
   if (range.has_lower() && range.has_upper()) {
     return absl::StrCat(what, " in [", Tuple(range.lower().values()), ", ", Tuple(range.upper().values()), ")");

@@ -25,8 +25,8 @@ void Add(const v1::RowCounts& more, v1::RowCounts* sum) {
 
 std::string Summary(const v1::RowCounts& counts) {
   const bool equal = counts.read() == counts.loaded() + counts.filtered() + counts.quarantined();
-  return absl::StrCat("read ", FormatCount(counts.read()), equal ? " = " : " <> ", "loaded ", FormatCount(counts.loaded()),
-                      " + filtered ", FormatCount(counts.filtered()), " + quarantined ",
+  return absl::StrCat("read ", FormatCount(counts.read()), equal ? " = " : " <> ", "loaded ",
+                      FormatCount(counts.loaded()), " + filtered ", FormatCount(counts.filtered()), " + quarantined ",
                       FormatCount(counts.quarantined()));
 }
 

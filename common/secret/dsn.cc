@@ -21,19 +21,21 @@ struct Span {
 
 bool NamesSecret(std::string_view parameter) {
   const std::string name = absl::AsciiStrToLower(Abs(parameter));
-  for (const char* word : {"password", "passwd", "pwd", "secret", "token", "apikey", "api_key", "access_key", "passfile",
-                           "passphrase", "credential"}) {
+  for (const char* word : {"password", "passwd", "pwd", "secret", "token", "apikey", "api_key", "access_key",
+                           "passfile", "passphrase", "credential"}) {
     if (absl::StrContains(name, word)) return true;
   }
   return name == "key" || name == "sig" || name == "signature";
 }
 
 // The user information ends at the last @ before the path; a password may itself hold an unencoded @.
-void FindUrlSecrets(std::string_view dsn, size_t authority, std::vector<Span>* passwords, std::vector<Span>* user_info) {
+void FindUrlSecrets(std::string_view dsn, size_t authority, std::vector<Span>* passwords,
+                    std::vector<Span>* user_info) {
   size_t authority_end = dsn.find_first_of("/?#", authority);
   if (authority_end == dsn.npos) authority_end = dsn.size();
   size_t at = dsn.substr(0, authority_end).rfind('@');
-  // An unencoded / or ? in the password: take all up to the last @ before the parameters' values rather than show a part of it.
+  // An unencoded / or ? in the password: take all up to the last @ before the parameters' values rather than show a
+  // part of it.
   if (at == dsn.npos || at < authority) {
     const size_t late = dsn.rfind('@');
     const size_t colon = dsn.find(':', authority);
@@ -92,7 +94,8 @@ void FindSecrets(std::string_view dsn, std::vector<Span>* passwords, std::vector
 std::string PercentDecode(std::string_view text) {
   std::string decoded;
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && absl::ascii_isxdigit(text[i + 1]) && absl::ascii_isxdigit(text[i + 2])) {
+    if (text[i] == '%' && i + 2 < text.size() && absl::ascii_isxdigit(text[i + 1]) &&
+        absl::ascii_isxdigit(text[i + 2])) {
       decoded += absl::HexStringToBytes(Abs(text.substr(i + 1, 2)));
       i += 2;
     } else {

@@ -6,8 +6,10 @@
 
 namespace tidemark {
 
-// A DSN for display: user information and the values of parameters that name a secret (password, sslpassword, passfile, token, secret, key,
-// ...) become "***". Understands URLs (postgresql://user:password@host/db?password=x) and keyword=value lists, quoted values included.
+// A DSN for display: user information and the values of parameters that name a secret (password, sslpassword, passfile,
+// token, secret, key,
+// ...) become "***". Understands URLs (postgresql://user:password@host/db?password=x) and keyword=value lists, quoted
+// values included.
 std::string RedactDsn(std::string_view dsn);
 
 // The secrets inside a DSN as they are written, and, where that differs, with %XX decoded.

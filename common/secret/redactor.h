@@ -9,11 +9,12 @@
 
 namespace tidemark {
 
-// Knows secrets by their value and takes them out of any text that leaves the process: a server's error message may quote a password
-// that no formatter of ours ever saw. Thread-safe.
+// Knows secrets by their value and takes them out of any text that leaves the process: a server's error message may
+// quote a password that no formatter of ours ever saw. Thread-safe.
 class Redactor {
  public:
-  // Values shorter than this would blank out harmless words, so they are kept out of messages only where they are formatted.
+  // Values shorter than this would blank out harmless words, so they are kept out of messages only where they are
+  // formatted.
   static constexpr size_t kShortest = 4;
 
   // Registers a value, and the form it takes when it is percent-encoded in a URL.

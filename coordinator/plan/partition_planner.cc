@@ -61,8 +61,8 @@ absl::StatusOr<const v1::PartitionFacts*> NamedFacts(const v1::DescribeResult& d
                      "the primary key (the source offers ",
                      Offers(description, in_snapshot), ")"));
   }
-  return absl::InvalidArgumentError(absl::StrCat("partition.by: the source cannot cut by ", by, "; it offers ",
-                                                 Offers(description, in_snapshot)));
+  return absl::InvalidArgumentError(
+      absl::StrCat("partition.by: the source cannot cut by ", by, "; it offers ", Offers(description, in_snapshot)));
 }
 
 // In the source's order of preference the first that can be cut at all, or the first that can be cut into `count`

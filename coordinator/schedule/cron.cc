@@ -66,8 +66,9 @@ absl::StatusOr<uint64_t> ParseElement(const Field& field, absl::string_view elem
     // fri-sun: the week's last day, not its first.
     if (field.max == 7 && ranged && last == 0 && first > 0) last = 7;
     if (!first || !last) {
-      return Bad(field, element, absl::StrCat("expected *, a number, a range or a step between ", field.min, " and ",
-                                              field.max, field.words.empty() ? "" : ", or a three-letter name"));
+      return Bad(field, element,
+                 absl::StrCat("expected *, a number, a range or a step between ", field.min, " and ", field.max,
+                              field.words.empty() ? "" : ", or a three-letter name"));
     }
     if (*first < field.min || *last > field.max) {
       return Bad(field, element, absl::StrCat("out of range, ", field.min, " to ", field.max));
@@ -91,13 +92,14 @@ absl::StatusOr<uint64_t> ParseField(const Field& field, absl::string_view text) 
 }
 
 std::optional<absl::string_view> ExpandName(absl::string_view name) {
-  static constexpr std::array<std::pair<absl::string_view, absl::string_view>, 7> kNames = {{{"@hourly", "0 * * * *"},
-                                                                                           {"@daily", "0 0 * * *"},
-                                                                                           {"@midnight", "0 0 * * *"},
-                                                                                           {"@weekly", "0 0 * * 0"},
-                                                                                           {"@monthly", "0 0 1 * *"},
-                                                                                           {"@yearly", "0 0 1 1 *"},
-                                                                                           {"@annually", "0 0 1 1 *"}}};
+  static constexpr std::array<std::pair<absl::string_view, absl::string_view>, 7> kNames = {
+      {{"@hourly", "0 * * * *"},
+       {"@daily", "0 0 * * *"},
+       {"@midnight", "0 0 * * *"},
+       {"@weekly", "0 0 * * 0"},
+       {"@monthly", "0 0 1 * *"},
+       {"@yearly", "0 0 1 1 *"},
+       {"@annually", "0 0 1 1 *"}}};
   for (const auto& [known, expression] : kNames) {
     if (absl::EqualsIgnoreCase(name, known)) return expression;
   }
@@ -111,7 +113,8 @@ int NextBit(uint64_t bits, int from) {
   return bits == 0 ? -1 : __builtin_ctzll(bits);
 }
 
-// When a local time happens: a skipped one at the jump, a repeated one at its first occurrence. Never decreases as `local` grows.
+// When a local time happens: a skipped one at the jump, a repeated one at its first occurrence. Never decreases as
+// `local` grows.
 absl::Time Occurrence(absl::CivilMinute local, absl::TimeZone zone) {
   const absl::TimeZone::TimeInfo info = zone.At(absl::CivilSecond(local));
   return info.kind == absl::TimeZone::TimeInfo::SKIPPED ? info.trans : info.pre;

@@ -8,17 +8,18 @@
 
 namespace tidemark::coordinator {
 
-// A cron expression of five fields (minute, hour, day of month, month, day of week), with names, steps, ranges, lists and
-// @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually. Day of month and day of week restrict together as in POSIX
-// crontab(5): if both are given, either matches. A value; pure.
+// A cron expression of five fields (minute, hour, day of month, month, day of week), with names, steps, ranges, lists
+// and
+// @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually. Day of month and day of week restrict together as
+// in POSIX crontab(5): if both are given, either matches. A value; pure.
 class CronSchedule {
  public:
   // InvalidArgument names the field and the offending text.
   // A field that begins with `*` counts as not given for that rule.
   static absl::StatusOr<CronSchedule> Parse(std::string_view expression);
 
-  // The first fire time after `after`, in `zone`; InfiniteFuture if there is none (30 February). A local time that the zone skips fires
-  // once, at the instant the clock jumps; one that it repeats fires once, at its first occurrence.
+  // The first fire time after `after`, in `zone`; InfiniteFuture if there is none (30 February). A local time that the
+  // zone skips fires once, at the instant the clock jumps; one that it repeats fires once, at its first occurrence.
   absl::Time Next(absl::Time after, absl::TimeZone zone) const;
 
  private:

@@ -26,7 +26,8 @@ absl::Time At(const char* rfc3339) {
 }
 
 // The next `count` fire times after `after`, in the zone.
-std::vector<std::string> Fires(const char* expression, const char* after, int count, absl::TimeZone zone = absl::UTCTimeZone()) {
+std::vector<std::string> Fires(const char* expression, const char* after, int count,
+                               absl::TimeZone zone = absl::UTCTimeZone()) {
   absl::StatusOr<CronSchedule> cron = CronSchedule::Parse(expression);
   EXPECT_TRUE(cron.ok()) << cron.status();
   std::vector<std::string> times;

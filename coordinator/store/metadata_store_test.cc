@@ -66,12 +66,9 @@ TEST_P(StoreSuite, GivesBackWhatWasStored) {
   plain.run_id = "r1";
   plain.kind = v1::TASK_KIND_DESCRIBE;
   const AuditEvent event{run.created, "cli", "run", "orders", "by hand"};
-  ASSERT_EQ(Apply({.jobs = {job},
-                   .runs = {run},
-                   .tasks = {task, plain},
-                   .permits = {SamplePermit("s1")},
-                   .audit = {event}}),
-            absl::OkStatus());
+  ASSERT_EQ(
+      Apply({.jobs = {job}, .runs = {run}, .tasks = {task, plain}, .permits = {SamplePermit("s1")}, .audit = {event}}),
+      absl::OkStatus());
 
   const auto job_back = store_->GetJobByUid("uid-orders");
   ASSERT_TRUE(job_back.ok()) << job_back.status();

@@ -35,10 +35,10 @@ enum class RunStatus { kRunning, kSuccess, kFailed, kSkipped };
 enum class RunPhase {
   kQueued,
   kDescribing,
-  kWaiting,     // for the horizon to pass the trigger
+  kWaiting,  // for the horizon to pass the trigger
   kMoving,
   kCommitting,
-  kAborting,    // failed or cancelled; staging is being dropped
+  kAborting,  // failed or cancelled; staging is being dropped
   kDone,
   kFailed,
   kCancelled,

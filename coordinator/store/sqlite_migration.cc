@@ -33,9 +33,9 @@ absl::StatusOr<int64_t> Version(SqliteDatabase& database) {
 
 absl::Status CheckNotNewer(const SqliteDatabase& database, int64_t version, absl::Span<const Migration> migrations) {
   if (version <= static_cast<int64_t>(migrations.size())) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(database.path(), " was written by a newer version of Tidemark (schema ", version,
-                   ", this version knows ", migrations.size(), "): use that version"));
+  return absl::FailedPreconditionError(absl::StrCat(database.path(),
+                                                    " was written by a newer version of Tidemark (schema ", version,
+                                                    ", this version knows ", migrations.size(), "): use that version"));
 }
 
 }  // namespace
@@ -45,9 +45,9 @@ absl::Status Migrate(SqliteDatabase& database, absl::Span<const Migration> migra
     TM_ASSIGN_OR_RETURN(const int64_t version, Version(db));
     TM_RETURN_IF_ERROR(CheckNotNewer(db, version, migrations));
     if (version == 0) {
-      TM_RETURN_IF_ERROR(db.RunScript(
-          "CREATE TABLE IF NOT EXISTS etl_migrations "
-          "(number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL)"));
+      TM_RETURN_IF_ERROR(
+          db.RunScript("CREATE TABLE IF NOT EXISTS etl_migrations "
+                       "(number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL)"));
     }
     for (const Migration& migration : migrations.subspan(version)) {
       TM_RETURN_IF_ERROR(db.RunScript(migration.sql));
@@ -63,9 +63,9 @@ absl::Status CheckMigrated(SqliteDatabase& database, absl::Span<const Migration>
   TM_ASSIGN_OR_RETURN(const int64_t version, Version(database));
   TM_RETURN_IF_ERROR(CheckNotNewer(database, version, migrations));
   if (version == static_cast<int64_t>(migrations.size())) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(database.path(), " is of an older version of Tidemark (schema ", version, ", this version needs ",
-                   migrations.size(), "): the next run migrates it"));
+  return absl::FailedPreconditionError(absl::StrCat(database.path(), " is of an older version of Tidemark (schema ",
+                                                    version, ", this version needs ", migrations.size(),
+                                                    "): the next run migrates it"));
 }
 
 }  // namespace tidemark::coordinator

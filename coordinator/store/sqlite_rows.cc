@@ -76,9 +76,7 @@ absl::StatusOr<std::optional<absl::Time>> ReadOptionalTime(SqliteRow& row) {
 
 }  // namespace
 
-std::string TimeText(absl::Time time) {
-  return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", time, absl::UTCTimeZone());
-}
+std::string TimeText(absl::Time time) { return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", time, absl::UTCTimeZone()); }
 
 absl::StatusOr<absl::Time> ParseTime(const std::string& text) {
   absl::Time time;
@@ -88,12 +86,12 @@ absl::StatusOr<absl::Time> ParseTime(const std::string& text) {
 }
 
 const SqliteTable& JobTable() {
-  static const auto* const table = new SqliteTable(MakeTable(
-      "etl_jobs",
-      {"uid", "id", "name", "schedule_cron", "timezone", "source_dsn", "source_query", "target_table", "load_strategy",
-       "watermark_col", "last_watermark", "watermark_type", "watermark_precision", "watermark_zone", "enabled",
-       "last_sequence", "source_identity", "spec"},
-      /*fixed=*/1));
+  static const auto* const table = new SqliteTable(
+      MakeTable("etl_jobs",
+                {"uid", "id", "name", "schedule_cron", "timezone", "source_dsn", "source_query", "target_table",
+                 "load_strategy", "watermark_col", "last_watermark", "watermark_type", "watermark_precision",
+                 "watermark_zone", "enabled", "last_sequence", "source_identity", "spec"},
+                /*fixed=*/1));
   return *table;
 }
 
@@ -150,13 +148,36 @@ absl::StatusOr<JobRecord> ReadJob(SqliteRow& row) {
 }
 
 const SqliteTable& RunTable() {
-  static const auto* const table = new SqliteTable(MakeTable(
-      "etl_runs",
-      {"id", "job_id", "job_uid", "job_name", "run_key", "created_at", "run_start", "run_end", "rows_read",
-       "rows_loaded", "bytes_read", "rows_filtered", "rows_quarantined", "watermark_low", "watermark_snapshot",
-       "completeness", "status", "phase", "error_msg", "sequence", "partitions", "peak_source_connections",
-       "describe_micros", "wait_micros", "move_micros", "commit_micros", "window_spec", "spec", "description",
-       "counts"}));
+  static const auto* const table = new SqliteTable(MakeTable("etl_runs", {"id",
+                                                                          "job_id",
+                                                                          "job_uid",
+                                                                          "job_name",
+                                                                          "run_key",
+                                                                          "created_at",
+                                                                          "run_start",
+                                                                          "run_end",
+                                                                          "rows_read",
+                                                                          "rows_loaded",
+                                                                          "bytes_read",
+                                                                          "rows_filtered",
+                                                                          "rows_quarantined",
+                                                                          "watermark_low",
+                                                                          "watermark_snapshot",
+                                                                          "completeness",
+                                                                          "status",
+                                                                          "phase",
+                                                                          "error_msg",
+                                                                          "sequence",
+                                                                          "partitions",
+                                                                          "peak_source_connections",
+                                                                          "describe_micros",
+                                                                          "wait_micros",
+                                                                          "move_micros",
+                                                                          "commit_micros",
+                                                                          "window_spec",
+                                                                          "spec",
+                                                                          "description",
+                                                                          "counts"}));
   return *table;
 }
 
@@ -239,10 +260,10 @@ absl::StatusOr<RunRecord> ReadRun(SqliteRow& row) {
 }
 
 const SqliteTable& TaskTable() {
-  static const auto* const table = new SqliteTable(MakeTable(
-      "etl_tasks", {"id", "run_id", "kind", "partition_no", "key_range", "state", "attempt", "failures", "not_before",
-                    "worker_id", "incarnation", "session_id", "extracted", "error_msg", "rows_read", "rows_loaded",
-                    "counts"}));
+  static const auto* const table =
+      new SqliteTable(MakeTable("etl_tasks", {"id", "run_id", "kind", "partition_no", "key_range", "state", "attempt",
+                                              "failures", "not_before", "worker_id", "incarnation", "session_id",
+                                              "extracted", "error_msg", "rows_read", "rows_loaded", "counts"}));
   return *table;
 }
 
@@ -304,9 +325,14 @@ const SqliteTable& PermitTable() {
 }
 
 absl::StatusOr<SqliteValues> Values(const PermitRecord& permit) {
-  return SqliteValues{permit.session_id,  permit.connection,         permit.run_id,
-                      permit.worker_id,   permit.incarnation,        Text(Name(permit.state)),
-                      int64_t{permit.in_snapshot}, TimeText(permit.granted)};
+  return SqliteValues{permit.session_id,
+                      permit.connection,
+                      permit.run_id,
+                      permit.worker_id,
+                      permit.incarnation,
+                      Text(Name(permit.state)),
+                      int64_t{permit.in_snapshot},
+                      TimeText(permit.granted)};
 }
 
 absl::StatusOr<PermitRecord> ReadPermit(SqliteRow& row) {

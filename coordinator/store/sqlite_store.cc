@@ -33,8 +33,8 @@ template <typename Record>
 absl::StatusOr<Record> SelectOne(SqliteDatabase& db, const SqliteTable& table, const std::string& where,
                                  std::string_view value, absl::StatusOr<Record> (*read)(SqliteRow&),
                                  absl::Status missing) {
-  TM_ASSIGN_OR_RETURN(std::vector<Record> records, Select(db, absl::StrCat(table.select, " WHERE ", where, " = ?1"),
-                                                          {std::string(value)}, read));
+  TM_ASSIGN_OR_RETURN(std::vector<Record> records,
+                      Select(db, absl::StrCat(table.select, " WHERE ", where, " = ?1"), {std::string(value)}, read));
   if (records.empty()) return missing;
   return std::move(records.front());
 }
@@ -76,11 +76,10 @@ absl::Status WriteRow(SqliteDatabase& db, const SqliteTable& table, SqliteValues
 
 absl::StatusOr<int64_t> NextId(SqliteDatabase& db, const std::string& table) {
   int64_t id = 0;
-  TM_RETURN_IF_ERROR(
-      db.Query(absl::StrCat("SELECT coalesce(max(id), 0) + 1 FROM ", table), {}, [&id](SqliteRow& row) {
-        id = row.Integer();
-        return absl::OkStatus();
-      }));
+  TM_RETURN_IF_ERROR(db.Query(absl::StrCat("SELECT coalesce(max(id), 0) + 1 FROM ", table), {}, [&id](SqliteRow& row) {
+    id = row.Integer();
+    return absl::OkStatus();
+  }));
   return id;
 }
 
@@ -101,9 +100,10 @@ absl::Status WriteRun(SqliteDatabase& db, const RunRecord& run) {
 absl::Status WriteAudit(SqliteDatabase& db, const AuditEvent& event) {
   TM_ASSIGN_OR_RETURN(const int64_t id, NextId(db, "etl_audit"));
   return db
-      .Execute("INSERT INTO etl_audit (id, happened_at, actor, action, subject, detail) "
-               "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-               {id, TimeText(event.time), event.actor, event.action, event.subject, event.detail})
+      .Execute(
+          "INSERT INTO etl_audit (id, happened_at, actor, action, subject, detail) "
+          "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+          {id, TimeText(event.time), event.actor, event.action, event.subject, event.detail})
       .status();
 }
 
@@ -187,8 +187,7 @@ class SqliteStore final : public MetadataStore {
 
   absl::StatusOr<JobRecord> GetJob(std::string_view name) override {
     absl::MutexLock lock(&mutex_);
-    return SelectOne(*db_, JobTable(), "name", name, ReadJob,
-                     NotStored("job", name));
+    return SelectOne(*db_, JobTable(), "name", name, ReadJob, NotStored("job", name));
   }
 
   absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) override {
@@ -203,14 +202,12 @@ class SqliteStore final : public MetadataStore {
 
   absl::StatusOr<RunRecord> GetRun(std::string_view id) override {
     absl::MutexLock lock(&mutex_);
-    return SelectOne(*db_, RunTable(), "id", id, ReadRun,
-                     NotStored("run", id));
+    return SelectOne(*db_, RunTable(), "id", id, ReadRun, NotStored("run", id));
   }
 
   absl::StatusOr<RunRecord> GetRunByKey(std::string_view run_key) override {
     absl::MutexLock lock(&mutex_);
-    return SelectOne(*db_, RunTable(), "run_key", run_key, ReadRun,
-                     NotStored("run of key", run_key));
+    return SelectOne(*db_, RunTable(), "run_key", run_key, ReadRun, NotStored("run of key", run_key));
   }
 
   absl::StatusOr<std::vector<RunRecord>> ListRuns(const RunFilter& filter) override {
@@ -280,8 +277,7 @@ class SqliteStore final : public MetadataStore {
 
 absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStore(const std::string& path, const Clock* clock) {
   TM_ASSIGN_OR_RETURN(std::unique_ptr<FileLock> lock, FileLock::Acquire(absl::StrCat(path, ".lock"), path));
-  TM_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDatabase> db,
-                      SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWrite));
+  TM_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDatabase> db, SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWrite));
   TM_RETURN_IF_ERROR(Migrate(*db, Migrations(), clock->Now()));
   // After Migrate, which has made sure that the file is ours. Readers in other processes then never wait for a writer.
   TM_RETURN_IF_ERROR(db->RunScript("PRAGMA journal_mode = WAL"));
@@ -299,8 +295,7 @@ absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStoreReadOnly(const std
   if (stat(path.c_str(), &file) != 0) {
     return absl::NotFoundError(absl::StrCat(path, " does not exist: nothing has run here yet"));
   }
-  TM_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDatabase> db,
-                      SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadOnly));
+  TM_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDatabase> db, SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadOnly));
   TM_RETURN_IF_ERROR(CheckMigrated(*db, Migrations()));
   TM_ASSIGN_OR_RETURN(std::string cluster_id, ReadClusterId(*db));
   return std::make_unique<SqliteStore>(nullptr, std::move(db), nullptr, std::move(cluster_id));

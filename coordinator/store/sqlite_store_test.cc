@@ -142,12 +142,12 @@ TEST_F(SqliteStoreTest, MigratesEveryOlderSchema) {
     {
       auto database = OpenRaw();
       ASSERT_EQ(Migrate(*database, Migrations().first(version), clock_.Now()), absl::OkStatus());
-      ASSERT_EQ(database->RunScript(
-                    "INSERT INTO etl_jobs (id, uid, name, source_dsn, source_query, target_table, enabled, "
-                    "last_sequence, source_identity, spec, version) "
-                    "VALUES (3, 'u', 'orders', 'connection:shop', 'q', 't', 1, 4, 'i', "
-                    "'{\"name\": \"orders\", \"dropped_later\": 1}', 5)"),
-                absl::OkStatus());
+      ASSERT_EQ(
+          database->RunScript("INSERT INTO etl_jobs (id, uid, name, source_dsn, source_query, target_table, enabled, "
+                              "last_sequence, source_identity, spec, version) "
+                              "VALUES (3, 'u', 'orders', 'connection:shop', 'q', 't', 1, 4, 'i', "
+                              "'{\"name\": \"orders\", \"dropped_later\": 1}', 5)"),
+          absl::OkStatus());
     }
     if (version < Migrations().size()) {
       const auto reader = OpenSqliteStoreReadOnly(path_);

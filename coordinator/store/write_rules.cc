@@ -17,9 +17,9 @@ std::string Quoted(const std::optional<v1::Watermark>& watermark) {
 
 absl::Status Leadership::Take(std::string_view new_holder, absl::Duration ttl, int64_t at_least, absl::Time now) {
   if (!holder.empty() && holder != new_holder && expires > now) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the store is led by ", holder, " (epoch ", epoch, ") until ",
-                     absl::FormatTime(absl::RFC3339_sec, expires, absl::UTCTimeZone()), ": wait, or stop it"));
+    return absl::FailedPreconditionError(absl::StrCat("the store is led by ", holder, " (epoch ", epoch, ") until ",
+                                                      absl::FormatTime(absl::RFC3339_sec, expires, absl::UTCTimeZone()),
+                                                      ": wait, or stop it"));
   }
   epoch = std::max(epoch, at_least) + 1;
   holder = std::string(new_holder);
@@ -53,8 +53,8 @@ absl::Status Advance(const WatermarkAdvance& advance, JobRecord& job) {
                     (!advance.low.has_value() || Same(*advance.low, *job.last_watermark));
   if (!same) {
     return absl::AbortedError(absl::StrCat("the last watermark of job ", job.spec.name(), " is ",
-                                           Quoted(job.last_watermark), ", and run ", advance.run_id,
-                                           " started from ", Quoted(advance.low)));
+                                           Quoted(job.last_watermark), ", and run ", advance.run_id, " started from ",
+                                           Quoted(advance.low)));
   }
   if (advance.sequence < job.last_sequence) {
     return absl::AbortedError(absl::StrCat("run ", advance.run_id, " of job ", job.spec.name(), " has sequence ",

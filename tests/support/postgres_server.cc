@@ -50,7 +50,8 @@ absl::Status GiveToServerUser(const fs::path& directory) {
   if (user == nullptr) return absl::NotFoundError("no system user postgres: run ./dev setup");
   if (lchown(directory.c_str(), user->pw_uid, user->pw_gid) != 0) return absl::ErrnoToStatus(errno, directory.string());
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(directory)) {
-    if (lchown(entry.path().c_str(), user->pw_uid, user->pw_gid) != 0) return absl::ErrnoToStatus(errno, entry.path().string());
+    if (lchown(entry.path().c_str(), user->pw_uid, user->pw_gid) != 0)
+      return absl::ErrnoToStatus(errno, entry.path().string());
   }
   return absl::OkStatus();
 }
@@ -58,7 +59,8 @@ absl::Status GiveToServerUser(const fs::path& directory) {
 fs::path CacheDirectory() {
   if (const char* cache = getenv("TIDEMARK_CACHE"); cache != nullptr && *cache != '\0') return cache;
   const char* home = getenv("HOME");
-  return home != nullptr ? fs::path(home) / ".cache" / "tidemark" : fs::path("/tmp") / absl::StrCat("tidemark-cache-", geteuid());
+  return home != nullptr ? fs::path(home) / ".cache" / "tidemark"
+                         : fs::path("/tmp") / absl::StrCat("tidemark-cache-", geteuid());
 }
 
 absl::Status InitDb(const std::string& bin, const fs::path& data) {
@@ -66,18 +68,19 @@ absl::Status InitDb(const std::string& bin, const fs::path& data) {
   options.user = ServerUser();
   options.working_directory = data.parent_path();
   TM_ASSIGN_OR_RETURN(ProcessResult initdb,
-                      RunProcess({bin + "/initdb", "--pgdata", data, "--username=postgres", "--auth=trust", "--encoding=UTF8",
-                                  "--locale=C.UTF-8", "--no-sync", "--no-instructions"},
+                      RunProcess({bin + "/initdb", "--pgdata", data, "--username=postgres", "--auth=trust",
+                                  "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"},
                                  absl::Minutes(2), options));
   if (initdb.exit_code != 0) return absl::InternalError(absl::StrCat("initdb: ", initdb.err));
   return absl::OkStatus();
 }
 
-// A data folder as initdb leaves it, made once per version of the server and kept: copying it takes a tenth of the time.
+// A data folder as initdb leaves it, made once per version of the server and kept: copying it takes a tenth of the
+// time.
 absl::StatusOr<fs::path> DataTemplate(const std::string& bin) {
   TM_ASSIGN_OR_RETURN(ProcessResult version, RunProcess({bin + "/postgres", "--version"}, absl::Seconds(30)));
-  const fs::path cached =
-      CacheDirectory() / absl::StrReplaceAll(std::string(absl::StripAsciiWhitespace(version.out)), {{" ", "-"}, {"(", ""}, {")", ""}, {"/", "-"}});
+  const fs::path cached = CacheDirectory() / absl::StrReplaceAll(std::string(absl::StripAsciiWhitespace(version.out)),
+                                                                 {{" ", "-"}, {"(", ""}, {")", ""}, {"/", "-"}});
   if (fs::exists(cached)) return cached;
   TempDir fresh("/tmp");
   TM_RETURN_IF_ERROR(GiveToServerUser(fresh.path()));
@@ -122,7 +125,8 @@ using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
 
 Result RunSql(PGconn* connection, const std::string& sql) {
   if (PQstatus(connection) != CONNECTION_OK) Die(absl::StrCat("cannot connect: ", PQerrorMessage(connection)));
-  PQsetNoticeProcessor(connection, [](void*, const char*) {}, nullptr);
+  PQsetNoticeProcessor(
+      connection, [](void*, const char*) {}, nullptr);
   Result result(PQexec(connection, sql.c_str()), &PQclear);
   const ExecStatusType status = PQresultStatus(result.get());
   if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY) {
@@ -154,7 +158,8 @@ absl::StatusOr<std::unique_ptr<PostgresServer>> PostgresServer::Start(const Opti
 absl::Status PostgresServer::Launch() {
   const std::string data = directory_.File("data");
   std::ofstream conf(data + "/postgresql.auto.conf", std::ios::trunc);
-  conf << "listen_addresses = '127.0.0.1'\nport = " << port_ << "\nunix_socket_directories = '" << directory_.path() << "'\n"
+  conf << "listen_addresses = '127.0.0.1'\nport = " << port_ << "\nunix_socket_directories = '" << directory_.path()
+       << "'\n"
        << "fsync = off\nfull_page_writes = off\nmax_wal_size = '4GB'\ntimezone = 'UTC'\nlog_timezone = 'UTC'\n";
   for (const std::string& setting : options_.settings) conf << setting << "\n";
   conf.close();
@@ -214,8 +219,8 @@ std::vector<std::vector<std::string>> Query(const std::string& dsn, const std::s
   for (int row = 0; row < PQntuples(result.get()); ++row) {
     for (int column = 0; column < PQnfields(result.get()); ++column) {
       const bool null = PQgetisnull(result.get(), row, column) != 0;
-      rows[row].push_back(null ? "NULL"
-                               : std::string(PQgetvalue(result.get(), row, column), PQgetlength(result.get(), row, column)));
+      rows[row].push_back(
+          null ? "NULL" : std::string(PQgetvalue(result.get(), row, column), PQgetlength(result.get(), row, column)));
     }
   }
   return rows;

@@ -11,9 +11,9 @@
 
 namespace tidemark::test {
 
-// A real PostgreSQL on a free loopback port in a temporary folder, stopped by process id and removed with its folder at destruction.
-// The superuser is `postgres`, trust authentication, fsync off unless asked for. Runs as the system user `postgres` when
-// the tests run as root (PostgreSQL refuses to run as root).
+// A real PostgreSQL on a free loopback port in a temporary folder, stopped by process id and removed with its folder at
+// destruction. The superuser is `postgres`, trust authentication, fsync off unless asked for. Runs as the system user
+// `postgres` when the tests run as root (PostgreSQL refuses to run as root).
 class PostgresServer {
  public:
   struct Options {
@@ -37,7 +37,8 @@ class PostgresServer {
  private:
   explicit PostgresServer(const Options& options) : options_(options), directory_(kParentDirectory) {}
 
-  // Writes the configuration for port_ and starts the server on the data folder; Unavailable if the port was taken meanwhile.
+  // Writes the configuration for port_ and starts the server on the data folder; Unavailable if the port was taken
+  // meanwhile.
   absl::Status Launch();
 
   // Traversable by the system user `postgres`, and short enough for a socket's path, which TMPDIR may not be.
@@ -50,8 +51,8 @@ class PostgresServer {
   std::unique_ptr<Process> process_;
 };
 
-// Runs statements, separated by semicolons, on a connection of their own (several make one transaction, unless they say BEGIN);
-// aborts the test process with the server's message on an error.
+// Runs statements, separated by semicolons, on a connection of their own (several make one transaction, unless they say
+// BEGIN); aborts the test process with the server's message on an error.
 void Exec(const std::string& dsn, const std::string& sql);
 // Rows of text cells ("NULL" for NULL) of one query.
 std::vector<std::vector<std::string>> Query(const std::string& dsn, const std::string& sql);

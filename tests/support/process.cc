@@ -34,8 +34,8 @@ extern "C" {
 namespace tidemark::test {
 namespace {
 
-// PR_SET_PDEATHSIG tells of the death of the THREAD that forked. So every child is forked by this one, which lives as long as the
-// process.
+// PR_SET_PDEATHSIG tells of the death of the THREAD that forked. So every child is forked by this one, which lives as
+// long as the process.
 class Spawner {
  public:
   static Spawner& Get() {
@@ -81,7 +81,8 @@ class Spawner {
   std::thread thread_;
 };
 
-// Everything the child needs between fork and exec, prepared before the fork: only async-signal-safe calls are allowed there.
+// Everything the child needs between fork and exec, prepared before the fork: only async-signal-safe calls are allowed
+// there.
 struct ChildPlan {
   std::vector<char*> argv;
   std::vector<char*> envp;
@@ -217,7 +218,8 @@ absl::StatusOr<int> Process::Wait(absl::Duration timeout) {
       if (waitpid(pid_, &status, 0) != pid_) return absl::ErrnoToStatus(errno, "waitpid");
       exit_code_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     } else if (absl::Now() >= deadline) {
-      return absl::DeadlineExceededError(absl::StrCat("process ", pid_, " still runs after ", absl::FormatDuration(timeout)));
+      return absl::DeadlineExceededError(
+          absl::StrCat("process ", pid_, " still runs after ", absl::FormatDuration(timeout)));
     }
   }
   return exit_code_;

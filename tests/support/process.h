@@ -42,13 +42,15 @@ class Process {
   // kill -9, and waits until it is gone.
   void KillHard();
 
-  // The exit code, or 128 + the signal that ended it. DeadlineExceeded if it still runs; it may then be waited for again.
+  // The exit code, or 128 + the signal that ended it. DeadlineExceeded if it still runs; it may then be waited for
+  // again.
   absl::StatusOr<int> Wait(absl::Duration timeout);
 
   // All it has written so far.
   std::string out() const;
   std::string err() const;
-  // Returns once stdout and stderr together hold `text`; DeadlineExceeded, or FailedPrecondition if it ended without writing it.
+  // Returns once stdout and stderr together hold `text`; DeadlineExceeded, or FailedPrecondition if it ended without
+  // writing it.
   absl::Status WaitForOutput(const std::string& text, absl::Duration timeout);
 
  private:

@@ -86,7 +86,8 @@ TEST(PostgresServerTest, StartsAnswersAndStops) {
               (std::vector<std::vector<std::string>>{{"1", "NULL"}, {"2", "x"}}));
     EXPECT_EQ(Scalar(dsn, "SHOW max_prepared_transactions"), "7");
   }
-  EXPECT_DEATH(Exec("postgresql://postgres@127.0.0.1:" + std::to_string(port) + "/postgres", "SELECT 1"), "cannot connect");
+  EXPECT_DEATH(Exec("postgresql://postgres@127.0.0.1:" + std::to_string(port) + "/postgres", "SELECT 1"),
+               "cannot connect");
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 
 namespace tidemark::test {
 
-// A fresh folder of mode 0700 under `parent` (empty: TMPDIR, else /tmp), removed with all it holds at destruction. Aborts the
-// test process if it cannot be made.
+// A fresh folder of mode 0700 under `parent` (empty: TMPDIR, else /tmp), removed with all it holds at destruction.
+// Aborts the test process if it cannot be made.
 class TempDir {
  public:
   explicit TempDir(std::string_view parent = "");

@@ -37,7 +37,8 @@ TEST(PostgresNameTest, KeepsNamesAsGiven) {
   EXPECT_EQ(ParseQualifiedName("Orders")->Sql(), R"("Orders")");
   EXPECT_EQ(ParseQualifiedName(R"("My.Schema"."a ""b"" 🦆")")->Sql(), R"("My.Schema"."a ""b"" 🦆")");
   EXPECT_EQ(ParseQualifiedName(std::string(63, 'x'))->name.size(), 63);
-  for (const std::string& bad : std::vector<std::string>{"", ".", "a.", "a.b.c", "\"a", "\"a\"b", "\"\"", std::string(64, 'x')}) {
+  for (const std::string& bad :
+       std::vector<std::string>{"", ".", "a.", "a.b.c", "\"a", "\"a\"b", "\"\"", std::string(64, 'x')}) {
     EXPECT_EQ(ParseQualifiedName(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
   }
   EXPECT_EQ(QuoteLiteral("it's \\ 'so'"), R"('it''s \ ''so''')");
@@ -48,8 +49,9 @@ TEST(PostgresQueryTextTest, BindsPlaceholdersOnlyWhereTheyAreSql) {
   EXPECT_EQ(*bind("SELECT a::text FROM t WHERE a > :last_watermark AND a<=:watermark_snapshot"),
             "SELECT a::text FROM t WHERE a > LOW AND a<=HIGH");
   for (const std::string untouched :
-       {"SELECT ':last_watermark'", R"(SELECT ":last_watermark" FROM t)", "SELECT 1 -- :last_watermark", "SELECT /* /* */ :last_watermark */ 1",
-        "SELECT $q$ :last_watermark $q$", R"(SELECT E'\' :last_watermark')", "SELECT a[1:2], a[:3]", "SELECT 'a'':last_watermark'"}) {
+       {"SELECT ':last_watermark'", R"(SELECT ":last_watermark" FROM t)", "SELECT 1 -- :last_watermark",
+        "SELECT /* /* */ :last_watermark */ 1", "SELECT $q$ :last_watermark $q$", R"(SELECT E'\' :last_watermark')",
+        "SELECT a[1:2], a[:3]", "SELECT 'a'':last_watermark'"}) {
     EXPECT_EQ(*bind(untouched), untouched);
   }
   EXPECT_EQ(bind("SELECT :other").status().code(), absl::StatusCode::kInvalidArgument);
@@ -75,11 +77,13 @@ TEST(PostgresConnectionTest, PassesParametersAndReadsRows) {
 TEST(PostgresConnectionTest, SessionsDoNotDependOnTheRolesDefaults) {
   const std::string dsn = Server().NewDatabase();
   const std::string name = test::Scalar(dsn, "SELECT current_database()");
-  for (const std::string setting : {"TimeZone = 'Asia/Kolkata'", "DateStyle = 'SQL, DMY'", "IntervalStyle = 'iso_8601'", "extra_float_digits = 0",
-                                    "bytea_output = 'escape'", "standard_conforming_strings = off"}) {
+  for (const std::string setting :
+       {"TimeZone = 'Asia/Kolkata'", "DateStyle = 'SQL, DMY'", "IntervalStyle = 'iso_8601'", "extra_float_digits = 0",
+        "bytea_output = 'escape'", "standard_conforming_strings = off"}) {
     test::Exec(dsn, absl::StrCat("ALTER DATABASE \"", name, "\" SET ", setting));
   }
-  auto connection = Connection::Open(dsn, SessionOptions{.application_name = "tidemark orders r1"}, ConnectionSettings{.read_only = true});
+  auto connection = Connection::Open(dsn, SessionOptions{.application_name = "tidemark orders r1"},
+                                     ConnectionSettings{.read_only = true});
   ASSERT_TRUE(connection.ok()) << connection.status();
   EXPECT_EQ(Cell(**connection, "SELECT '2026-02-01 10:00+05:30'::timestamptz::text"), "2026-02-01 04:30:00+00");
   EXPECT_EQ(Cell(**connection, "SELECT (0.1::float8 + 0.2::float8)::text"), "0.30000000000000004");
@@ -88,7 +92,8 @@ TEST(PostgresConnectionTest, SessionsDoNotDependOnTheRolesDefaults) {
   EXPECT_EQ(Cell(**connection, "SELECT current_setting('client_connection_check_interval')"), "1s");
   EXPECT_EQ(Cell(**connection, "SELECT current_setting('idle_in_transaction_session_timeout')"), "20s");
   EXPECT_EQ(Cell(**connection, "SELECT current_setting('tcp_user_timeout')"), "20000");
-  EXPECT_EQ((*connection)->ExecuteCommand("CREATE TABLE t (a int)").status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ((*connection)->ExecuteCommand("CREATE TABLE t (a int)").status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(PostgresConnectionTest, TellsErrorsByTheirSqlState) {
@@ -114,9 +119,10 @@ TEST(PostgresConnectionTest, TellsErrorsByTheirSqlState) {
 
 TEST(PostgresConnectionTest, NeverRepeatsThePassword) {
   const std::string secret = "s3cr%zzt-canary";
-  for (const std::string& dsn :
-       {absl::StrCat("postgresql://u:", secret, "@127.0.0.1/db"), absl::StrCat("postgresql://u:s3crt-canary@127.0.0.1:1/db"),
-        absl::StrCat("postgresql://u:s3crt-canary@127.0.0.1:1:2/db?x=s3crt-canary"), std::string("host=127.0.0.1 password='s3crt-canary port=1")}) {
+  for (const std::string& dsn : {absl::StrCat("postgresql://u:", secret, "@127.0.0.1/db"),
+                                 absl::StrCat("postgresql://u:s3crt-canary@127.0.0.1:1/db"),
+                                 absl::StrCat("postgresql://u:s3crt-canary@127.0.0.1:1:2/db?x=s3crt-canary"),
+                                 std::string("host=127.0.0.1 password='s3crt-canary port=1")}) {
     const auto connection = Connection::Open(dsn, SessionOptions(), ConnectionSettings());
     ASSERT_FALSE(connection.ok());
     EXPECT_THAT(std::string(connection.status().message()), Not(HasSubstr("canary")));
@@ -124,10 +130,13 @@ TEST(PostgresConnectionTest, NeverRepeatsThePassword) {
 }
 
 TEST(PostgresConnectionTest, TellsWhyItCannotConnect) {
-  const auto code = [](const std::string& dsn) { return Connection::Open(dsn, SessionOptions(), ConnectionSettings()).status().code(); };
+  const auto code = [](const std::string& dsn) {
+    return Connection::Open(dsn, SessionOptions(), ConnectionSettings()).status().code();
+  };
   EXPECT_EQ(code("postgresql://postgres@127.0.0.1:1/db"), absl::StatusCode::kUnavailable);
   EXPECT_EQ(code(Server().Dsn("no_such_database")), absl::StatusCode::kNotFound);
-  EXPECT_EQ(code(absl::StrReplaceAll(Server().Dsn(), {{"postgres@", "nobody_here@"}})), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(code(absl::StrReplaceAll(Server().Dsn(), {{"postgres@", "nobody_here@"}})),
+            absl::StatusCode::kUnauthenticated);
 }
 
 TEST(PostgresConnectionTest, CopiesInAndOut) {
@@ -162,8 +171,10 @@ TEST(PostgresConnectionTest, CopiesInAndOut) {
 TEST(PostgresConnectionTest, CancelReachesTheServerAndIsForGood) {
   const auto connection = Connect();
   std::thread canceller([&] {
-    while (test::Scalar(Server().Dsn(), absl::StrCat("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid = ",
-                                                     connection->backend_pid())) == "0") {
+    while (
+        test::Scalar(Server().Dsn(),
+                     absl::StrCat("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid = ",
+                                  connection->backend_pid())) == "0") {
     }
     connection->Cancel();
   });
@@ -193,7 +204,8 @@ TEST(PostgresConnectionTest, TheServerEndsASessionThatFellSilentInATransaction) 
   settings.timeouts.idle_in_transaction = absl::Milliseconds(200);
   const auto connection = Connect(settings);
   ASSERT_TRUE(connection->ExecuteCommand("BEGIN").ok());
-  const std::string alive = absl::StrCat("SELECT count(*) FROM pg_stat_activity WHERE pid = ", connection->backend_pid());
+  const std::string alive =
+      absl::StrCat("SELECT count(*) FROM pg_stat_activity WHERE pid = ", connection->backend_pid());
   while (test::Scalar(Server().Dsn(), alive) != "0") {
   }
   EXPECT_EQ(connection->Execute("SELECT 1").status().code(), absl::StatusCode::kUnavailable);

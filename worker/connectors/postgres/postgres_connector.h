@@ -10,9 +10,11 @@ namespace tidemark::postgres {
 // PostgreSQL as source and as target: the schemes postgresql: and postgres:.
 class PostgresConnector final : public Connector {
  public:
-  absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+  absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection,
+                                                            const v1::JobSpec& job,
                                                             const SessionOptions& options) override;
-  absl::StatusOr<std::unique_ptr<TargetSession>> OpenTarget(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+  absl::StatusOr<std::unique_ptr<TargetSession>> OpenTarget(const v1::ConnectionSpec& connection,
+                                                            const v1::JobSpec& job,
                                                             const SessionOptions& options) override;
   absl::StatusOr<std::string> Test(const v1::ConnectionSpec& connection, const SessionOptions& options) override;
 };

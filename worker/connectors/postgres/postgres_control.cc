@@ -63,20 +63,23 @@ bool IsCreationRace(const absl::Status& status) {
 
 absl::StatusOr<int64_t> ParseCount(const Text& cell) {
   int64_t value = 0;
-  if (!cell.has_value() || !absl::SimpleAtoi(*cell, &value)) return absl::InternalError("a control table holds no number where it must");
+  if (!cell.has_value() || !absl::SimpleAtoi(*cell, &value))
+    return absl::InternalError("a control table holds no number where it must");
   return value;
 }
 
-absl::Status Refusal(absl::string_view target, const RunIdentity& run, absl::string_view job, const std::optional<Fence>& fence) {
+absl::Status Refusal(absl::string_view target, const RunIdentity& run, absl::string_view job,
+                     const std::optional<Fence>& fence) {
   if (!fence.has_value()) {
-    return absl::FailedPreconditionError(absl::StrCat("the fence of ", target, " is gone: its row in tidemark.fence was removed while the run was under way"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the fence of ", target, " is gone: its row in tidemark.fence was removed while the run was under way"));
   }
   if (fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid) {
     return FencedOut(Std(target), fence->epoch, run.epoch);
   }
   return absl::FailedPreconditionError(
-      absl::StrCat(target, " is written by ", fence->cluster_id == run.cluster_id ? "another job" : "another cluster", " (cluster ",
-                   fence->cluster_id, ", job ", fence->job_uid, "); `tidemark jobs adopt ", job,
+      absl::StrCat(target, " is written by ", fence->cluster_id == run.cluster_id ? "another job" : "another cluster",
+                   " (cluster ", fence->cluster_id, ", job ", fence->job_uid, "); `tidemark jobs adopt ", job,
                    "` continues from its ledger, `--full-refresh` replaces the table's content"));
 }
 
@@ -91,16 +94,21 @@ std::string ControlName(const QualifiedName& table) {
 absl::StatusOr<QualifiedName> StagingName(absl::string_view run_id) {
   constexpr size_t kMaxRunId = 63 - sizeof("stg_") + 1;
   bool valid = !run_id.empty() && run_id.size() <= kMaxRunId;
-  for (const char c : run_id) valid = valid && (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-');
-  if (!valid) return absl::InvalidArgumentError(absl::StrCat("'", run_id, "' is no run id: up to ", kMaxRunId, " letters and digits"));
+  for (const char c : run_id)
+    valid = valid && (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-');
+  if (!valid)
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", run_id, "' is no run id: up to ", kMaxRunId, " letters and digits"));
   return QualifiedName{std::string(kControlSchema), absl::StrCat("stg_", run_id)};
 }
 
 absl::StatusOr<bool> ControlTablesExist(Connection& connection) {
-  TM_ASSIGN_OR_RETURN(const Row row,
-                      connection.ExecuteRow("SELECT count(*) = 6 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-                                            "WHERE n.nspname = 'tidemark' AND c.relname IN ('fence', 'ledger', 'ledger_chain', 'moves', "
-                                            "'quarantine', 'quarantine_run')"));
+  TM_ASSIGN_OR_RETURN(
+      const Row row,
+      connection.ExecuteRow(
+          "SELECT count(*) = 6 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+          "WHERE n.nspname = 'tidemark' AND c.relname IN ('fence', 'ledger', 'ledger_chain', 'moves', "
+          "'quarantine', 'quarantine_run')"));
   return row[0] == "t";
 }
 
@@ -114,53 +122,68 @@ absl::Status CreateControlTables(Connection& connection) {
       status = connection.ExecuteCommand(statement).status();
       if (!IsCreationRace(status)) break;
     }
-    if (!status.ok()) return Annotate(status, "cannot create Tidemark's control tables in the schema tidemark of the target");
+    if (!status.ok())
+      return Annotate(status, "cannot create Tidemark's control tables in the schema tidemark of the target");
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<Fence>> ReadFence(Connection& connection, absl::string_view target) {
-  TM_ASSIGN_OR_RETURN(const std::vector<Row> rows,
-                      connection.Execute("SELECT cluster_id, job_uid, epoch FROM tidemark.fence WHERE target_table = $1", {std::string(target)}));
+  TM_ASSIGN_OR_RETURN(
+      const std::vector<Row> rows,
+      connection.Execute("SELECT cluster_id, job_uid, epoch FROM tidemark.fence WHERE target_table = $1",
+                         {std::string(target)}));
   if (rows.empty()) return std::nullopt;
   TM_ASSIGN_OR_RETURN(const int64_t epoch, ParseCount(rows[0][2]));
   return Fence{*rows[0][0], *rows[0][1], epoch};
 }
 
-absl::Status RaiseFence(Connection& connection, absl::string_view target, const RunIdentity& run, absl::string_view job, bool take_over) {
+absl::Status RaiseFence(Connection& connection, absl::string_view target, const RunIdentity& run, absl::string_view job,
+                        bool take_over) {
   const std::vector<Text> identity = {std::string(target), run.cluster_id, run.job_uid, absl::StrCat(run.epoch)};
-  // Twice: whoever lost the race for the first claim finds the other's row at the second look, and it may be below its own epoch.
+  // Twice: whoever lost the race for the first claim finds the other's row at the second look, and it may be below its
+  // own epoch.
   int64_t raised = 0;
   for (int look = 0; look < 2; ++look) {
-    TM_ASSIGN_OR_RETURN(raised, connection.ExecuteCommand("UPDATE tidemark.fence SET epoch = $4::bigint WHERE target_table = $1 "
-                                                          "AND cluster_id = $2 AND job_uid = $3 AND epoch <= $4::bigint",
-                                                          identity));
+    TM_ASSIGN_OR_RETURN(
+        raised, connection.ExecuteCommand("UPDATE tidemark.fence SET epoch = $4::bigint WHERE target_table = $1 "
+                                          "AND cluster_id = $2 AND job_uid = $3 AND epoch <= $4::bigint",
+                                          identity));
     if (raised == 1) return absl::OkStatus();
-    TM_ASSIGN_OR_RETURN(raised, connection.ExecuteCommand("INSERT INTO tidemark.fence (target_table, cluster_id, job_uid, epoch) "
-                                                          "VALUES ($1, $2, $3, $4::bigint) ON CONFLICT (target_table) DO NOTHING",
-                                                          identity));
+    TM_ASSIGN_OR_RETURN(
+        raised, connection.ExecuteCommand("INSERT INTO tidemark.fence (target_table, cluster_id, job_uid, epoch) "
+                                          "VALUES ($1, $2, $3, $4::bigint) ON CONFLICT (target_table) DO NOTHING",
+                                          identity));
     if (raised == 1) return absl::OkStatus();
   }
   if (take_over) {
     // Epochs of different clusters are not comparable: the owner changes, whatever its epoch was.
-    TM_ASSIGN_OR_RETURN(raised, connection.ExecuteCommand(
-                                    "UPDATE tidemark.fence SET cluster_id = $2, job_uid = $3, epoch = $4::bigint WHERE target_table = $1 "
-                                    "AND (cluster_id <> $2 OR job_uid <> $3 OR epoch <= $4::bigint)",
-                                    identity));
+    TM_ASSIGN_OR_RETURN(
+        raised,
+        connection.ExecuteCommand(
+            "UPDATE tidemark.fence SET cluster_id = $2, job_uid = $3, epoch = $4::bigint WHERE target_table = $1 "
+            "AND (cluster_id <> $2 OR job_uid <> $3 OR epoch <= $4::bigint)",
+            identity));
     if (raised == 1) return absl::OkStatus();
   }
   TM_ASSIGN_OR_RETURN(const std::optional<Fence> fence, ReadFence(connection, target));
   return Refusal(target, run, job, fence);
 }
 
-absl::Status HoldFence(Connection& connection, absl::string_view target, const RunIdentity& run, absl::string_view job) {
-  // Raised before it is locked for sharing: two moves that both shared the row and then both wanted to raise it would deadlock.
+absl::Status HoldFence(Connection& connection, absl::string_view target, const RunIdentity& run,
+                       absl::string_view job) {
+  // Raised before it is locked for sharing: two moves that both shared the row and then both wanted to raise it would
+  // deadlock.
   TM_ASSIGN_OR_RETURN(std::optional<Fence> fence, ReadFence(connection, target));
-  const auto owned = [&] { return fence.has_value() && fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid; };
+  const auto owned = [&] {
+    return fence.has_value() && fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid;
+  };
   if (owned() && fence->epoch < run.epoch) return RaiseFence(connection, target, run, job, /*take_over=*/false);
-  TM_ASSIGN_OR_RETURN(const std::vector<Row> rows,
-                      connection.Execute("SELECT epoch FROM tidemark.fence WHERE target_table = $1 AND cluster_id = $2 AND job_uid = $3 FOR SHARE",
-                                         {std::string(target), run.cluster_id, run.job_uid}));
+  TM_ASSIGN_OR_RETURN(
+      const std::vector<Row> rows,
+      connection.Execute(
+          "SELECT epoch FROM tidemark.fence WHERE target_table = $1 AND cluster_id = $2 AND job_uid = $3 FOR SHARE",
+          {std::string(target), run.cluster_id, run.job_uid}));
   if (!rows.empty()) {
     TM_ASSIGN_OR_RETURN(const int64_t epoch, ParseCount(rows[0][0]));
     if (epoch <= run.epoch) return absl::OkStatus();
@@ -170,16 +193,19 @@ absl::Status HoldFence(Connection& connection, absl::string_view target, const R
 }
 
 absl::StatusOr<std::optional<int64_t>> ReadMove(Connection& connection, absl::string_view run_id, int partition) {
-  TM_ASSIGN_OR_RETURN(const std::vector<Row> rows,
-                      connection.Execute("SELECT rows FROM tidemark.moves WHERE run_id = $1 AND partition = $2::integer",
-                                         {std::string(run_id), absl::StrCat(partition)}));
+  TM_ASSIGN_OR_RETURN(
+      const std::vector<Row> rows,
+      connection.Execute("SELECT rows FROM tidemark.moves WHERE run_id = $1 AND partition = $2::integer",
+                         {std::string(run_id), absl::StrCat(partition)}));
   if (rows.empty()) return std::nullopt;
   return ParseCount(rows[0][0]);
 }
 
 absl::StatusOr<std::vector<v1::StagedMove>> ReadMoves(Connection& connection, absl::string_view run_id) {
-  TM_ASSIGN_OR_RETURN(const std::vector<Row> rows,
-                      connection.Execute("SELECT partition, rows FROM tidemark.moves WHERE run_id = $1 ORDER BY partition", {std::string(run_id)}));
+  TM_ASSIGN_OR_RETURN(
+      const std::vector<Row> rows,
+      connection.Execute("SELECT partition, rows FROM tidemark.moves WHERE run_id = $1 ORDER BY partition",
+                         {std::string(run_id)}));
   std::vector<v1::StagedMove> moves;
   for (const Row& row : rows) {
     TM_ASSIGN_OR_RETURN(const int64_t partition, ParseCount(row[0]));
@@ -197,32 +223,40 @@ absl::Status DeleteMoves(Connection& connection, absl::string_view run_id) {
 
 absl::Status EndWritersOf(Connection& connection, const QualifiedName& staging) {
   return connection
-      .Execute("SELECT pg_catalog.pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
-               "WHERE l.locktype = 'relation' AND l.relation = pg_catalog.to_regclass($1) AND l.pid <> pg_catalog.pg_backend_pid() "
-               "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) "
-               "AND a.application_name LIKE 'tidemark%' AND pg_catalog.pg_has_role(a.usesysid, 'MEMBER')",
-               {staging.Sql()})
+      .Execute(
+          "SELECT pg_catalog.pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a "
+          "ON a.pid = l.pid "
+          "WHERE l.locktype = 'relation' AND l.relation = pg_catalog.to_regclass($1) AND l.pid <> "
+          "pg_catalog.pg_backend_pid() "
+          "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) "
+          "AND a.application_name LIKE 'tidemark%' AND pg_catalog.pg_has_role(a.usesysid, 'MEMBER')",
+          {staging.Sql()})
       .status();
 }
 
 absl::Status LabelStaging(Connection& connection, const QualifiedName& staging, const RunIdentity& run) {
   const std::string label = absl::StrCat(run.sequence, " ", run.job_uid, " ", run.cluster_id);
-  return connection.ExecuteCommand(absl::StrCat("COMMENT ON TABLE ", staging.Sql(), " IS ", QuoteLiteral(label))).status();
+  return connection.ExecuteCommand(absl::StrCat("COMMENT ON TABLE ", staging.Sql(), " IS ", QuoteLiteral(label)))
+      .status();
 }
 
 absl::Status DropDeadStaging(Connection& connection, const RunIdentity& run) {
   TM_ASSIGN_OR_RETURN(
       const std::vector<Row> rows,
-      connection.Execute("SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-                         "JOIN pg_catalog.pg_description d ON d.classoid = 'pg_catalog.pg_class'::regclass AND d.objoid = c.oid AND d.objsubid = 0 "
-                         "WHERE n.nspname = 'tidemark' AND c.relname LIKE 'stg\\_%' AND pg_catalog.pg_has_role(c.relowner, 'USAGE') "
-                         "AND d.description ~ '^[0-9]+ ' AND pg_catalog.substring(d.description, '^[0-9]+ (.*)$') = $1 "
-                         "AND pg_catalog.split_part(d.description, ' ', 1)::bigint < $2::bigint",
-                         {absl::StrCat(run.job_uid, " ", run.cluster_id), absl::StrCat(run.sequence)}));
+      connection.Execute(
+          "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+          "JOIN pg_catalog.pg_description d ON d.classoid = 'pg_catalog.pg_class'::regclass AND d.objoid = c.oid AND "
+          "d.objsubid = 0 "
+          "WHERE n.nspname = 'tidemark' AND c.relname LIKE 'stg\\_%' AND pg_catalog.pg_has_role(c.relowner, 'USAGE') "
+          "AND d.description ~ '^[0-9]+ ' AND pg_catalog.substring(d.description, '^[0-9]+ (.*)$') = $1 "
+          "AND pg_catalog.split_part(d.description, ' ', 1)::bigint < $2::bigint",
+          {absl::StrCat(run.job_uid, " ", run.cluster_id), absl::StrCat(run.sequence)}));
   for (const Row& row : rows) {
     const QualifiedName staging{std::string(kControlSchema), *row[0]};
     TM_RETURN_IF_ERROR(connection.ExecuteCommand("BEGIN").status());
-    absl::Status dropped = connection.ExecuteCommand(absl::StrCat("LOCK TABLE ", staging.Sql(), " IN ACCESS EXCLUSIVE MODE NOWAIT")).status();
+    absl::Status dropped =
+        connection.ExecuteCommand(absl::StrCat("LOCK TABLE ", staging.Sql(), " IN ACCESS EXCLUSIVE MODE NOWAIT"))
+            .status();
     if (dropped.ok()) dropped = connection.ExecuteCommand(absl::StrCat("DROP TABLE ", staging.Sql())).status();
     if (dropped.ok()) dropped = DeleteMoves(connection, staging.name.substr(sizeof("stg_") - 1));
     TM_RETURN_IF_ERROR(connection.ExecuteCommand(dropped.ok() ? "COMMIT" : "ROLLBACK").status());

@@ -12,7 +12,8 @@
 #include "worker/connectors/postgres/postgres_connection.h"
 #include "worker/connectors/postgres/postgres_name.h"
 
-// The tables of the schema `tidemark` by which a target defends itself: fence, moves, staging. (The ledger is postgres_ledger.h.)
+// The tables of the schema `tidemark` by which a target defends itself: fence, moves, staging. (The ledger is
+// postgres_ledger.h.)
 namespace tidemark::postgres {
 
 inline constexpr absl::string_view kControlSchema = "tidemark";
@@ -36,13 +37,14 @@ struct Fence {
 // nullopt if nobody has claimed the table.
 absl::StatusOr<std::optional<Fence>> ReadFence(Connection& connection, absl::string_view target);
 
-// Claims the fence of a table nobody claims, or raises it to the run's epoch; the row stays locked until the transaction ends.
-// FailedPrecondition if it is above the run's epoch (this writer is a zombie) or belongs to another cluster or job; only
-// `take_over` takes it from those.
+// Claims the fence of a table nobody claims, or raises it to the run's epoch; the row stays locked until the
+// transaction ends. FailedPrecondition if it is above the run's epoch (this writer is a zombie) or belongs to another
+// cluster or job; only `take_over` takes it from those.
 absl::Status RaiseFence(Connection& connection, absl::string_view target, const RunIdentity& run, absl::string_view job,
                         bool take_over);
 
-// For the last step of a move: no higher epoch can pass the fence until the transaction ends. Raises it if it is still below.
+// For the last step of a move: no higher epoch can pass the fence until the transaction ends. Raises it if it is still
+// below.
 absl::Status HoldFence(Connection& connection, absl::string_view target, const RunIdentity& run, absl::string_view job);
 
 // Rows of the run's move of this partition, if it is committed.
@@ -50,8 +52,8 @@ absl::StatusOr<std::optional<int64_t>> ReadMove(Connection& connection, absl::st
 absl::StatusOr<std::vector<v1::StagedMove>> ReadMoves(Connection& connection, absl::string_view run_id);
 absl::Status DeleteMoves(Connection& connection, absl::string_view run_id);
 
-// Ends other sessions of Tidemark that hold `staging`: moves of a run that needs them no more, whose worker may be gone without the
-// server's knowledge. Only sessions this role may end.
+// Ends other sessions of Tidemark that hold `staging`: moves of a run that needs them no more, whose worker may be gone
+// without the server's knowledge. Only sessions this role may end.
 absl::Status EndWritersOf(Connection& connection, const QualifiedName& staging);
 
 // What a staging table says of itself, in its comment, so that a later run of its job can tell that it is dead.

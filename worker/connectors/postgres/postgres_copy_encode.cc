@@ -136,7 +136,8 @@ void AppendBytes(std::string_view bytes, std::string* out) {
   }
 }
 
-// The letter behind the backslash for the bytes COPY escapes; 1 for the zero byte, which no text of PostgreSQL can hold.
+// The letter behind the backslash for the bytes COPY escapes; 1 for the zero byte, which no text of PostgreSQL can
+// hold.
 constexpr std::array<char, 256> kEscapes = [] {
   std::array<char, 256> escapes{};
   escapes[0] = 1;
@@ -165,9 +166,10 @@ absl::Status AppendText(std::string_view text, const ColumnEncoding& column, std
     const char escape = kEscapes[static_cast<uint8_t>(text[i])];
     if (escape == 0) continue;
     if (escape == 1) {
-      return absl::InvalidArgumentError(absl::StrCat("column ", column.name,
-                                                     ": a text value holds the character \\u0000, which PostgreSQL cannot store; "
-                                                     "remove it in the source's query"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("column ", column.name,
+                       ": a text value holds the character \\u0000, which PostgreSQL cannot store; "
+                       "remove it in the source's query"));
     }
     out->append(text.substr(copied, i - copied));
     out->push_back('\\');
@@ -210,7 +212,9 @@ class ColumnReader {
       default:
         known = false;
     }
-    if (!known) return absl::InternalError(absl::StrCat("column ", encoding.name, ": no COPY text for Arrow's ", type.ToString()));
+    if (!known)
+      return absl::InternalError(
+          absl::StrCat("column ", encoding.name, ": no COPY text for Arrow's ", type.ToString()));
     ColumnReader reader(array, encoding);
     if (type.id() == arrow::Type::DECIMAL128 || type.id() == arrow::Type::DECIMAL256) {
       reader.scale_ = static_cast<const arrow::DecimalType&>(type).scale();
@@ -297,7 +301,8 @@ class ColumnReader {
 absl::Status EncodeCopyText(const Chunk& chunk, const std::vector<ColumnEncoding>& columns, std::string* out) {
   const arrow::RecordBatch& batch = *chunk.arrow();
   if (batch.num_columns() != static_cast<int>(columns.size())) {
-    return absl::InternalError(absl::StrCat("a chunk of ", batch.num_columns(), " columns for a load of ", columns.size()));
+    return absl::InternalError(
+        absl::StrCat("a chunk of ", batch.num_columns(), " columns for a load of ", columns.size()));
   }
   std::vector<ColumnReader> readers;
   readers.reserve(columns.size());

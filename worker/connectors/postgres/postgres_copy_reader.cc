@@ -8,14 +8,16 @@
 namespace tidemark::postgres {
 namespace {
 
-// PostgreSQL manual, COPY, "Binary Format": signature, flags, length of an extension; a field count of -1 ends the file.
+// PostgreSQL manual, COPY, "Binary Format": signature, flags, length of an extension; a field count of -1 ends the
+// file.
 constexpr std::string_view kSignature("PGCOPY\n\377\r\n\0", 11);
 constexpr size_t kFixedHeader = 11 + 4 + 4;
 constexpr std::string_view kTrailer("\377\377", 2);
 
 }  // namespace
 
-CopyReader::CopyReader(Connection* connection, std::unique_ptr<TupleDecoder> decoder, const Options& options, Ended ended)
+CopyReader::CopyReader(Connection* connection, std::unique_ptr<TupleDecoder> decoder, const Options& options,
+                       Ended ended)
     : connection_(connection), decoder_(std::move(decoder)), options_(options), ended_(std::move(ended)) {}
 
 CopyReader::~CopyReader() {
@@ -75,8 +77,10 @@ absl::StatusOr<std::optional<std::string_view>> CopyReader::NextTuple() {
         return absl::InternalError("the server's COPY does not start with the binary signature");
       }
       uint32_t extension = 0;
-      for (size_t i = kFixedHeader - 4; i < kFixedHeader; ++i) extension = extension << 8 | static_cast<unsigned char>(tuple[i]);
-      if (tuple.size() - kFixedHeader < extension) return absl::InternalError("the header of a binary COPY is cut short");
+      for (size_t i = kFixedHeader - 4; i < kFixedHeader; ++i)
+        extension = extension << 8 | static_cast<unsigned char>(tuple[i]);
+      if (tuple.size() - kFixedHeader < extension)
+        return absl::InternalError("the header of a binary COPY is cut short");
       tuple.remove_prefix(kFixedHeader + extension);
       header_read_ = true;
       if (tuple.empty()) continue;

@@ -23,8 +23,8 @@ class CopyReader final : public ChunkReader {
     int64_t bytes = 1 << 20;
     int64_t rows = INT64_MAX;
   };
-  // Called once, when reading is over: with OK after the last row, with the error that ended it, or with Cancelled when the
-  // reader is destroyed before its end. What it returns is the reader's last word.
+  // Called once, when reading is over: with OK after the last row, with the error that ended it, or with Cancelled when
+  // the reader is destroyed before its end. What it returns is the reader's last word.
   using Ended = std::function<absl::Status(absl::Status)>;
 
   // `decoder` null: chunks are undecoded tuples.

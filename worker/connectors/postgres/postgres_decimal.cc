@@ -16,7 +16,8 @@ constexpr uint16_t kNegativeInfinity = 0xF000;
 constexpr int32_t kPowers[] = {1, 10, 100, 1000, 10000};
 
 uint16_t Word(std::string_view bytes, size_t index) {
-  return static_cast<uint16_t>(static_cast<unsigned char>(bytes[2 * index]) << 8 | static_cast<unsigned char>(bytes[2 * index + 1]));
+  return static_cast<uint16_t>(static_cast<unsigned char>(bytes[2 * index]) << 8 |
+                               static_cast<unsigned char>(bytes[2 * index + 1]));
 }
 
 // An unscaled value is built from groups of four decimal digits, the highest first.
@@ -57,7 +58,8 @@ absl::StatusOr<Decimal> Decode(std::string_view bytes, int32_t scale) {
   if (sign == kNan) return absl::OutOfRangeError("NaN");
   if (sign == kInfinity) return absl::OutOfRangeError("Infinity");
   if (sign == kNegativeInfinity) return absl::OutOfRangeError("-Infinity");
-  if (bytes.size() != 8 + 2 * static_cast<size_t>(groups)) return absl::InternalError("a numeric whose length is not that of its digits");
+  if (bytes.size() != 8 + 2 * static_cast<size_t>(groups))
+    return absl::InternalError("a numeric whose length is not that of its digits");
   Unscaled unscaled;
   for (int32_t group = 0; group < groups; ++group) {
     const int32_t digits = Word(bytes, 4 + static_cast<size_t>(group));
@@ -67,7 +69,8 @@ absl::StatusOr<Decimal> Decode(std::string_view bytes, int32_t scale) {
       unscaled.Add(10000, digits);
     } else {
       const int32_t dropped = exponent < -kDigitsPerGroup ? kDigitsPerGroup : -exponent;
-      if (digits % kPowers[dropped] != 0) return absl::OutOfRangeError("a value with more fractional digits than its column");
+      if (digits % kPowers[dropped] != 0)
+        return absl::OutOfRangeError("a value with more fractional digits than its column");
       unscaled.Add(kPowers[kDigitsPerGroup - dropped], digits / kPowers[dropped]);
     }
   }

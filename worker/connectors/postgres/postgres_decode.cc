@@ -26,7 +26,8 @@ constexpr int64_t kEpochMicros = int64_t{kEpochDays} * 86'400 * 1'000'000;
 
 absl::Status FromArrow(const arrow::Status& status) {
   if (status.ok()) return absl::OkStatus();
-  return status.IsOutOfMemory() ? absl::ResourceExhaustedError(status.message()) : absl::InternalError(status.message());
+  return status.IsOutOfMemory() ? absl::ResourceExhaustedError(status.message())
+                                : absl::InternalError(status.message());
 }
 
 // From network byte order.
@@ -52,11 +53,13 @@ class FieldDecoder {
 
  protected:
   absl::Status WrongLength(std::string_view bytes) const {
-    return absl::InternalError(absl::StrCat("column ", name_, ": a field of ", bytes.size(), " bytes is not of the column's type"));
+    return absl::InternalError(
+        absl::StrCat("column ", name_, ": a field of ", bytes.size(), " bytes is not of the column's type"));
   }
   absl::Status CannotHold(const std::string& value, const char* type) const {
-    return absl::InvalidArgumentError(absl::StrCat("column ", name_, " holds ", value, ", which ", type,
-                                                   " cannot express; select it as text in a query, or load into PostgreSQL, which takes it as it is"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "column ", name_, " holds ", value, ", which ", type,
+        " cannot express; select it as text in a query, or load into PostgreSQL, which takes it as it is"));
   }
   std::string name_;
 };
@@ -123,7 +126,8 @@ class TimestampDecoder final : public FieldDecoder {
     if (micros == std::numeric_limits<int64_t>::min()) return CannotHold("-infinity", "a timestamp");
     int64_t since_1970 = 0;
     if (__builtin_add_overflow(micros, kEpochMicros, &since_1970)) {
-      return CannotHold(absl::StrCat("an instant ", micros, " microseconds after 2000"), "a timestamp counted in microseconds from 1970");
+      return CannotHold(absl::StrCat("an instant ", micros, " microseconds after 2000"),
+                        "a timestamp counted in microseconds from 1970");
     }
     return FromArrow(builder_.Append(since_1970));
   }
@@ -141,7 +145,8 @@ class DecimalDecoder final : public FieldDecoder {
   absl::Status Append(std::string_view bytes) override {
     const absl::StatusOr<Decimal> decimal = Decode(bytes, scale_);
     if (decimal.ok()) return FromArrow(builder_.Append(*decimal));
-    if (!absl::IsOutOfRange(decimal.status())) return absl::InternalError(absl::StrCat("column ", name_, ": ", decimal.status().message()));
+    if (!absl::IsOutOfRange(decimal.status()))
+      return absl::InternalError(absl::StrCat("column ", name_, ": ", decimal.status().message()));
     return CannotHold(std::string(decimal.status().message()), "a decimal");
   }
   arrow::ArrayBuilder& builder() override { return builder_; }
@@ -169,17 +174,22 @@ template <typename Builder>
 class BytesDecoder final : public FieldDecoder {
  public:
   // `skip`: bytes before the text (jsonb sends a version).
-  BytesDecoder(std::string name, size_t skip, bool check_utf8) : FieldDecoder(std::move(name)), skip_(skip), check_utf8_(check_utf8) {}
+  BytesDecoder(std::string name, size_t skip, bool check_utf8)
+      : FieldDecoder(std::move(name)), skip_(skip), check_utf8_(check_utf8) {}
   absl::Status Append(std::string_view bytes) override {
     if (skip_ > 0) {
-      if (bytes.empty() || bytes[0] != 1) return absl::InternalError(absl::StrCat("column ", name_, ": jsonb of an unknown version"));
+      if (bytes.empty() || bytes[0] != 1)
+        return absl::InternalError(absl::StrCat("column ", name_, ": jsonb of an unknown version"));
       bytes.remove_prefix(skip_);
     }
-    if (check_utf8_ && !arrow::util::ValidateUTF8(reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<int64_t>(bytes.size()))) {
-      return CannotHold(absl::StrCat("the bytes \\x", absl::BytesToHexString(absl::string_view(bytes.data(), std::min<size_t>(bytes.size(), 64)))),
+    if (check_utf8_ && !arrow::util::ValidateUTF8(reinterpret_cast<const uint8_t*>(bytes.data()),
+                                                  static_cast<int64_t>(bytes.size()))) {
+      return CannotHold(absl::StrCat("the bytes \\x", absl::BytesToHexString(absl::string_view(
+                                                          bytes.data(), std::min<size_t>(bytes.size(), 64)))),
                         "UTF-8 text");
     }
-    if (static_cast<int64_t>(bytes.size()) > arrow::BinaryBuilder::memory_limit()) return CannotHold("a value of 2 GB", "a batch of rows");
+    if (static_cast<int64_t>(bytes.size()) > arrow::BinaryBuilder::memory_limit())
+      return CannotHold("a value of 2 GB", "a batch of rows");
     return FromArrow(builder_.Append(bytes.data(), static_cast<int32_t>(bytes.size())));
   }
   arrow::ArrayBuilder& builder() override { return builder_; }
@@ -222,11 +232,11 @@ absl::StatusOr<std::unique_ptr<FieldDecoder>> MakeDecoder(const DecodedColumn& d
     case v1::LogicalType::KIND_DECIMAL:
       if (type.precision() == 0) break;
       if (type.precision() <= 38) {
-        return std::make_unique<DecimalDecoder<arrow::Decimal128Builder, arrow::Decimal128, DecodeDecimal128>>(column.name(), ArrowType(type),
-                                                                                                               type.scale());
+        return std::make_unique<DecimalDecoder<arrow::Decimal128Builder, arrow::Decimal128, DecodeDecimal128>>(
+            column.name(), ArrowType(type), type.scale());
       }
-      return std::make_unique<DecimalDecoder<arrow::Decimal256Builder, arrow::Decimal256, DecodeDecimal256>>(column.name(), ArrowType(type),
-                                                                                                             type.scale());
+      return std::make_unique<DecimalDecoder<arrow::Decimal256Builder, arrow::Decimal256, DecodeDecimal256>>(
+          column.name(), ArrowType(type), type.scale());
     case v1::LogicalType::KIND_UUID:
       return std::make_unique<UuidDecoder>(column.name(), ArrowType(type));
     case v1::LogicalType::KIND_BYTES:
@@ -236,7 +246,8 @@ absl::StatusOr<std::unique_ptr<FieldDecoder>> MakeDecoder(const DecodedColumn& d
     default:
       break;
   }
-  return std::make_unique<BytesDecoder<arrow::StringBuilder>>(column.name(), decoded.type_oid == kJsonbOid ? 1 : 0, decoded.check_utf8);
+  return std::make_unique<BytesDecoder<arrow::StringBuilder>>(column.name(), decoded.type_oid == kJsonbOid ? 1 : 0,
+                                                              decoded.check_utf8);
 }
 
 class ArrowTupleDecoder final : public TupleDecoder {

@@ -18,12 +18,14 @@ struct DecodedColumn {
   v1::Column column;
   // Of the column itself; those selected as text arrive as text.
   uint32_t type_oid = 0;
-  // Not checked by the server: a "char" is any byte. (Of a SQL_ASCII database the server itself refuses what is not UTF-8.)
+  // Not checked by the server: a "char" is any byte. (Of a SQL_ASCII database the server itself refuses what is not
+  // UTF-8.)
   bool check_utf8 = false;
 };
 
-// Gathers tuples of a binary COPY (PostgreSQL manual, COPY, "Binary Format") into Arrow record batches. A value that its Arrow
-// type cannot hold (infinity, NaN in a decimal, an instant beyond int64 microseconds) is InvalidArgument, naming column and value.
+// Gathers tuples of a binary COPY (PostgreSQL manual, COPY, "Binary Format") into Arrow record batches. A value that
+// its Arrow type cannot hold (infinity, NaN in a decimal, an instant beyond int64 microseconds) is InvalidArgument,
+// naming column and value.
 class TupleDecoder {
  public:
   static absl::StatusOr<std::unique_ptr<TupleDecoder>> Create(const std::vector<DecodedColumn>& columns);

@@ -8,8 +8,8 @@
 namespace tidemark::postgres {
 
 // What a server error means to a caller, by its SQLSTATE (PostgreSQL manual, appendix A):
-//   Unavailable       connection lost or refused, server starting or stopping, too many connections: again on a new session
-//   Aborted           serialization failure, deadlock, lock timeout: the whole transaction again
+//   Unavailable       connection lost or refused, server starting or stopping, too many connections: again on a new
+//   session Aborted           serialization failure, deadlock, lock timeout: the whole transaction again
 //   ResourceExhausted out of memory, disk or other slots
 //   DeadlineExceeded  the server's statement_timeout
 //   Cancelled         query_canceled after our own Cancel
@@ -22,8 +22,8 @@ namespace tidemark::postgres {
 //   Internal          the rest
 absl::StatusCode CodeOf(std::string_view sqlstate, bool cancelled);
 
-// A status with the server's message on one line and its SQLSTATE, which SqlState reads back. `sqlstate` may be empty (the
-// connection broke before the server could answer): Unavailable.
+// A status with the server's message on one line and its SQLSTATE, which SqlState reads back. `sqlstate` may be empty
+// (the connection broke before the server could answer): Unavailable.
 absl::Status ServerError(const std::string& sqlstate, const std::string& message, bool cancelled);
 
 // Empty for a status that did not come from a server.

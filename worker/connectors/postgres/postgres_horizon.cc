@@ -73,9 +73,9 @@ absl::StatusOr<std::string> Horizon::Evaluate(const std::string& expression) {
 
 absl::StatusOr<HorizonProbe> Horizon::Probe(const std::optional<v1::Watermark>& low) {
   if (low.has_value() && low->type() != Value("").type()) {
-    return absl::InvalidArgumentError(absl::StrCat("the last watermark is a ", low->type(), ", but ", source_->watermark(), " of ",
-                                                   sql_->relation().label, " is now ",
-                                                   sql_->watermark()->column.native_type(), ": run once with --full-refresh"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the last watermark is a ", low->type(), ", but ", source_->watermark(), " of ", sql_->relation().label,
+        " is now ", sql_->watermark()->column.native_type(), ": run once with --full-refresh"));
   }
   TM_ASSIGN_OR_RETURN(Findings findings, Examine());
   switch (kind()) {
@@ -89,7 +89,8 @@ absl::StatusOr<HorizonProbe> Horizon::Probe(const std::optional<v1::Watermark>& 
 }
 
 absl::StatusOr<Horizon::Findings> Horizon::Examine() {
-  TM_ASSIGN_OR_RETURN(const Row row, connection_->ExecuteRow("SELECT pg_is_in_recovery(), pg_has_role('pg_read_all_stats', 'USAGE')"));
+  TM_ASSIGN_OR_RETURN(const Row row,
+                      connection_->ExecuteRow("SELECT pg_is_in_recovery(), pg_has_role('pg_read_all_stats', 'USAGE')"));
   Findings findings;
   findings.standby = row[0] == "t";
   findings.sees_activity = row[1] == "t";
@@ -101,12 +102,20 @@ absl::StatusOr<Horizon::Findings> Horizon::Examine() {
   } else {
     findings.grounds.push_back(absl::StrCat(column, " is stamped by the database (stamped_by)"));
   }
-  if (findings.standby && kind() != WatermarkKind::kXid8) findings.against.push_back("the source is a standby: the transactions open on its primary are not seen from here");
-  if (relation.foreign) findings.against.push_back(absl::StrCat(relation.label, " holds rows of another server, whose transactions are not seen"));
-  if (relation.replicated) findings.against.push_back(absl::StrCat(relation.label, " is filled by logical replication, with stamps of another server"));
-  if (relation.kind == 'm') findings.against.push_back(absl::StrCat(relation.label, " is a materialized view: its rows appear at a refresh, whatever their stamp"));
+  if (findings.standby && kind() != WatermarkKind::kXid8)
+    findings.against.push_back("the source is a standby: the transactions open on its primary are not seen from here");
+  if (relation.foreign)
+    findings.against.push_back(
+        absl::StrCat(relation.label, " holds rows of another server, whose transactions are not seen"));
+  if (relation.replicated)
+    findings.against.push_back(
+        absl::StrCat(relation.label, " is filled by logical replication, with stamps of another server"));
+  if (relation.kind == 'm')
+    findings.against.push_back(
+        absl::StrCat(relation.label, " is a materialized view: its rows appear at a refresh, whatever their stamp"));
   if (relation.kind == 'v' || relation.is_query()) {
-    findings.grounds.push_back("a row of the view or query appears in the transaction that stamps it (a join must not add it later)");
+    findings.grounds.push_back(
+        "a row of the view or query appears in the transaction that stamps it (a join must not add it later)");
   }
   if (kind() == WatermarkKind::kNaive || kind() == WatermarkKind::kDate) TM_RETURN_IF_ERROR(ExamineZone(findings));
   if (kind() == WatermarkKind::kInteger) TM_RETURN_IF_ERROR(ExamineSequence(findings));
@@ -120,14 +129,17 @@ absl::Status Horizon::ExamineZone(Findings& findings) {
     return absl::OkStatus();
   }
   const auto row = connection_->ExecuteRow(
-      "SELECT count(DISTINCT (t AT TIME ZONE $1) - (t AT TIME ZONE 'UTC')) FROM generate_series(now() - interval '400 days', now() + "
+      "SELECT count(DISTINCT (t AT TIME ZONE $1) - (t AT TIME ZONE 'UTC')) FROM generate_series(now() - interval '400 "
+      "days', now() + "
       "interval '400 days', interval '12 hours') t",
       {zone});
   if (!row.ok()) return Annotate(row.status(), "watermark_timezone");
   if (Number((*row)[0]) == 1) {
-    findings.grounds.push_back(absl::StrCat(source_->watermark(), " is written in ", zone, ", which has no daylight saving time"));
+    findings.grounds.push_back(
+        absl::StrCat(source_->watermark(), " is written in ", zone, ", which has no daylight saving time"));
   } else if (kind() == WatermarkKind::kNaive) {
-    findings.against.push_back(absl::StrCat(source_->watermark(), " is written in ", zone, ", whose hour repeats when daylight saving time ends"));
+    findings.against.push_back(absl::StrCat(source_->watermark(), " is written in ", zone,
+                                            ", whose hour repeats when daylight saving time ends"));
     findings.least_lookback = std::max(findings.least_lookback, absl::Hours(2));
   }
   return absl::OkStatus();
@@ -140,27 +152,32 @@ absl::Status Horizon::ExamineSequence(Findings& findings) {
   if (relation.kind == 'r' || relation.kind == 'p') {
     // By its dependencies: an identity column owns its sequence, a default of nextval() uses one.
     TM_ASSIGN_OR_RETURN(
-        const Row row,
-        connection_->ExecuteRow(
-            "SELECT count(*) = 1 AND bool_and(s.seqcache = 1 AND s.seqincrement > 0 AND NOT s.seqcycle) FROM pg_sequence s WHERE s.seqrelid IN ("
-            "SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = "
-            "$1::oid AND d.refobjsubid = $2::int4 AND d.deptype = 'i' UNION SELECT d.refobjid FROM pg_attrdef f JOIN pg_depend d ON "
-            "d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass WHERE f.adrelid = $1::oid AND "
-            "f.adnum = $2::int4)",
-            {absl::StrCat(relation.oid), absl::StrCat(sql_->watermark()->number)}));
+        const Row row, connection_->ExecuteRow("SELECT count(*) = 1 AND bool_and(s.seqcache = 1 AND s.seqincrement > 0 "
+                                               "AND NOT s.seqcycle) FROM pg_sequence s WHERE s.seqrelid IN ("
+                                               "SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass "
+                                               "AND d.refclassid = 'pg_class'::regclass AND d.refobjid = "
+                                               "$1::oid AND d.refobjsubid = $2::int4 AND d.deptype = 'i' UNION SELECT "
+                                               "d.refobjid FROM pg_attrdef f JOIN pg_depend d ON "
+                                               "d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND "
+                                               "d.refclassid = 'pg_class'::regclass WHERE f.adrelid = $1::oid AND "
+                                               "f.adnum = $2::int4)",
+                                               {absl::StrCat(relation.oid), absl::StrCat(sql_->watermark()->number)}));
     proved = row[0] == "t";
   }
   if (proved) {
-    findings.grounds.push_back(absl::StrCat(column, " takes its values from one rising sequence with CACHE 1 and nowhere else"));
+    findings.grounds.push_back(
+        absl::StrCat(column, " takes its values from one rising sequence with CACHE 1 and nowhere else"));
   } else {
-    findings.against.push_back(absl::StrCat(column, " is not fed by one rising sequence with CACHE 1: a row that takes a lower value later is missed"));
+    findings.against.push_back(absl::StrCat(
+        column, " is not fed by one rising sequence with CACHE 1: a row that takes a lower value later is missed"));
   }
   return absl::OkStatus();
 }
 
 void Horizon::HoldForPrepared(const OpenTransactions& prepared, Findings& findings) const {
   if (prepared.prepared_ids.empty()) return;
-  const std::string what = absl::StrCat("prepared transaction ", QuoteLiteral(prepared.prepared_name), " is neither committed nor rolled back");
+  const std::string what = absl::StrCat("prepared transaction ", QuoteLiteral(prepared.prepared_name),
+                                        " is neither committed nor rolled back");
   if (prepared.prepared_since.has_value() && TooLong(prepared.now, *prepared.prepared_since)) {
     findings.against.push_back(absl::StrCat(what, " for longer than max_hold"));
   } else {
@@ -168,7 +185,8 @@ void Horizon::HoldForPrepared(const OpenTransactions& prepared, Findings& findin
   }
 }
 
-absl::StatusOr<Horizon::Bound> Horizon::BoundByActivity(const ActivityProbe& activity, absl::Duration wait, Findings& findings) {
+absl::StatusOr<Horizon::Bound> Horizon::BoundByActivity(const ActivityProbe& activity, absl::Duration wait,
+                                                        Findings& findings) {
   Bound bound{activity.now, activity.now, std::nullopt, true};
   bool left_out = false;
   for (const int64_t start : activity.starts) {
@@ -181,7 +199,8 @@ absl::StatusOr<Horizon::Bound> Horizon::BoundByActivity(const ActivityProbe& act
   }
   bound.instant -= kMargin;
   if (left_out) {
-    findings.against.push_back(absl::StrCat("a transaction open for ", DurationText(absl::Seconds((activity.now - *bound.oldest) / kSecond)),
+    findings.against.push_back(absl::StrCat("a transaction open for ",
+                                            DurationText(absl::Seconds((activity.now - *bound.oldest) / kSecond)),
                                             ", longer than max_hold, was left out"));
   }
   findings.grounds.push_back("every open transaction was seen in pg_stat_activity, with a margin of 1s");
@@ -198,7 +217,8 @@ absl::StatusOr<Horizon::Bound> Horizon::BoundByWaiting(absl::Duration wait, Find
   TM_ASSIGN_OR_RETURN(open, WaitOut(*connection_, std::move(open), wait));
   if (!open.virtual_ids.empty()) {
     bound.complete = false;
-    findings.against.push_back(absl::StrCat(open.virtual_ids.size(), " open transactions, whose start this role may not see, did not end within "
+    findings.against.push_back(absl::StrCat(open.virtual_ids.size(),
+                                            " open transactions, whose start this role may not see, did not end within "
                                             "horizon_wait: GRANT pg_read_all_stats TO the role"));
   } else {
     findings.grounds.push_back("every transaction open at the probe was waited out (pg_locks), with a margin of 1s");
@@ -236,7 +256,8 @@ std::string Horizon::AsColumn(int64_t micros) const {
       return absl::StrCat("(", instant, ") AT TIME ZONE ", QuoteLiteral(zone));
     case WatermarkKind::kDate:
       // Without a zone: no session anywhere has an earlier date than the westernmost.
-      return absl::StrCat("((", instant, ") AT TIME ZONE ", zone.empty() ? "interval '-12:00'" : QuoteLiteral(zone), ")::date");
+      return absl::StrCat("((", instant, ") AT TIME ZONE ", zone.empty() ? "interval '-12:00'" : QuoteLiteral(zone),
+                          ")::date");
     default:
       return instant;
   }
@@ -246,12 +267,15 @@ absl::StatusOr<HorizonProbe> Horizon::ProbeTime(const std::optional<v1::Watermar
   TM_ASSIGN_OR_RETURN(const Bound bound, BoundInTime(horizon_wait(), findings));
   const bool date = kind() == WatermarkKind::kDate;
   // A date's clock may go back over midnight with daylight saving time, so the day counts as over 2 h late.
-  const std::string below = date ? absl::StrCat("(", AsColumn(bound.instant - (source_->watermark_timezone().empty() ? 0 : 7200 * kSecond)), ") - 1")
-                                 : AsColumn(GreatestBelow(bound.instant));
+  const std::string below =
+      date ? absl::StrCat("(", AsColumn(bound.instant - (source_->watermark_timezone().empty() ? 0 : 7200 * kSecond)),
+                          ") - 1")
+           : AsColumn(GreatestBelow(bound.instant));
   TM_ASSIGN_OR_RETURN(std::string high, Evaluate(below));
   bool behind = false;
   if (low.has_value()) {
-    TM_ASSIGN_OR_RETURN(const std::string answer, Evaluate(absl::StrCat("(", AsColumn(bound.now), ") < ", Literal(low->text()))));
+    TM_ASSIGN_OR_RETURN(const std::string answer,
+                        Evaluate(absl::StrCat("(", AsColumn(bound.now), ") < ", Literal(low->text()))));
     behind = answer == "true";
   }
   HorizonProbe probe;
@@ -259,8 +283,9 @@ absl::StatusOr<HorizonProbe> Horizon::ProbeTime(const std::optional<v1::Watermar
     // Rows are being stamped below the last watermark: read what is there again, and do not step back.
     findings.against.push_back(absl::StrCat("the source's clock is behind the last watermark ", low->text()));
     TM_ASSIGN_OR_RETURN(probe, Conclude(low, low->text(), findings));
-    TM_ASSIGN_OR_RETURN(const std::string start, Evaluate(absl::StrCat("least(", Literal(probe.effective_low->text()), ", (", below, ")::",
-                                                                       sql_->watermark()->type.Sql(), ")")));
+    TM_ASSIGN_OR_RETURN(const std::string start,
+                        Evaluate(absl::StrCat("least(", Literal(probe.effective_low->text()), ", (", below,
+                                              ")::", sql_->watermark()->type.Sql(), ")")));
     probe.effective_low->set_text(start);
     probe.empty = false;
   } else {
@@ -268,7 +293,8 @@ absl::StatusOr<HorizonProbe> Horizon::ProbeTime(const std::optional<v1::Watermar
   }
   if (!date) {
     v1::Watermark& probed = probe.probed_at.emplace();
-    TM_ASSIGN_OR_RETURN(const std::string text, Evaluate(absl::StrCat("timestamptz 'epoch' + ", bound.now, "::bigint * interval '1 microsecond'")));
+    TM_ASSIGN_OR_RETURN(const std::string text, Evaluate(absl::StrCat("timestamptz 'epoch' + ", bound.now,
+                                                                      "::bigint * interval '1 microsecond'")));
     probed.set_type("timestamptz");
     probed.set_text(text);
     probed.set_precision(6);
@@ -283,10 +309,12 @@ absl::StatusOr<HorizonProbe> Horizon::ProbeInteger(const std::optional<v1::Water
   everything.set_kind(v1::WINDOW_KIND_WINDOW);
   TM_ASSIGN_OR_RETURN(const std::string from, sql_->From(everything));
   // The maximum first: who took a lower value and has not committed is open now, and is waited for.
-  TM_ASSIGN_OR_RETURN(const Row row, connection_->ExecuteRow(absl::StrCat("SELECT max(", column, ")::text FROM ", from)));
+  TM_ASSIGN_OR_RETURN(const Row row,
+                      connection_->ExecuteRow(absl::StrCat("SELECT max(", column, ")::text FROM ", from)));
   std::string high = row[0].value_or("");
   if (high.empty()) {
-    TM_ASSIGN_OR_RETURN(high, Evaluate(low.has_value() ? Literal(low->text()) : LowestLiteral(sql_->watermark()->type)));
+    TM_ASSIGN_OR_RETURN(high,
+                        Evaluate(low.has_value() ? Literal(low->text()) : LowestLiteral(sql_->watermark()->type)));
   }
   TM_ASSIGN_OR_RETURN(OpenTransactions open, ListOpenTransactions(*connection_));
   TM_ASSIGN_OR_RETURN(open, WaitOut(*connection_, std::move(open), horizon_wait()));
@@ -300,7 +328,8 @@ absl::StatusOr<HorizonProbe> Horizon::ProbeInteger(const std::optional<v1::Water
       if (oldest.has_value()) held.hold = absl::Microseconds(std::max<int64_t>(0, activity.now - *oldest));
     }
     if (!open.virtual_ids.empty()) {
-      const std::string what = absl::StrCat(open.virtual_ids.size(), " transactions that may hold a lower ", source_->watermark(), " are still open");
+      const std::string what = absl::StrCat(open.virtual_ids.size(), " transactions that may hold a lower ",
+                                            source_->watermark(), " are still open");
       if (oldest.has_value() && TooLong(open.now, *oldest)) {
         findings.against.push_back(absl::StrCat(what, ", for longer than max_hold"));
       } else {
@@ -317,25 +346,30 @@ absl::StatusOr<HorizonProbe> Horizon::ProbeInteger(const std::optional<v1::Water
 
 absl::StatusOr<HorizonProbe> Horizon::ProbeXid8(const std::optional<v1::Watermark>& low, Findings findings) {
   // Every transaction below xmin has ended, on a standby as on a primary, and prepared ones hold it.
-  TM_ASSIGN_OR_RETURN(const Row row, connection_->ExecuteRow("SELECT (pg_snapshot_xmin(s)::text::numeric - 1)::text, pg_snapshot_xmax(s)::text "
-                                                             "FROM pg_current_snapshot() s"));
+  TM_ASSIGN_OR_RETURN(
+      const Row row,
+      connection_->ExecuteRow("SELECT (pg_snapshot_xmin(s)::text::numeric - 1)::text, pg_snapshot_xmax(s)::text "
+                              "FROM pg_current_snapshot() s"));
   findings.grounds.push_back("every transaction below pg_snapshot_xmin has ended");
   TM_ASSIGN_OR_RETURN(HorizonProbe probe, Conclude(low, row[0].value_or(""), findings));
   probe.probed_at = Value(row[1].value_or(""));
   return probe;
 }
 
-absl::StatusOr<HorizonProbe> Horizon::Conclude(const std::optional<v1::Watermark>& low, const std::string& high, const Findings& findings) {
+absl::StatusOr<HorizonProbe> Horizon::Conclude(const std::optional<v1::Watermark>& low, const std::string& high,
+                                               const Findings& findings) {
   HorizonProbe probe;
   v1::Completeness& completeness = probe.completeness;
   if (!findings.holder.empty() && !low.has_value()) {
     return absl::UnavailableError(absl::StrCat(
-        findings.holder, ", and a first window has no earlier bound to stay at: end it, or set max_hold to go on without the proof"));
+        findings.holder,
+        ", and a first window has no earlier bound to stay at: end it, or set max_hold to go on without the proof"));
   }
   probe.high = Value(findings.holder.empty() ? high : low->text());
   probe.effective_low = low;
   if (low.has_value()) {
-    TM_ASSIGN_OR_RETURN(const std::string empty, Evaluate(absl::StrCat(Literal(probe.high.text()), " <= ", Literal(low->text()))));
+    TM_ASSIGN_OR_RETURN(const std::string empty,
+                        Evaluate(absl::StrCat(Literal(probe.high.text()), " <= ", Literal(low->text()))));
     probe.empty = empty == "true";
     if (probe.empty) probe.high = *low;
   }
@@ -349,7 +383,8 @@ absl::StatusOr<HorizonProbe> Horizon::Conclude(const std::optional<v1::Watermark
     const bool in_time = kind() != WatermarkKind::kInteger && kind() != WatermarkKind::kXid8;
     if (in_time) completeness.set_lookback_seconds(absl::ToInt64Seconds(findings.least_lookback));
   }
-  if (!findings.holder.empty()) completeness.add_premises(absl::StrCat("the horizon stays at its last value: ", findings.holder));
+  if (!findings.holder.empty())
+    completeness.add_premises(absl::StrCat("the horizon stays at its last value: ", findings.holder));
   return probe;
 }
 
@@ -374,12 +409,14 @@ absl::Status Horizon::LookBack(const v1::Watermark& low, const Findings& finding
 
 absl::StatusOr<bool> Horizon::Reached(const v1::Watermark& until) {
   if (kind() == WatermarkKind::kXid8) {
-    TM_ASSIGN_OR_RETURN(const std::string reached, Evaluate(absl::StrCat("pg_snapshot_xmin(pg_current_snapshot()) >= ", Literal(until.text()))));
+    TM_ASSIGN_OR_RETURN(const std::string reached,
+                        Evaluate(absl::StrCat("pg_snapshot_xmin(pg_current_snapshot()) >= ", Literal(until.text()))));
     return reached == "true";
   }
   // Waiting brings nothing more where a probe has waited already, or where a day must end first.
   if (kind() == WatermarkKind::kInteger || kind() == WatermarkKind::kDate) return true;
-  TM_ASSIGN_OR_RETURN(const std::string text, Evaluate(absl::StrCat("(extract(epoch FROM ", QuoteLiteral(until.text()), "::timestamptz) * 1000000)::bigint")));
+  TM_ASSIGN_OR_RETURN(const std::string text, Evaluate(absl::StrCat("(extract(epoch FROM ", QuoteLiteral(until.text()),
+                                                                    "::timestamptz) * 1000000)::bigint")));
   TM_ASSIGN_OR_RETURN(Findings findings, Examine());
   TM_ASSIGN_OR_RETURN(const Bound bound, BoundInTime(absl::ZeroDuration(), findings));
   if (!findings.holder.empty() || !bound.complete) return false;

@@ -16,17 +16,17 @@
 
 namespace tidemark::postgres {
 
-// The horizon of a PostgreSQL source by the rules of CORRECTNESS, section 1: the bound below which no open transaction can still
-// write, or how far short of that it falls. Its statements run one by one outside of any transaction, because the proof
-// rests on the snapshot being opened after them.
+// The horizon of a PostgreSQL source by the rules of CORRECTNESS, section 1: the bound below which no open transaction
+// can still write, or how far short of that it falls. Its statements run one by one outside of any transaction, because
+// the proof rests on the snapshot being opened after them.
 class Horizon {
  public:
   // All outlive it. The job names a watermark column.
   Horizon(Connection* connection, const ReadSql* sql, const v1::SourceSpec* source)
       : connection_(connection), sql_(sql), source_(source) {}
 
-  // See SourceSession::ProbeHorizon. Waits up to horizon_wait where a rule has to wait transactions out. Unavailable if a first
-  // window has no bound because of a transaction that must end first.
+  // See SourceSession::ProbeHorizon. Waits up to horizon_wait where a rule has to wait transactions out. Unavailable if
+  // a first window has no bound because of a transaction that must end first.
   absl::StatusOr<HorizonProbe> Probe(const std::optional<v1::Watermark>& low);
 
   // See SourceSession::HorizonReached.
@@ -68,7 +68,8 @@ class Horizon {
   absl::StatusOr<HorizonProbe> ProbeInteger(const std::optional<v1::Watermark>& low, Findings findings);
   absl::StatusOr<HorizonProbe> ProbeXid8(const std::optional<v1::Watermark>& low, Findings findings);
   // Fills in what follows from `high`, or from what holds it.
-  absl::StatusOr<HorizonProbe> Conclude(const std::optional<v1::Watermark>& low, const std::string& high, const Findings& findings);
+  absl::StatusOr<HorizonProbe> Conclude(const std::optional<v1::Watermark>& low, const std::string& high,
+                                        const Findings& findings);
   absl::Status LookBack(const v1::Watermark& low, const Findings& findings, HorizonProbe& probe);
 
   int64_t GreatestBelow(int64_t instant) const;

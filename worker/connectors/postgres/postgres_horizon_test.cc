@@ -14,17 +14,18 @@
 namespace tidemark::postgres {
 namespace {
 
+using test::Exec;
+using test::Scalar;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using test::Exec;
-using test::Scalar;
 
 constexpr auto kProved = v1::Completeness::LEVEL_PROVED;
 constexpr auto kLookback = v1::Completeness::LEVEL_LOOKBACK;
 
-// A server of its own: transactions of other tests would hold the horizon of none of these, but prepared ones must be allowed.
+// A server of its own: transactions of other tests would hold the horizon of none of these, but prepared ones must be
+// allowed.
 class PostgresHorizonTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -38,8 +39,11 @@ class PostgresHorizonTest : public ::testing::Test {
   }
 
   void SetUp() override {
-    Exec(dsn_, "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz DEFAULT now(), ms timestamptz(3) DEFAULT now(), s timestamptz(0) DEFAULT now(), "
-               "naive timestamp DEFAULT now(), day date DEFAULT current_date, x xid8 DEFAULT pg_current_xact_id(), loose bigint, note text)");
+    Exec(dsn_,
+         "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz DEFAULT now(), ms "
+         "timestamptz(3) DEFAULT now(), s timestamptz(0) DEFAULT now(), "
+         "naive timestamp DEFAULT now(), day date DEFAULT current_date, x xid8 DEFAULT pg_current_xact_id(), loose "
+         "bigint, note text)");
   }
 
   static v1::JobSpec Job(const std::string& watermark) {
@@ -47,7 +51,9 @@ class PostgresHorizonTest : public ::testing::Test {
     job.mutable_source()->mutable_horizon_wait()->set_nanos(200'000'000);
     return job;
   }
-  HorizonProbe Probe(const v1::JobSpec& job, const std::optional<v1::Watermark>& low = std::nullopt) { return Probe(job, low, dsn_); }
+  HorizonProbe Probe(const v1::JobSpec& job, const std::optional<v1::Watermark>& low = std::nullopt) {
+    return Probe(job, low, dsn_);
+  }
   HorizonProbe Probe(const v1::JobSpec& job, const std::optional<v1::Watermark>& low, const std::string& dsn) {
     auto probe = MustOpen(dsn, job)->ProbeHorizon(low);
     EXPECT_TRUE(probe.ok()) << probe.status();
@@ -59,12 +65,16 @@ class PostgresHorizonTest : public ::testing::Test {
     return all;
   }
   // Whether the probe's bound lies below the stamps of the rows that `condition` selects, in a session that sees them.
-  static bool Below(Connection& session, const HorizonProbe& probe, const std::string& column, const std::string& condition) {
-    const auto row = session.ExecuteRow(absl::StrCat("SELECT bool_and(", column, " > '", probe.high.text(), "') FROM t WHERE ", condition));
+  static bool Below(Connection& session, const HorizonProbe& probe, const std::string& column,
+                    const std::string& condition) {
+    const auto row = session.ExecuteRow(
+        absl::StrCat("SELECT bool_and(", column, " > '", probe.high.text(), "') FROM t WHERE ", condition));
     EXPECT_TRUE(row.ok()) << row.status();
     return (*row)[0] == "t";
   }
-  v1::Watermark Ago(const std::string& interval) { return MakeWatermark("timestamptz", Scalar(dsn_, absl::StrCat("SELECT now() - interval '", interval, "'"))); }
+  v1::Watermark Ago(const std::string& interval) {
+    return MakeWatermark("timestamptz", Scalar(dsn_, absl::StrCat("SELECT now() - interval '", interval, "'")));
+  }
 
   static test::PostgresServer* server_;
   const std::string dsn_ = server_->NewDatabase();
@@ -80,8 +90,12 @@ TEST_F(PostgresHorizonTest, WithNothingOpenTheHorizonIsASecondBehindTheClock) {
   EXPECT_FALSE(probe.empty);
   EXPECT_EQ(probe.high.type(), "timestamptz");
   EXPECT_EQ(probe.high.precision(), 6);
-  EXPECT_EQ(Scalar(dsn_, absl::StrCat("SELECT timestamptz '", probe.probed_at->text(), "' - '", probe.high.text(), "'")), "00:00:01.000001");
-  EXPECT_EQ(Scalar(dsn_, absl::StrCat("SELECT now() - '", probe.probed_at->text(), "'::timestamptz < interval '5 seconds'")), "t");
+  EXPECT_EQ(
+      Scalar(dsn_, absl::StrCat("SELECT timestamptz '", probe.probed_at->text(), "' - '", probe.high.text(), "'")),
+      "00:00:01.000001");
+  EXPECT_EQ(
+      Scalar(dsn_, absl::StrCat("SELECT now() - '", probe.probed_at->text(), "'::timestamptz < interval '5 seconds'")),
+      "t");
 }
 
 TEST_F(PostgresHorizonTest, AnOpenTransactionHoldsTheHorizonBelowItsStamps) {
@@ -110,7 +124,9 @@ TEST_F(PostgresHorizonTest, ATransactionThatHasOnlyReadHoldsItToo) {
 }
 
 TEST_F(PostgresHorizonTest, AProcedureThatCommitsKeepsItsStatementsStamp) {
-  Exec(dsn_, "CREATE PROCEDURE slow() LANGUAGE plpgsql AS $$ BEGIN COMMIT; PERFORM pg_sleep(2.5); INSERT INTO t (at, note) VALUES (statement_timestamp(), 'procedure'); COMMIT; END $$");
+  Exec(dsn_,
+       "CREATE PROCEDURE slow() LANGUAGE plpgsql AS $$ BEGIN COMMIT; PERFORM pg_sleep(2.5); INSERT INTO t (at, note) "
+       "VALUES (statement_timestamp(), 'procedure'); COMMIT; END $$");
   std::thread caller([&] { Exec(dsn_, "CALL slow()"); });
   std::this_thread::sleep_for(std::chrono::milliseconds(1500));
   const HorizonProbe probe = Probe(Job("at"));
@@ -170,7 +186,8 @@ TEST_F(PostgresHorizonTest, MaxHoldDegradesAndSaysSo) {
   EXPECT_EQ(probe.completeness.level(), kLookback);
   EXPECT_EQ(probe.completeness.lookback_seconds(), 900);
   EXPECT_THAT(Premises(probe), HasSubstr("longer than max_hold"));
-  EXPECT_EQ(Scalar(dsn_, absl::StrCat("SELECT timestamptz '", low.text(), "' - '", probe.effective_low->text(), "'")), "00:15:00");
+  EXPECT_EQ(Scalar(dsn_, absl::StrCat("SELECT timestamptz '", low.text(), "' - '", probe.effective_low->text(), "'")),
+            "00:15:00");
 }
 
 TEST_F(PostgresHorizonTest, WithoutTheRightToSeeOthersItWaitsThemOutOrSaysSo) {
@@ -234,7 +251,9 @@ TEST_F(PostgresHorizonTest, NaiveTimestampsNeedAZoneAndAreProvedOnlyWithoutDayli
   EXPECT_EQ(india.completeness.level(), kProved) << Premises(india);
   EXPECT_EQ(india.high.type(), "timestamp");
   EXPECT_EQ(india.high.zone(), "Asia/Kolkata");
-  EXPECT_EQ(Scalar(dsn_, absl::StrCat("SELECT now() AT TIME ZONE 'Asia/Kolkata' - '", india.high.text(), "' BETWEEN interval '1 second' AND interval '9 seconds'")), "t");
+  EXPECT_EQ(Scalar(dsn_, absl::StrCat("SELECT now() AT TIME ZONE 'Asia/Kolkata' - '", india.high.text(),
+                                      "' BETWEEN interval '1 second' AND interval '9 seconds'")),
+            "t");
   job.mutable_source()->set_watermark_timezone("Europe/Paris");
   const HorizonProbe paris = Probe(job, MakeWatermark("timestamp", "2026-01-01 00:00:00"));
   EXPECT_EQ(paris.completeness.level(), kLookback);
@@ -253,7 +272,8 @@ TEST_F(PostgresHorizonTest, ADateIsOverWhenItsDayIs) {
   EXPECT_FALSE(probe.probed_at.has_value());
   EXPECT_TRUE(Probe(job, probe.high).empty);
   job.mutable_source()->clear_watermark_timezone();
-  EXPECT_EQ(Scalar(dsn_, absl::StrCat("SELECT date '", Probe(job).high.text(), "' <= date '", probe.high.text(), "'")), "t");
+  EXPECT_EQ(Scalar(dsn_, absl::StrCat("SELECT date '", Probe(job).high.text(), "' <= date '", probe.high.text(), "'")),
+            "t");
 }
 
 TEST_F(PostgresHorizonTest, IntegersOfASequenceWaitForWhoMayHoldALowerOne) {
@@ -281,12 +301,15 @@ TEST_F(PostgresHorizonTest, IntegersOfASequenceWaitForWhoMayHoldALowerOne) {
   const HorizonProbe waited = Probe(patient, MakeWatermark("bigint", "10"));
   committer.join();
   EXPECT_EQ(waited.high.text(), "12");
-  EXPECT_THAT(ReadKeys(*MustOpen(dsn_, Job("id")), MakeWindow(MakeWatermark("bigint", "10"), waited.high)), ElementsAre("11", "12"));
+  EXPECT_THAT(ReadKeys(*MustOpen(dsn_, Job("id")), MakeWindow(MakeWatermark("bigint", "10"), waited.high)),
+              ElementsAre("11", "12"));
 }
 
 TEST_F(PostgresHorizonTest, OtherIntegersAreNotProved) {
-  Exec(dsn_, "INSERT INTO t (loose) VALUES (5); CREATE SEQUENCE cached CACHE 20; CREATE TABLE c (id int DEFAULT nextval('cached')); INSERT INTO c DEFAULT VALUES; "
-             "CREATE TABLE serial (id serial)");
+  Exec(dsn_,
+       "INSERT INTO t (loose) VALUES (5); CREATE SEQUENCE cached CACHE 20; CREATE TABLE c (id int DEFAULT "
+       "nextval('cached')); INSERT INTO c DEFAULT VALUES; "
+       "CREATE TABLE serial (id serial)");
   const HorizonProbe loose = Probe(Job("loose"), MakeWatermark("bigint", "1"));
   EXPECT_EQ(loose.completeness.level(), kLookback);
   EXPECT_EQ(loose.high.text(), "5");
@@ -337,7 +360,8 @@ TEST_F(PostgresHorizonTest, TheBoundNeverStepsBack) {
   EXPECT_THAT(Premises(behind), HasSubstr("clock is behind"));
   Exec(dsn_, "INSERT INTO t (note) VALUES ('stamped below')");
   EXPECT_EQ(ReadKeys(*MustOpen(dsn_, Job("at")), MakeWindow(behind.effective_low, behind.high)).size(), 1);
-  EXPECT_EQ(MustOpen(dsn_, Job("at"))->ProbeHorizon(MakeWatermark("bigint", "5")).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(MustOpen(dsn_, Job("at"))->ProbeHorizon(MakeWatermark("bigint", "5")).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(PostgresHorizonTest, RowsThatAppearWithoutATransactionHereAreNotProved) {

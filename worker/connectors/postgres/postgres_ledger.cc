@@ -52,15 +52,18 @@ void AppendWatermark(bool present, const v1::Watermark& watermark, std::vector<T
   params->push_back(watermark.zone());
 }
 
-std::string Describe(bool present, const v1::Watermark& watermark) { return present ? watermark.text() : "the beginning"; }
+std::string Describe(bool present, const v1::Watermark& watermark) {
+  return present ? watermark.text() : "the beginning";
+}
 
 }  // namespace
 
 absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Connection& connection, absl::string_view run_id) {
-  TM_ASSIGN_OR_RETURN(const std::vector<Row> rows,
-                      connection.Execute("SELECT rows_read, rows_loaded, rows_filtered, rows_quarantined, swap, high_type, high_text, "
-                                         "high_precision, high_zone FROM tidemark.ledger WHERE run_id = $1",
-                                         {std::string(run_id)}));
+  TM_ASSIGN_OR_RETURN(
+      const std::vector<Row> rows,
+      connection.Execute("SELECT rows_read, rows_loaded, rows_filtered, rows_quarantined, swap, high_type, high_text, "
+                         "high_precision, high_zone FROM tidemark.ledger WHERE run_id = $1",
+                         {std::string(run_id)}));
   if (rows.empty()) return std::nullopt;
   const Row& row = rows[0];
   LedgerEntry entry;
@@ -71,19 +74,22 @@ absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Connection& connectio
   entry.swap = row[4].value_or("");
   entry.high = ReadWatermark(row, 5);
   TM_ASSIGN_OR_RETURN(const std::vector<Row> reasons,
-                      connection.Execute("SELECT r.key, r.value FROM tidemark.ledger, pg_catalog.jsonb_each_text(filtered_by_reason) r WHERE run_id = $1",
+                      connection.Execute("SELECT r.key, r.value FROM tidemark.ledger, "
+                                         "pg_catalog.jsonb_each_text(filtered_by_reason) r WHERE run_id = $1",
                                          {std::string(run_id)}));
   for (const Row& reason : reasons) (*entry.counts.mutable_filtered_by_reason())[*reason[0]] = Number(reason[1]);
   return entry;
 }
 
-absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::string_view target, absl::string_view cluster_id,
-                                              absl::string_view job_uid) {
-  TM_ASSIGN_OR_RETURN(const std::vector<Row> rows,
-                      connection.Execute("SELECT run_id, sequence, kind, high_type, high_text, high_precision, high_zone FROM tidemark.ledger "
-                                         "WHERE target_table = $1 AND cluster_id = $2 AND job_uid = $3 AND kind IN ('window', 'full') "
-                                         "ORDER BY sequence DESC LIMIT 1",
-                                         {std::string(target), std::string(cluster_id), std::string(job_uid)}));
+absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::string_view target,
+                                              absl::string_view cluster_id, absl::string_view job_uid) {
+  TM_ASSIGN_OR_RETURN(
+      const std::vector<Row> rows,
+      connection.Execute(
+          "SELECT run_id, sequence, kind, high_type, high_text, high_precision, high_zone FROM tidemark.ledger "
+          "WHERE target_table = $1 AND cluster_id = $2 AND job_uid = $3 AND kind IN ('window', 'full') "
+          "ORDER BY sequence DESC LIMIT 1",
+          {std::string(target), std::string(cluster_id), std::string(job_uid)}));
   v1::LedgerHead head;
   head.set_cluster_id(std::string(cluster_id));
   head.set_job_uid(std::string(job_uid));
@@ -97,24 +103,28 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::stri
   return head;
 }
 
-absl::Status CheckChain(const v1::LedgerHead& head, const RunIdentity& run, const v1::Window& window, absl::string_view job) {
+absl::Status CheckChain(const v1::LedgerHead& head, const RunIdentity& run, const v1::Window& window,
+                        absl::string_view job) {
   if (head.exists() && head.sequence() >= run.sequence) {
-    return absl::FailedPreconditionError(absl::StrCat("superseded: run ", head.run_id(), " of this job has committed at position ",
-                                                      head.sequence(), " of the ledger, this run is ", run.sequence));
+    return absl::FailedPreconditionError(absl::StrCat("superseded: run ", head.run_id(),
+                                                      " of this job has committed at position ", head.sequence(),
+                                                      " of the ledger, this run is ", run.sequence));
   }
   if (window.kind() != v1::WINDOW_KIND_WINDOW) return absl::OkStatus();
   const v1::Watermark& low = window.low();
   const v1::Watermark& last = head.high();
-  const bool joins = window.has_low() == head.has_high() &&
-                     (!window.has_low() || (low.type() == last.type() && low.text() == last.text() && low.zone() == last.zone()));
+  const bool joins =
+      window.has_low() == head.has_high() &&
+      (!window.has_low() || (low.type() == last.type() && low.text() == last.text() && low.zone() == last.zone()));
   if (joins) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "the chain is broken: the window starts at ", Describe(window.has_low(), low), ", the target's ledger ends at ",
-      Describe(head.has_high(), last), "; `tidemark jobs adopt ", job, "` takes the ledger's position, `--full-refresh` starts anew"));
+  return absl::FailedPreconditionError(absl::StrCat("the chain is broken: the window starts at ",
+                                                    Describe(window.has_low(), low), ", the target's ledger ends at ",
+                                                    Describe(head.has_high(), last), "; `tidemark jobs adopt ", job,
+                                                    "` takes the ledger's position, `--full-refresh` starts anew"));
 }
 
-absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target, const RunIdentity& run, const v1::Window& window,
-                               const v1::RowCounts& counts, absl::string_view swap) {
+absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target, const RunIdentity& run,
+                               const v1::Window& window, const v1::RowCounts& counts, absl::string_view swap) {
   std::vector<Text> params = {run.run_id,
                               std::string(target),
                               run.cluster_id,
@@ -135,12 +145,17 @@ absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target,
     absl::StrAppend(&reasons, reasons.empty() ? "" : ", ", "$", params.size(), "::text, ", count, "::bigint");
   }
   return connection
-      .ExecuteCommand(absl::StrCat("INSERT INTO tidemark.ledger (run_id, target_table, cluster_id, job_uid, sequence, kind, rows_read, rows_loaded, "
-                                   "rows_filtered, rows_quarantined, swap, low_type, low_text, low_precision, low_zone, high_type, high_text, "
-                                   "high_precision, high_zone, filtered_by_reason) VALUES ($1, $2, $3, $4, $5::bigint, $6, $7::bigint, $8::bigint, "
-                                   "$9::bigint, $10::bigint, $11, $12, $13, $14::integer, $15, $16, $17, $18::integer, $19, "
-                                   "pg_catalog.jsonb_build_object(", reasons, "))"),
-                      params)
+      .ExecuteCommand(
+          absl::StrCat("INSERT INTO tidemark.ledger (run_id, target_table, cluster_id, job_uid, sequence, kind, "
+                       "rows_read, rows_loaded, "
+                       "rows_filtered, rows_quarantined, swap, low_type, low_text, low_precision, low_zone, high_type, "
+                       "high_text, "
+                       "high_precision, high_zone, filtered_by_reason) VALUES ($1, $2, $3, $4, $5::bigint, $6, "
+                       "$7::bigint, $8::bigint, "
+                       "$9::bigint, $10::bigint, $11, $12, $13, $14::integer, $15, $16, $17, $18::integer, $19, "
+                       "pg_catalog.jsonb_build_object(",
+                       reasons, "))"),
+          params)
       .status();
 }
 

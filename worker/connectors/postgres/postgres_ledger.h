@@ -9,7 +9,8 @@
 #include "worker/connector/target.h"
 #include "worker/connectors/postgres/postgres_connection.h"
 
-// tidemark.ledger: one row per committed run, written in the transaction that changed the target. It decides what is loaded.
+// tidemark.ledger: one row per committed run, written in the transaction that changed the target. It decides what is
+// loaded.
 namespace tidemark::postgres {
 
 struct LedgerEntry {
@@ -21,14 +22,15 @@ struct LedgerEntry {
 absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Connection& connection, absl::string_view run_id);
 
 // The last window or full load of the job into the table; `exists` false without one.
-absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::string_view target, absl::string_view cluster_id,
-                                              absl::string_view job_uid);
+absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::string_view target,
+                                              absl::string_view cluster_id, absl::string_view job_uid);
 
-// Whether a run may commit behind `head`. FailedPrecondition if a later run has committed (superseded), or if a window does not begin
-// where the last one ended. Pure.
-absl::Status CheckChain(const v1::LedgerHead& head, const RunIdentity& run, const v1::Window& window, absl::string_view job);
+// Whether a run may commit behind `head`. FailedPrecondition if a later run has committed (superseded), or if a window
+// does not begin where the last one ended. Pure.
+absl::Status CheckChain(const v1::LedgerHead& head, const RunIdentity& run, const v1::Window& window,
+                        absl::string_view job);
 
-absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target, const RunIdentity& run, const v1::Window& window,
-                               const v1::RowCounts& counts, absl::string_view swap);
+absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target, const RunIdentity& run,
+                               const v1::Window& window, const v1::RowCounts& counts, absl::string_view swap);
 
 }  // namespace tidemark::postgres

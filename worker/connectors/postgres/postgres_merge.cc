@@ -24,8 +24,8 @@ std::string KeysEqual(const std::vector<std::string>& key, absl::string_view a, 
   });
 }
 
-// A row of the columns as one value, to be compared byte by byte: types without an equality of their own (json, point) have that
-// one, and 1.0 differs from 1.00.
+// A row of the columns as one value, to be compared byte by byte: types without an equality of their own (json, point)
+// have that one, and 1.0 differs from 1.00.
 std::string Image(const std::vector<std::string>& columns, absl::string_view alias) {
   return absl::StrCat("ROW(", ColumnList(columns, alias), ")::record");
 }
@@ -37,8 +37,8 @@ std::string InsertInto(const MergeTables& tables, absl::string_view alias) {
 
 // The rows of `gone` (payload jsonb) into the quarantine.
 std::string IntoQuarantine(absl::string_view reason, absl::string_view condition) {
-  return absl::StrCat("INSERT INTO tidemark.quarantine (run_id, target_table, reason, payload) SELECT $1, $2, '", reason,
-                      "', payload FROM gone", condition);
+  return absl::StrCat("INSERT INTO tidemark.quarantine (run_id, target_table, reason, payload) SELECT $1, $2, '",
+                      reason, "', payload FROM gone", condition);
 }
 
 }  // namespace
@@ -55,9 +55,10 @@ absl::Status QuarantineNullKeys(Connection& connection, const MergeTables& table
   });
   TM_ASSIGN_OR_RETURN(
       const int64_t moved,
-      connection.ExecuteCommand(absl::StrCat("WITH gone AS (DELETE FROM ", tables.staging.Sql(), " s WHERE ", any_null,
-                                             " RETURNING pg_catalog.to_jsonb(s) AS payload) ", IntoQuarantine("null_key", "")),
-                                {tables.run_id, tables.control_name}));
+      connection.ExecuteCommand(
+          absl::StrCat("WITH gone AS (DELETE FROM ", tables.staging.Sql(), " s WHERE ", any_null,
+                       " RETURNING pg_catalog.to_jsonb(s) AS payload) ", IntoQuarantine("null_key", "")),
+          {tables.run_id, tables.control_name}));
   counts->set_quarantined(counts->quarantined() + moved);
   return absl::OkStatus();
 }
@@ -67,8 +68,8 @@ absl::Status KeepOneRowPerKey(Connection& connection, const MergeTables& tables,
   const std::string key = ColumnList(tables.key, "s");
   // Nearly always there is nothing to do, and to see that is cheaper than to rank every row.
   TM_ASSIGN_OR_RETURN(const int64_t doubled,
-                      Count(connection, absl::StrCat("SELECT count(*) FROM (SELECT 1 FROM ", staging, " s GROUP BY ", key,
-                                                     " HAVING count(*) > 1 LIMIT 1) d")));
+                      Count(connection, absl::StrCat("SELECT count(*) FROM (SELECT 1 FROM ", staging, " s GROUP BY ",
+                                                     key, " HAVING count(*) > 1 LIMIT 1) d")));
   if (doubled == 0) return absl::OkStatus();
   std::string order = "s.ctid DESC";
   std::string same_version = "true";
@@ -78,11 +79,14 @@ absl::Status KeepOneRowPerKey(Connection& connection, const MergeTables& tables,
     same_version = absl::StrCat("s.", watermark, " IS NOT DISTINCT FROM b.", watermark);
   }
   const std::string sql = absl::StrCat(
-      "WITH ranked AS (SELECT s.ctid AS row, pg_catalog.first_value(s.ctid) OVER (PARTITION BY ", key, " ORDER BY ", order,
-      ") AS best FROM ", staging, " s), beaten AS (SELECT * FROM ranked WHERE row <> best), "
-      "gone AS (DELETE FROM ", staging, " s USING beaten, ", staging, " b WHERE s.ctid = beaten.row AND b.ctid = beaten.best RETURNING ",
+      "WITH ranked AS (SELECT s.ctid AS row, pg_catalog.first_value(s.ctid) OVER (PARTITION BY ", key, " ORDER BY ",
+      order, ") AS best FROM ", staging,
+      " s), beaten AS (SELECT * FROM ranked WHERE row <> best), "
+      "gone AS (DELETE FROM ",
+      staging, " s USING beaten, ", staging, " b WHERE s.ctid = beaten.row AND b.ctid = beaten.best RETURNING ",
       same_version, " AND ", Image(tables.columns, "s"), " OPERATOR(pg_catalog.*<>) ", Image(tables.columns, "b"),
-      " AS conflict, pg_catalog.to_jsonb(s) AS payload), kept AS (", IntoQuarantine("conflicting_version", " WHERE conflict"),
+      " AS conflict, pg_catalog.to_jsonb(s) AS payload), kept AS (",
+      IntoQuarantine("conflicting_version", " WHERE conflict"),
       " RETURNING 1) SELECT count(*), (SELECT count(*) FROM kept) FROM gone");
   TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow(sql, {tables.run_id, tables.control_name}));
   int64_t gone = 0;
@@ -98,19 +102,21 @@ absl::Status KeepOneRowPerKey(Connection& connection, const MergeTables& tables,
 absl::Status Append(Connection& connection, const MergeTables& tables, bool skip_loaded, v1::RowCounts* counts) {
   std::string only_new;
   if (skip_loaded) {
-    only_new = absl::StrCat(" WHERE NOT EXISTS (SELECT 1 FROM ", tables.target.Sql(), " t WHERE ", KeysEqual(tables.key, "t", "s"));
+    only_new = absl::StrCat(" WHERE NOT EXISTS (SELECT 1 FROM ", tables.target.Sql(), " t WHERE ",
+                            KeysEqual(tables.key, "t", "s"));
     if (!tables.watermark.empty()) {
       const std::string watermark = QuoteIdentifier(tables.watermark);
       absl::StrAppend(&only_new, " AND t.", watermark, " IS NOT DISTINCT FROM s.", watermark);
     }
     only_new += ")";
   }
-  TM_ASSIGN_OR_RETURN(const int64_t inserted,
-                      connection.ExecuteCommand(absl::StrCat(InsertInto(tables, ""), " SELECT ", ColumnList(tables.columns, "s"), " FROM ",
-                                                             tables.staging.Sql(), " s", only_new)));
+  TM_ASSIGN_OR_RETURN(const int64_t inserted, connection.ExecuteCommand(absl::StrCat(
+                                                  InsertInto(tables, ""), " SELECT ", ColumnList(tables.columns, "s"),
+                                                  " FROM ", tables.staging.Sql(), " s", only_new)));
   const int64_t candidates = counts->read() - counts->filtered() - counts->quarantined();
   if (inserted > candidates || (!skip_loaded && inserted != candidates)) {
-    return absl::InvalidArgumentError(absl::StrCat("of ", candidates, " rows ", inserted, " arrived in ", tables.control_name,
+    return absl::InvalidArgumentError(absl::StrCat("of ", candidates, " rows ", inserted, " arrived in ",
+                                                   tables.control_name,
                                                    "; a trigger or a rule of the table drops or adds rows"));
   }
   counts->set_loaded(inserted);
@@ -136,25 +142,28 @@ absl::Status Upsert(Connection& connection, const MergeTables& tables, v1::RowCo
     if (!assignments.empty()) {
       absl::StrAppend(&action, " AND (t.", watermark, " IS NULL OR t.", watermark, " <= excluded.", watermark, ")");
     }
-    newer_in_target = absl::StrCat("t.", watermark, " IS NOT NULL AND (t.", watermark, " <= s.", watermark, ") IS NOT TRUE");
+    newer_in_target =
+        absl::StrCat("t.", watermark, " IS NOT NULL AND (t.", watermark, " <= s.", watermark, ") IS NOT TRUE");
   }
   // In the order of the key, so that two merges lock rows in one order.
   TM_ASSIGN_OR_RETURN(
       const int64_t merged,
-      connection.ExecuteCommand(absl::StrCat(InsertInto(tables, " AS t"), " SELECT ", ColumnList(tables.columns, "s"), " FROM ",
-                                             tables.staging.Sql(), " s ORDER BY ", ColumnList(tables.key, "s"), " ON CONFLICT (",
-                                             ColumnList(tables.key), ") DO ", action)));
+      connection.ExecuteCommand(absl::StrCat(
+          InsertInto(tables, " AS t"), " SELECT ", ColumnList(tables.columns, "s"), " FROM ", tables.staging.Sql(),
+          " s ORDER BY ", ColumnList(tables.key, "s"), " ON CONFLICT (", ColumnList(tables.key), ") DO ", action)));
   const int64_t candidates = counts->read() - counts->filtered() - counts->quarantined();
   if (merged > candidates) {
-    return absl::InvalidArgumentError(absl::StrCat(candidates, " rows changed ", merged, " rows of ", tables.control_name,
+    return absl::InvalidArgumentError(absl::StrCat(candidates, " rows changed ", merged, " rows of ",
+                                                   tables.control_name,
                                                    "; a trigger or a rule of the table adds rows"));
   }
   counts->set_loaded(merged);
   int64_t superseded = 0;
   if (merged < candidates && !newer_in_target.empty()) {
-    TM_ASSIGN_OR_RETURN(superseded,
-                        Count(connection, absl::StrCat("SELECT count(*) FROM ", tables.staging.Sql(), " s JOIN ", tables.target.Sql(),
-                                                       " t ON ", KeysEqual(tables.key, "t", "s"), " WHERE ", newer_in_target)));
+    TM_ASSIGN_OR_RETURN(
+        superseded,
+        Count(connection, absl::StrCat("SELECT count(*) FROM ", tables.staging.Sql(), " s JOIN ", tables.target.Sql(),
+                                       " t ON ", KeysEqual(tables.key, "t", "s"), " WHERE ", newer_in_target)));
     // A row written by somebody else since the merge may have come to be newer.
     superseded = std::min(superseded, candidates - merged);
   }

@@ -9,8 +9,8 @@
 #include "worker/connectors/postgres/postgres_connection.h"
 #include "worker/connectors/postgres/postgres_name.h"
 
-// Staged rows into a table that keeps what it has. Every function runs inside the caller's transaction, so that what it removes
-// from staging comes back if the transaction fails, and adds what it did to `counts`.
+// Staged rows into a table that keeps what it has. Every function runs inside the caller's transaction, so that what it
+// removes from staging comes back if the transaction fails, and adds what it did to `counts`.
 namespace tidemark::postgres {
 
 struct MergeTables {
@@ -28,20 +28,21 @@ struct MergeTables {
   std::string control_name;
 };
 
-// Moves the staged rows with a NULL in their key to quarantine: no merge would ever find them again, so that a replay would
-// double them.
+// Moves the staged rows with a NULL in their key to quarantine: no merge would ever find them again, so that a replay
+// would double them.
 absl::Status QuarantineNullKeys(Connection& connection, const MergeTables& tables, v1::RowCounts* counts);
 
-// Leaves one staged row per key: the one with the latest watermark, of those the one staged last. The others count as filtered, as
-// "superseded"; but a row of the same watermark and another content than the one that stays goes to quarantine.
+// Leaves one staged row per key: the one with the latest watermark, of those the one staged last. The others count as
+// filtered, as "superseded"; but a row of the same watermark and another content than the one that stays goes to
+// quarantine.
 absl::Status KeepOneRowPerKey(Connection& connection, const MergeTables& tables, v1::RowCounts* counts);
 
-// Appends every staged row. With `skip_loaded`, rows whose key and watermark the target has already count as filtered, as
-// "already_loaded".
+// Appends every staged row. With `skip_loaded`, rows whose key and watermark the target has already count as filtered,
+// as "already_loaded".
 absl::Status Append(Connection& connection, const MergeTables& tables, bool skip_loaded, v1::RowCounts* counts);
 
-// Inserts or updates by key; staging holds one row per key. A target row with a later watermark stays ("superseded"), and so does
-// one that is equal ("unchanged").
+// Inserts or updates by key; staging holds one row per key. A target row with a later watermark stays ("superseded"),
+// and so does one that is equal ("unchanged").
 absl::Status Upsert(Connection& connection, const MergeTables& tables, v1::RowCounts* counts);
 
 void AddFiltered(absl::string_view reason, int64_t rows, v1::RowCounts* counts);

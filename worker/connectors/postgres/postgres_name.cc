@@ -42,7 +42,8 @@ absl::StatusOr<std::string> TakePart(std::string_view* rest, const std::string& 
     if (i == rest->size()) return absl::InvalidArgumentError(absl::StrCat("unclosed quote in the name ", whole));
     rest->remove_prefix(i + 1);
     if (!rest->empty() && rest->front() != '.') {
-      return absl::InvalidArgumentError(absl::StrCat("a dot or the end must follow the closing quote in the name ", whole));
+      return absl::InvalidArgumentError(
+          absl::StrCat("a dot or the end must follow the closing quote in the name ", whole));
     }
   } else {
     const size_t end = rest->find('.');
@@ -51,7 +52,8 @@ absl::StatusOr<std::string> TakePart(std::string_view* rest, const std::string& 
   }
   if (part.empty()) return absl::InvalidArgumentError(absl::StrCat("empty part in the name '", whole, "'"));
   if (part.size() > kMaxNameBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("the name ", part, " has ", part.size(), " bytes; PostgreSQL names have at most 63"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the name ", part, " has ", part.size(), " bytes; PostgreSQL names have at most 63"));
   }
   if (part.find('\0') != std::string::npos) return absl::InvalidArgumentError("a name cannot hold a zero byte");
   return part;
@@ -78,8 +80,8 @@ absl::StatusOr<QualifiedName> ParseQualifiedName(const std::string& text) {
     rest.remove_prefix(1);  // the dot
   }
   if (parts.size() > 2) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the name ", text, " has ", parts.size(), " parts; write schema.table, and quote a name that holds a dot"));
+    return absl::InvalidArgumentError(absl::StrCat("the name ", text, " has ", parts.size(),
+                                                   " parts; write schema.table, and quote a name that holds a dot"));
   }
   QualifiedName name;
   if (parts.size() == 2) name.schema = std::move(parts[0]);

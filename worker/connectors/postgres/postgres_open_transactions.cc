@@ -20,13 +20,16 @@ constexpr char kPollSeconds[] = "0.02";
 
 // Sessions that hold the reader's mark in this database.
 std::string ReaderPids() {
-  return absl::StrCat("SELECT l.pid FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = ", kLockClass,
-                      " AND l.objid = ", kLockObject,
-                      " AND l.objsubid = 2 AND l.granted AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = "
-                      "current_database())");
+  return absl::StrCat(
+      "SELECT l.pid FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = ", kLockClass,
+      " AND l.objid = ", kLockObject,
+      " AND l.objsubid = 2 AND l.granted AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = "
+      "current_database())");
 }
 
-std::string Micros(const std::string& instant) { return absl::StrCat("(extract(epoch FROM ", instant, ") * 1000000)::bigint"); }
+std::string Micros(const std::string& instant) {
+  return absl::StrCat("(extract(epoch FROM ", instant, ") * 1000000)::bigint");
+}
 
 int64_t Number(const Text& text) {
   int64_t number = 0;
@@ -34,7 +37,9 @@ int64_t Number(const Text& text) {
   return number;
 }
 
-std::string ArrayText(const std::vector<std::string>& elements) { return absl::StrCat("{", absl::StrJoin(elements, ","), "}"); }
+std::string ArrayText(const std::vector<std::string>& elements) {
+  return absl::StrCat("{", absl::StrJoin(elements, ","), "}");
+}
 
 std::vector<std::string> Elements(const Text& joined) {
   if (!joined.has_value() || joined->empty()) return {};
@@ -43,15 +48,21 @@ std::vector<std::string> Elements(const Text& joined) {
 
 }  // namespace
 
-std::string MarkReaderSql() { return absl::StrCat("SELECT pg_advisory_xact_lock_shared(", kLockClass, ", ", kLockObject, ")"); }
+std::string MarkReaderSql() {
+  return absl::StrCat("SELECT pg_advisory_xact_lock_shared(", kLockClass, ", ", kLockObject, ")");
+}
 
 absl::StatusOr<ActivityProbe> ProbeActivity(Connection& connection) {
-  // One statement. Left out: walsenders, which would pin the horizon for ever; autovacuum, which writes no rows; our own readers. A session
-  // that is active but between two transactions (a procedure after its COMMIT) counts with its statement.
+  // One statement. Left out: walsenders, which would pin the horizon for ever; autovacuum, which writes no rows; our
+  // own readers. A session that is active but between two transactions (a procedure after its COMMIT) counts with its
+  // statement.
   const std::string sql = absl::StrCat(
-      "WITH activity AS MATERIALIZED (SELECT least(a.xact_start, CASE WHEN a.state IN ('active', 'fastpath function call') THEN "
-      "a.query_start END) AS start, a.state = 'disabled' AS unseen FROM pg_stat_activity a WHERE a.datname = current_database() AND "
-      "a.pid <> pg_backend_pid() AND coalesce(a.backend_type, '') NOT IN ('walsender', 'autovacuum worker') AND a.pid NOT IN (",
+      "WITH activity AS MATERIALIZED (SELECT least(a.xact_start, CASE WHEN a.state IN ('active', 'fastpath function "
+      "call') THEN "
+      "a.query_start END) AS start, a.state = 'disabled' AS unseen FROM pg_stat_activity a WHERE a.datname = "
+      "current_database() AND "
+      "a.pid <> pg_backend_pid() AND coalesce(a.backend_type, '') NOT IN ('walsender', 'autovacuum worker') AND a.pid "
+      "NOT IN (",
       ReaderPids(), ")) SELECT ", Micros("statement_timestamp()"),
       ", (SELECT count(*) FROM activity WHERE unseen), (SELECT string_agg(", Micros("start"),
       "::text, ',') FROM activity WHERE start IS NOT NULL)");
@@ -64,9 +75,9 @@ absl::StatusOr<ActivityProbe> ProbeActivity(Connection& connection) {
 }
 
 absl::StatusOr<OpenTransactions> ListPrepared(Connection& connection) {
-  const std::string sql = absl::StrCat("SELECT ", Micros("statement_timestamp()"), ", string_agg(p.transaction::text, ','), ",
-                                       Micros("min(p.prepared)"), ", (array_agg(p.gid ORDER BY p.prepared))[1] ",
-                                       "FROM pg_prepared_xacts p WHERE p.database = current_database()");
+  const std::string sql = absl::StrCat(
+      "SELECT ", Micros("statement_timestamp()"), ", string_agg(p.transaction::text, ','), ", Micros("min(p.prepared)"),
+      ", (array_agg(p.gid ORDER BY p.prepared))[1] ", "FROM pg_prepared_xacts p WHERE p.database = current_database()");
   TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow(sql));
   OpenTransactions open;
   open.now = Number(row[0]);
@@ -77,11 +88,12 @@ absl::StatusOr<OpenTransactions> ListPrepared(Connection& connection) {
 }
 
 absl::StatusOr<OpenTransactions> ListOpenTransactions(Connection& connection) {
-  // Every transaction holds its virtual id, whether it has written or not. Of pg_stat_activity only what any role may see is used; a
-  // session without a user is the server's own.
+  // Every transaction holds its virtual id, whether it has written or not. Of pg_stat_activity only what any role may
+  // see is used; a session without a user is the server's own.
   const std::string sql = absl::StrCat(
       "SELECT ", Micros("statement_timestamp()"),
-      ", string_agg(DISTINCT l.virtualxid, ',') FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = "
+      ", string_agg(DISTINCT l.virtualxid, ',') FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE "
+      "l.locktype = "
       "'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid <> pg_backend_pid() AND (a.pid IS NULL OR "
       "(a.datname = current_database() AND a.usesysid IS NOT NULL)) AND l.pid NOT IN (",
       ReaderPids(), ")");
@@ -94,10 +106,10 @@ absl::StatusOr<OpenTransactions> ListOpenTransactions(Connection& connection) {
 
 absl::StatusOr<OpenTransactions> WaitOut(Connection& connection, OpenTransactions open, absl::Duration limit) {
   const int64_t until = open.now + absl::ToInt64Microseconds(limit);
-  const std::string running = absl::StrCat(
-      "SELECT ", Micros("statement_timestamp()"),
-      ", string_agg(DISTINCT l.virtualxid, ',') FROM pg_locks l WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND "
-      "l.granted AND l.virtualxid = ANY($1)");
+  const std::string running = absl::StrCat("SELECT ", Micros("statement_timestamp()"),
+                                           ", string_agg(DISTINCT l.virtualxid, ',') FROM pg_locks l WHERE l.locktype "
+                                           "= 'virtualxid' AND l.mode = 'ExclusiveLock' AND "
+                                           "l.granted AND l.virtualxid = ANY($1)");
   while (!open.empty()) {
     if (!open.virtual_ids.empty()) {
       TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow(running, {ArrayText(open.virtual_ids)}));

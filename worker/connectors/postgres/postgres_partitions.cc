@@ -61,9 +61,10 @@ absl::StatusOr<std::optional<Key>> ChooseKey(const Relation& relation, std::stri
   return key;
 }
 
-// Cut points of a sorted set of rows, which `rows` selects with the key's columns: one at the end of each of `wanted` equal parts but the
-// last. Rows that are equal to the server fall together.
-absl::StatusOr<std::vector<v1::KeyBound>> Quantiles(Connection& connection, const Key& key, const std::string& rows, int wanted) {
+// Cut points of a sorted set of rows, which `rows` selects with the key's columns: one at the end of each of `wanted`
+// equal parts but the last. Rows that are equal to the server fall together.
+absl::StatusOr<std::vector<v1::KeyBound>> Quantiles(Connection& connection, const Key& key, const std::string& rows,
+                                                    int wanted) {
   std::vector<std::string> keys;
   std::vector<std::string> texts;
   for (size_t i = 0; i < key.columns.size(); ++i) {
@@ -73,10 +74,11 @@ absl::StatusOr<std::vector<v1::KeyBound>> Quantiles(Connection& connection, cons
   }
   const std::string list = absl::StrJoin(keys, ", ");
   // Row n of t begins a new part where n * wanted / t takes a new whole value.
-  const std::string sql = absl::StrCat("WITH chosen(", list, ") AS MATERIALIZED (", rows, "), ranked AS (SELECT ", list, ", row_number() OVER (ORDER BY ",
-                                       list, ") - 1 AS n, count(*) OVER () AS t FROM chosen) SELECT ", absl::StrJoin(texts, ", "),
-                                       " FROM ranked WHERE n > 0 AND n * ", wanted, " / t > (n - 1) * ", wanted, " / t GROUP BY ", list,
-                                       " ORDER BY ", list);
+  const std::string sql =
+      absl::StrCat("WITH chosen(", list, ") AS MATERIALIZED (", rows, "), ranked AS (SELECT ", list,
+                   ", row_number() OVER (ORDER BY ", list, ") - 1 AS n, count(*) OVER () AS t FROM chosen) SELECT ",
+                   absl::StrJoin(texts, ", "), " FROM ranked WHERE n > 0 AND n * ", wanted, " / t > (n - 1) * ", wanted,
+                   " / t GROUP BY ", list, " ORDER BY ", list);
   TM_ASSIGN_OR_RETURN(const std::vector<Row> cuts, connection.Execute(sql));
   std::vector<v1::KeyBound> bounds;
   for (const Row& cut : cuts) {
@@ -87,14 +89,18 @@ absl::StatusOr<std::vector<v1::KeyBound>> Quantiles(Connection& connection, cons
   return bounds;
 }
 
-// Cut points from a histogram that speaks for every row: of a column without most common values, whose table has not changed much since
-// it was analysed. Empty if there is none that is fine enough.
-absl::StatusOr<std::vector<v1::KeyBound>> Histogram(Connection& connection, const Relation& relation, const SourceColumn& column, int wanted) {
+// Cut points from a histogram that speaks for every row: of a column without most common values, whose table has not
+// changed much since it was analysed. Empty if there is none that is fine enough.
+absl::StatusOr<std::vector<v1::KeyBound>> Histogram(Connection& connection, const Relation& relation,
+                                                    const SourceColumn& column, int wanted) {
   TM_ASSIGN_OR_RETURN(
       const std::vector<Row> stats,
-      connection.Execute("SELECT s.histogram_bounds::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_stats s ON "
-                         "s.schemaname = n.nspname AND s.tablename = c.relname AND NOT s.inherited JOIN pg_stat_all_tables t ON t.relid = "
-                         "c.oid WHERE c.oid = $1::oid AND s.attname = $2 AND s.histogram_bounds IS NOT NULL AND s.most_common_vals IS NULL "
+      connection.Execute("SELECT s.histogram_bounds::text FROM pg_class c JOIN pg_namespace n ON n.oid = "
+                         "c.relnamespace JOIN pg_stats s ON "
+                         "s.schemaname = n.nspname AND s.tablename = c.relname AND NOT s.inherited JOIN "
+                         "pg_stat_all_tables t ON t.relid = "
+                         "c.oid WHERE c.oid = $1::oid AND s.attname = $2 AND s.histogram_bounds IS NOT NULL AND "
+                         "s.most_common_vals IS NULL "
                          "AND s.null_frac = 0 AND c.reltuples > 0 AND t.n_mod_since_analyze < c.reltuples / 10",
                          {absl::StrCat(relation.oid), column.column.name()}));
   std::vector<v1::KeyBound> bounds;
@@ -114,8 +120,8 @@ absl::StatusOr<std::vector<v1::KeyBound>> Histogram(Connection& connection, cons
   return bounds;
 }
 
-absl::StatusOr<std::vector<v1::KeyBound>> CutKey(Connection& connection, const ReadSql& sql, const Key& key, const v1::Window& window, int wanted,
-                                                 int64_t estimate) {
+absl::StatusOr<std::vector<v1::KeyBound>> CutKey(Connection& connection, const ReadSql& sql, const Key& key,
+                                                 const v1::Window& window, int wanted, int64_t estimate) {
   const Relation& relation = sql.relation();
   if (wanted < 2) return std::vector<v1::KeyBound>();
   if (!sql.Bounded(window) && relation.kind == 'r' && key.columns.size() == 1) {
@@ -128,17 +134,20 @@ absl::StatusOr<std::vector<v1::KeyBound>> CutKey(Connection& connection, const R
   if (key.nullable) absl::StrAppend(&condition, " AND ", names[0], " IS NOT NULL");
   TM_ASSIGN_OR_RETURN(std::string from, sql.From(window));
   const int64_t sample = std::max(kLeastSampleRows, wanted * kSampleRowsPerRange);
-  if ((relation.kind == 'r' || relation.kind == 'm' || relation.kind == 'p') && !relation.foreign && estimate > 2 * sample) {
+  if ((relation.kind == 'r' || relation.kind == 'm' || relation.kind == 'p') && !relation.foreign &&
+      estimate > 2 * sample) {
     TM_ASSIGN_OR_RETURN(const int64_t bytes, EstimateBytes(connection, relation));
     const double percent = 100.0 * static_cast<double>(sample) / static_cast<double>(estimate);
     if (bytes > kSmallBytes) {
       // Blocks are drawn from the whole table and the window's rows kept: no guess about where they lie is needed.
-      const std::string rows = absl::StrCat("SELECT ", absl::StrJoin(names, ", "), " FROM ", sql.FromSample(percent), " WHERE ", condition);
+      const std::string rows =
+          absl::StrCat("SELECT ", absl::StrJoin(names, ", "), " FROM ", sql.FromSample(percent), " WHERE ", condition);
       TM_ASSIGN_OR_RETURN(std::vector<v1::KeyBound> bounds, Quantiles(connection, key, rows, wanted));
       if (static_cast<int>(bounds.size()) >= wanted / 2) return bounds;
     }
   }
-  return Quantiles(connection, key, absl::StrCat("SELECT ", absl::StrJoin(names, ", "), " FROM ", from, " WHERE ", condition), wanted);
+  return Quantiles(connection, key,
+                   absl::StrCat("SELECT ", absl::StrJoin(names, ", "), " FROM ", from, " WHERE ", condition), wanted);
 }
 
 }  // namespace
@@ -147,13 +156,15 @@ absl::StatusOr<int64_t> EstimateRows(Connection& connection, const ReadSql& sql,
   const Relation& relation = sql.relation();
   if (relation.heap) {
     // The planner takes a table that was never analysed for ten blocks at least.
-    TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow("SELECT pg_relation_size($1::oid)", {absl::StrCat(relation.oid)}));
+    TM_ASSIGN_OR_RETURN(const Row row,
+                        connection.ExecuteRow("SELECT pg_relation_size($1::oid)", {absl::StrCat(relation.oid)}));
     if (Number(row[0]) == 0) return 0;
   }
   TM_ASSIGN_OR_RETURN(const std::string from, sql.From(window));
   TM_ASSIGN_OR_RETURN(const std::string condition, sql.InWindow(window));
-  TM_ASSIGN_OR_RETURN(const std::vector<Row> plan,
-                      connection.Execute(absl::StrCat("EXPLAIN (FORMAT JSON) SELECT * FROM ", from, " WHERE ", condition)));
+  TM_ASSIGN_OR_RETURN(
+      const std::vector<Row> plan,
+      connection.Execute(absl::StrCat("EXPLAIN (FORMAT JSON) SELECT * FROM ", from, " WHERE ", condition)));
   const std::string text = plan.empty() ? "" : plan[0][0].value_or("");
   // The first is of the topmost node.
   static constexpr char kLabel[] = "\"Plan Rows\": ";
@@ -167,22 +178,26 @@ absl::StatusOr<int64_t> EstimateBytes(Connection& connection, const Relation& re
   if (relation.kind != 'r' && relation.kind != 'm' && relation.kind != 'p') return -1;
   TM_ASSIGN_OR_RETURN(
       const Row row,
-      connection.ExecuteRow(relation.kind == 'p' ? "SELECT coalesce(sum(pg_table_size(relid)), 0)::bigint FROM pg_partition_tree($1::oid) WHERE isleaf"
-                                                 : "SELECT pg_table_size($1::oid)",
-                            {absl::StrCat(relation.oid)}));
+      connection.ExecuteRow(
+          relation.kind == 'p'
+              ? "SELECT coalesce(sum(pg_table_size(relid)), 0)::bigint FROM pg_partition_tree($1::oid) WHERE isleaf"
+              : "SELECT pg_table_size($1::oid)",
+          {absl::StrCat(relation.oid)}));
   return Number(row[0]);
 }
 
-absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(Connection& connection, const ReadSql& sql, const v1::PartitionSpec& asked,
-                                                                   const v1::Window& window, std::string_view by, int wanted,
-                                                                   bool in_snapshot) {
+absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(Connection& connection, const ReadSql& sql,
+                                                                   const v1::PartitionSpec& asked,
+                                                                   const v1::Window& window, std::string_view by,
+                                                                   int wanted, bool in_snapshot) {
   const Relation& relation = sql.relation();
   std::vector<v1::PartitionFacts> facts;
   if (in_snapshot && relation.heap && by.empty()) {
     v1::PartitionFacts physical;
     physical.set_partitioning(v1::PARTITIONING_PHYSICAL);
     TM_ASSIGN_OR_RETURN(const Row row,
-                        connection.ExecuteRow("SELECT pg_relation_size($1::oid) / current_setting('block_size')::int8", {absl::StrCat(relation.oid)}));
+                        connection.ExecuteRow("SELECT pg_relation_size($1::oid) / current_setting('block_size')::int8",
+                                              {absl::StrCat(relation.oid)}));
     physical.set_blocks(Number(row[0]));
     facts.push_back(std::move(physical));
     return facts;
@@ -201,9 +216,12 @@ absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(Connection& c
   const bool forced = !by.empty() || asked.count() > 0 || asked.rows() > 0;
   if (forced || estimate >= kWorthCutting) {
     if (asked.count() > 0) wanted = asked.count();
-    if (asked.rows() > 0) wanted = static_cast<int>(std::max<int64_t>(wanted, std::min<int64_t>(estimate / asked.rows() + 1, kMostRanges)));
+    if (asked.rows() > 0)
+      wanted = static_cast<int>(std::max<int64_t>(wanted, std::min<int64_t>(estimate / asked.rows() + 1, kMostRanges)));
     const auto cuts = CutKey(connection, sql, *key, window, wanted, estimate);
-    if (!cuts.ok()) return Annotate(cuts.status(), absl::StrCat("cutting ", relation.label, " by ", absl::StrJoin(key->Names(), ", ")));
+    if (!cuts.ok())
+      return Annotate(cuts.status(),
+                      absl::StrCat("cutting ", relation.label, " by ", absl::StrJoin(key->Names(), ", ")));
     for (const v1::KeyBound& cut : *cuts) *ranges.add_quantiles() = cut;
   }
   facts.push_back(std::move(ranges));

@@ -12,20 +12,22 @@
 namespace tidemark::postgres {
 namespace {
 
+using test::Exec;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using test::Exec;
 
 class PostgresPartitionsTest : public ::testing::Test {
  protected:
-  std::vector<v1::PartitionFacts> Facts(SourceSession& session, const v1::Window& window, const std::string& by, int wanted) {
+  std::vector<v1::PartitionFacts> Facts(SourceSession& session, const v1::Window& window, const std::string& by,
+                                        int wanted) {
     auto facts = session.DescribePartitions(window, by, wanted);
     EXPECT_TRUE(facts.ok()) << facts.status();
     return facts.ok() ? *std::move(facts) : std::vector<v1::PartitionFacts>(1);
   }
 
   // Reads every range by itself: together they are what one read of the window is, each row once.
-  void ExpectExactCover(SourceSession& session, const std::vector<v1::KeyRange>& ranges, const v1::Window& window = {}) {
+  void ExpectExactCover(SourceSession& session, const std::vector<v1::KeyRange>& ranges,
+                        const v1::Window& window = {}) {
     const std::vector<std::string> whole = ReadKeys(session, window);
     std::vector<std::string> parts;
     size_t largest = 0;
@@ -45,14 +47,19 @@ class PostgresPartitionsTest : public ::testing::Test {
 };
 
 TEST_F(PostgresPartitionsTest, BlocksCoverASnapshotThatIsWrittenTo) {
-  Exec(dsn_, "CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t SELECT n, repeat('x', 200) FROM generate_series(1, 5000) n");
+  Exec(dsn_,
+       "CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t SELECT n, repeat('x', 200) FROM generate_series(1, "
+       "5000) n");
   const auto session = MustOpen(dsn_, TableJob("t"));
-  EXPECT_EQ(Facts(*session, {}, "", 8)[0].partitioning(), v1::PARTITIONING_KEY) << "no physical ranges without a snapshot";
+  EXPECT_EQ(Facts(*session, {}, "", 8)[0].partitioning(), v1::PARTITIONING_KEY)
+      << "no physical ranges without a snapshot";
   ASSERT_TRUE(session->OpenSnapshot().ok());
   const auto facts = Facts(*session, {}, "", 8);
   ASSERT_EQ(facts[0].partitioning(), v1::PARTITIONING_PHYSICAL);
   EXPECT_GT(facts[0].blocks(), 100);
-  Exec(dsn_, "UPDATE t SET s = 'moved' WHERE id % 3 = 0; DELETE FROM t WHERE id % 7 = 0; INSERT INTO t SELECT n, '' FROM generate_series(5001, 9000) n");
+  Exec(dsn_,
+       "UPDATE t SET s = 'moved' WHERE id % 3 = 0; DELETE FROM t WHERE id % 7 = 0; INSERT INTO t SELECT n, '' FROM "
+       "generate_series(5001, 9000) n");
   ExpectExactCover(*session, BlockRanges(facts[0], 10));
   EXPECT_EQ(ReadKeys(*session).size(), 5000);
   const auto outside = MustOpen(dsn_, TableJob("t"));
@@ -61,7 +68,9 @@ TEST_F(PostgresPartitionsTest, BlocksCoverASnapshotThatIsWrittenTo) {
 }
 
 TEST_F(PostgresPartitionsTest, KeysOfEveryKindAreCutEvenly) {
-  Exec(dsn_, R"(CREATE TABLE k (i bigint, d date, u uuid, n numeric, f float8, t text COLLATE "und-x-icu", c text COLLATE "C", b bytea, tz timestamptz, fixed char(12), nul int);
+  Exec(
+      dsn_,
+      R"(CREATE TABLE k (i bigint, d date, u uuid, n numeric, f float8, t text COLLATE "und-x-icu", c text COLLATE "C", b bytea, tz timestamptz, fixed char(12), nul int);
     INSERT INTO k SELECT n, date '2020-01-01' + n, md5(n::text)::uuid, n / 7.0, CASE n % 1000 WHEN 0 THEN 'NaN' ELSE n * 0.1 END, (ARRAY['é', 'E', '🦆', 'a b', 'A-b', ''''])[n % 6 + 1] || n,
       (ARRAY['é', 'E', '🦆', 'a b', 'A-b', '\'])[n % 6 + 1] || n, decode(md5(n::text), 'hex'), timestamptz '2020-01-01' + n * interval '1 hour 0.000001 second', 'k' || n, nullif(n % 100, 0)
     FROM generate_series(1, 3000) n; ANALYZE k; CREATE TABLE fresh AS TABLE k)");
@@ -117,13 +126,17 @@ TEST_F(PostgresPartitionsTest, CompositeKeysAreCutAsRows) {
 }
 
 TEST_F(PostgresPartitionsTest, AWindowIsCutByItsOwnRows) {
-  Exec(dsn_, "CREATE TABLE w (id int PRIMARY KEY, at timestamptz); INSERT INTO w SELECT n, timestamptz '2026-01-01' + n * interval '1 second' FROM generate_series(1, 300000) n; "
-             "CREATE INDEX ON w (at); ANALYZE w");
+  Exec(dsn_,
+       "CREATE TABLE w (id int PRIMARY KEY, at timestamptz); INSERT INTO w SELECT n, timestamptz '2026-01-01' + n * "
+       "interval '1 second' FROM generate_series(1, 300000) n; "
+       "CREATE INDEX ON w (at); ANALYZE w");
   v1::JobSpec job = TableJob("w", "at");
   const auto session = MustOpen(dsn_, job);
-  const v1::Window few = MakeWindow(MakeWatermark("timestamptz", "2026-01-04 11:00:00+00"), MakeWatermark("timestamptz", "2027-01-01 00:00:00+00"));
+  const v1::Window few = MakeWindow(MakeWatermark("timestamptz", "2026-01-04 11:00:00+00"),
+                                    MakeWatermark("timestamptz", "2027-01-01 00:00:00+00"));
   EXPECT_EQ(Facts(*session, few, "", 8)[0].quantiles_size(), 0) << "too few rows to search for eight times";
-  const v1::Window half = MakeWindow(MakeWatermark("timestamptz", "2026-01-02 16:00:00+00"), MakeWatermark("timestamptz", "2027-01-01 00:00:00+00"));
+  const v1::Window half = MakeWindow(MakeWatermark("timestamptz", "2026-01-02 16:00:00+00"),
+                                     MakeWatermark("timestamptz", "2027-01-01 00:00:00+00"));
   const auto facts = Facts(*session, half, "", 8);
   ASSERT_EQ(facts[0].quantiles_size(), 7);
   ExpectExactCover(*session, RangesOf(facts[0]), half);

@@ -88,7 +88,8 @@ absl::StatusOr<std::string> CleanQuery(std::string_view query) {
       continue;
     }
     if (ended && !comment && !std::isspace(static_cast<unsigned char>(query[i]))) {
-      return absl::InvalidArgumentError("the source query must be a single SELECT: there is something after its semicolon");
+      return absl::InvalidArgumentError(
+          "the source query must be a single SELECT: there is something after its semicolon");
     }
     const size_t next = end > i ? end : i + 1;
     if (!ended) cleaned.append(query.substr(i, next - i));
@@ -124,7 +125,8 @@ absl::StatusOr<std::string> BindPlaceholders(std::string_view query, std::string
       bound.append(low);
     } else if (name == kHigh) {
       bound.append(high);
-    } else if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) || bound.find('[') != std::string::npos) {
+    } else if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) ||
+               bound.find('[') != std::string::npos) {
       bound.append(query.substr(i, name_end - i));  // an array slice
     } else {
       return absl::InvalidArgumentError(absl::StrCat("the source query uses :", std::string(name),

@@ -41,9 +41,9 @@ absl::StatusOr<WatermarkKind> WatermarkKindOf(const SourceColumn& column, const 
       return WatermarkKind::kInstant;
     case kTimestampOid:
       if (source.watermark_timezone().empty()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("watermark column ", column.column.name(),
-                         " is a timestamp without time zone: set watermark_timezone to the zone its values are written in, e.g. UTC"));
+        return absl::InvalidArgumentError(absl::StrCat("watermark column ", column.column.name(),
+                                                       " is a timestamp without time zone: set watermark_timezone to "
+                                                       "the zone its values are written in, e.g. UTC"));
       }
       return WatermarkKind::kNaive;
     case kDateOid:
@@ -55,10 +55,11 @@ absl::StatusOr<WatermarkKind> WatermarkKindOf(const SourceColumn& column, const 
     case kXid8Oid:
       return WatermarkKind::kXid8;
     default:
-      return absl::InvalidArgumentError(
-          absl::StrCat("watermark column ", column.column.name(), " is ", column.column.native_type(),
-                       "; a PostgreSQL watermark is a timestamptz, timestamp (with watermark_timezone), date, smallint, integer, bigint or "
-                       "xid8 column"));
+      return absl::InvalidArgumentError(absl::StrCat("watermark column ", column.column.name(), " is ",
+                                                     column.column.native_type(),
+                                                     "; a PostgreSQL watermark is a timestamptz, timestamp (with "
+                                                     "watermark_timezone), date, smallint, integer, bigint or "
+                                                     "xid8 column"));
   }
 }
 
@@ -102,7 +103,8 @@ absl::StatusOr<ReadSql> ReadSql::Create(const Relation* relation, const v1::JobS
     TM_ASSIGN_OR_RETURN(watermark, relation->Column(job->source().watermark()));
     TM_RETURN_IF_ERROR(WatermarkKindOf(*watermark, job->source()).status());
   } else if (relation->is_query() && HasPlaceholders(relation->sql)) {
-    return absl::InvalidArgumentError("the source query uses :last_watermark or :watermark_snapshot, but the job names no watermark column");
+    return absl::InvalidArgumentError(
+        "the source query uses :last_watermark or :watermark_snapshot, but the job names no watermark column");
   }
   return ReadSql(relation, job, watermark);
 }
@@ -139,8 +141,10 @@ absl::StatusOr<std::string> ReadSql::InWindow(const v1::Window& window) const {
   }
   const std::string column = QuoteIdentifier(watermark_->column.name());
   std::vector<std::string> conditions;
-  if (window.has_low()) conditions.push_back(absl::StrCat(column, " > ", TypedLiteral(watermark_->type, window.low().text())));
-  if (window.has_high()) conditions.push_back(absl::StrCat(column, " <= ", TypedLiteral(watermark_->type, window.high().text())));
+  if (window.has_low())
+    conditions.push_back(absl::StrCat(column, " > ", TypedLiteral(watermark_->type, window.low().text())));
+  if (window.has_high())
+    conditions.push_back(absl::StrCat(column, " <= ", TypedLiteral(watermark_->type, window.high().text())));
   const std::string inside = absl::StrCat("(", absl::StrJoin(conditions, " AND "), ")");
   return window.nulls() ? absl::StrCat("(", inside, " OR ", column, " IS NULL)") : inside;
 }
@@ -151,7 +155,8 @@ absl::StatusOr<std::string> ReadSql::InRange(const v1::KeyRange& range) const {
     case v1::PARTITIONING_NONE:
       return "true";
     case v1::PARTITIONING_PHYSICAL:
-      if (!relation_->heap) return absl::InvalidArgumentError(absl::StrCat(relation_->label, " has no physical ranges"));
+      if (!relation_->heap)
+        return absl::InvalidArgumentError(absl::StrCat(relation_->label, " has no physical ranges"));
       return InBlockRange(range);
     case v1::PARTITIONING_KEY:
       return InKeyRange(range);
@@ -174,14 +179,15 @@ absl::StatusOr<std::string> ReadSql::InKeyRange(const v1::KeyRange& range) const
     for (const std::string& name : names) conditions.push_back(absl::StrCat(name, " IS NULL"));
     return absl::StrCat("(", absl::StrJoin(conditions, " OR "), ")");
   }
-  // Rows with a NULL have a range of their own, also where this one is open at both ends, and where a composite key's order is
-  // decided before its NULL is seen.
+  // Rows with a NULL have a range of their own, also where this one is open at both ends, and where a composite key's
+  // order is decided before its NULL is seen.
   for (size_t i = 0; i < columns.size(); ++i) {
     if (columns[i]->column.nullable()) conditions.push_back(absl::StrCat(names[i], " IS NOT NULL"));
   }
   const auto add = [&](const char* op, const v1::KeyBound& bound) -> absl::Status {
     if (bound.values_size() != range.columns_size()) {
-      return absl::InvalidArgumentError(absl::StrCat("a key range over ", range.columns_size(), " columns has a bound of ", bound.values_size()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("a key range over ", range.columns_size(), " columns has a bound of ", bound.values_size()));
     }
     std::vector<std::string> values;
     for (size_t i = 0; i < columns.size(); ++i) {

@@ -65,7 +65,8 @@ absl::StatusOr<std::map<uint32_t, BaseType>> LoadTypes(Connection& connection, c
 }
 
 // The columns' types by their declared OIDs and modifiers, in their order.
-absl::Status FillTypes(Connection& connection, const std::vector<std::pair<uint32_t, int32_t>>& declared, Relation& relation) {
+absl::Status FillTypes(Connection& connection, const std::vector<std::pair<uint32_t, int32_t>>& declared,
+                       Relation& relation) {
   std::set<uint32_t> oids;
   for (const auto& [oid, modifier] : declared) oids.insert(oid);
   TM_ASSIGN_OR_RETURN(const auto types, LoadTypes(connection, oids));
@@ -73,7 +74,8 @@ absl::Status FillTypes(Connection& connection, const std::vector<std::pair<uint3
     SourceColumn& column = relation.columns[i];
     const auto found = types.find(declared[i].first);
     if (found == types.end()) {
-      return absl::InvalidArgumentError(absl::StrCat("column ", column.column.name(), " of ", relation.label, " has no type; cast it"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("column ", column.column.name(), " of ", relation.label, " has no type; cast it"));
     }
     column.type = found->second;
     if (!column.type.under_domain) column.type.modifier = declared[i].second;
@@ -113,7 +115,8 @@ absl::Status LoadColumns(Connection& connection, const std::string& user, Relati
     column.column.set_nullable(!True(row[2]));
     column.number = Int(row[5]);
     if (!True(row[6])) forbidden.push_back(QuoteIdentifier(*row[0]));
-    if (Letter(row[7]) != '\0') relation.notes.push_back(absl::StrCat("column ", *row[0], " is generated: its values are copied"));
+    if (Letter(row[7]) != '\0')
+      relation.notes.push_back(absl::StrCat("column ", *row[0], " is generated: its values are copied"));
     declared.emplace_back(Oid(row[3]), Int(row[4]));
     relation.columns.push_back(std::move(column));
   }
@@ -153,15 +156,17 @@ absl::StatusOr<Relation> LoadTable(Connection& connection, const std::string& ta
     return absl::InvalidArgumentError(absl::StrCat(full.Sql(), " is not a table or view"));
   }
   if (!True(row[5])) {
-    return absl::PermissionDeniedError(absl::StrCat("no right to use the schema of ", full.Sql(), ": GRANT USAGE ON SCHEMA ",
-                                                    QuoteIdentifier(full.schema), " TO ", QuoteIdentifier(user)));
+    return absl::PermissionDeniedError(absl::StrCat("no right to use the schema of ", full.Sql(),
+                                                    ": GRANT USAGE ON SCHEMA ", QuoteIdentifier(full.schema), " TO ",
+                                                    QuoteIdentifier(user)));
   }
   if (!True(row[6]) && !True(row[7])) {
     return absl::PermissionDeniedError(
         absl::StrCat("no right to read ", full.Sql(), ": GRANT SELECT ON ", full.Sql(), " TO ", QuoteIdentifier(user)));
   }
   if (True(row[9])) {
-    relation.notes.push_back(absl::StrCat("row-level security is active on ", full.Sql(), ": only the rows that ", user, " may see are read"));
+    relation.notes.push_back(absl::StrCat("row-level security is active on ", full.Sql(), ": only the rows that ", user,
+                                          " may see are read"));
   }
   TM_RETURN_IF_ERROR(LoadColumns(connection, user, relation));
   return relation;
@@ -181,7 +186,8 @@ absl::StatusOr<Relation> LoadQuery(Connection& connection, const std::string& qu
   for (const ResultColumn& result : *described) {
     if (!names.insert(result.name).second || result.name == "?column?") {
       return absl::InvalidArgumentError(
-          absl::StrCat("the source query needs a distinct name for every column; give column ", names.size(), " (", result.name, ") an alias"));
+          absl::StrCat("the source query needs a distinct name for every column; give column ", names.size(), " (",
+                       result.name, ") an alias"));
     }
     SourceColumn column;
     column.column.set_name(result.name);
@@ -209,9 +215,10 @@ const SourceColumn* Relation::Find(std::string_view name) const {
 
 absl::StatusOr<const SourceColumn*> Relation::Column(std::string_view name) const {
   if (const SourceColumn* column = Find(name)) return column;
-  return absl::NotFoundError(
-      absl::StrCat(label, " has no column ", std::string(name), "; it has ",
-                   absl::StrJoin(columns, ", ", [](std::string* out, const SourceColumn& column) { out->append(column.column.name()); })));
+  return absl::NotFoundError(absl::StrCat(
+      label, " has no column ", std::string(name), "; it has ",
+      absl::StrJoin(columns, ", ",
+                    [](std::string* out, const SourceColumn& column) { out->append(column.column.name()); })));
 }
 
 absl::StatusOr<Relation> LoadRelation(Connection& connection, const v1::SourceSpec& source) {

@@ -49,8 +49,8 @@ struct Relation {
   absl::StatusOr<const SourceColumn*> Column(std::string_view name) const;
 };
 
-// Reads the catalog. NotFound for a table or column that does not exist, PermissionDenied with the GRANT that would help,
-// InvalidArgument for a query that is not one SELECT with distinctly named columns.
+// Reads the catalog. NotFound for a table or column that does not exist, PermissionDenied with the GRANT that would
+// help, InvalidArgument for a query that is not one SELECT with distinctly named columns.
 absl::StatusOr<Relation> LoadRelation(Connection& connection, const v1::SourceSpec& source);
 
 }  // namespace tidemark::postgres

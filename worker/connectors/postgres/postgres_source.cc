@@ -20,20 +20,24 @@ namespace tidemark::postgres {
 namespace {
 
 constexpr char kSavepoint[] = "tidemark_read";
-// Chunks of a source with a rate limit hold this share of a second's rows: a reader that waits for its share does not leave the
-// server waiting longer than a connection's timeouts allow.
+// Chunks of a source with a rate limit hold this share of a second's rows: a reader that waits for its share does not
+// leave the server waiting longer than a connection's timeouts allow.
 constexpr int64_t kChunksPerSecond = 4;
 constexpr absl::Duration kSourceLockTimeout = absl::Seconds(30);
 
 bool EveryColumnIsWireStable(const Relation& relation) {
-  return std::all_of(relation.columns.begin(), relation.columns.end(), [](const SourceColumn& column) { return WireStable(column.type); });
+  return std::all_of(relation.columns.begin(), relation.columns.end(),
+                     [](const SourceColumn& column) { return WireStable(column.type); });
 }
 
-// The system identifier and the timeline, and the database, whose tables share nothing with another's. Empty where the role may not ask.
+// The system identifier and the timeline, and the database, whose tables share nothing with another's. Empty where the
+// role may not ask.
 absl::StatusOr<std::string> IdentityOf(Connection& connection) {
   const auto row = connection.ExecuteRow(
-      "SELECT s.system_identifier || '/' || CASE WHEN pg_is_in_recovery() THEN (SELECT c.timeline_id::text FROM pg_control_checkpoint() c) ELSE "
-      "('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int::text END || '/' || current_database() FROM "
+      "SELECT s.system_identifier || '/' || CASE WHEN pg_is_in_recovery() THEN (SELECT c.timeline_id::text FROM "
+      "pg_control_checkpoint() c) ELSE "
+      "('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int::text END || '/' || "
+      "current_database() FROM "
       "pg_control_system() s");
   if (row.ok()) return (*row)[0].value_or("");
   if (absl::IsPermissionDenied(row.status())) return std::string();
@@ -42,13 +46,16 @@ absl::StatusOr<std::string> IdentityOf(Connection& connection) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SourceSession>> PostgresSource::Open(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+absl::StatusOr<std::unique_ptr<SourceSession>> PostgresSource::Open(const v1::ConnectionSpec& connection,
+                                                                    const v1::JobSpec& job,
                                                                     const SessionOptions& options) {
   return Open(connection, job, options, ServerTimeouts());
 }
 
-absl::StatusOr<std::unique_ptr<SourceSession>> PostgresSource::Open(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
-                                                                    const SessionOptions& options, const ServerTimeouts& timeouts) {
+absl::StatusOr<std::unique_ptr<SourceSession>> PostgresSource::Open(const v1::ConnectionSpec& connection,
+                                                                    const v1::JobSpec& job,
+                                                                    const SessionOptions& options,
+                                                                    const ServerTimeouts& timeouts) {
   ConnectionSettings settings;
   settings.timeouts = timeouts;
   settings.lock_timeout = kSourceLockTimeout;
@@ -86,7 +93,8 @@ absl::Status PostgresSource::Load() {
 absl::Status PostgresSource::LoadWithWatermark() {
   TM_RETURN_IF_ERROR(Load());
   if (sql_->watermark() == nullptr) {
-    return absl::UnimplementedError(absl::StrCat("job ", job_.name(), " names no watermark column, and so has no horizon"));
+    return absl::UnimplementedError(
+        absl::StrCat("job ", job_.name(), " names no watermark column, and so has no horizon"));
   }
   return absl::OkStatus();
 }
@@ -158,13 +166,15 @@ absl::StatusOr<bool> PostgresSource::MayHoldRowsAbove(const v1::Watermark& high)
   if (relation_->kind != 'r' && relation_->kind != 'p' && relation_->kind != 'm') return true;
   const SourceColumn& watermark = *sql_->watermark();
   const auto indexed = connection_->ExecuteRow(
-      "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam WHERE i.indrelid = $1::oid AND "
+      "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam "
+      "WHERE i.indrelid = $1::oid AND "
       "i.indkey[0] = $2::int2 AND i.indisvalid AND i.indpred IS NULL AND (a.amname = 'btree' OR c.relkind = 'I'))",
       {absl::StrCat(relation_->oid), absl::StrCat(watermark.number)});
   if (!indexed.ok()) return Explain(indexed.status());
   if ((*indexed)[0] != "t") return true;
   const std::string column = QuoteIdentifier(watermark.column.name());
-  const auto above = connection_->ExecuteRow(absl::StrCat("SELECT max(", column, ") > ", TypedLiteral(watermark.type, high.text()), " FROM ", relation_->sql));
+  const auto above = connection_->ExecuteRow(
+      absl::StrCat("SELECT max(", column, ") > ", TypedLiteral(watermark.type, high.text()), " FROM ", relation_->sql));
   if (!above.ok()) return Explain(above.status());
   return (*above)[0] == "t";
 }
@@ -173,8 +183,8 @@ absl::StatusOr<int64_t> PostgresSource::CountNullWatermarks() {
   absl::MutexLock lock(&mutex_);
   TM_RETURN_IF_ERROR(LoadWithWatermark());
   TM_ASSIGN_OR_RETURN(const std::string from, sql_->From(v1::Window()));
-  const auto row = connection_->ExecuteRow(
-      absl::StrCat("SELECT count(*) FROM ", from, " WHERE ", QuoteIdentifier(sql_->watermark()->column.name()), " IS NULL"));
+  const auto row = connection_->ExecuteRow(absl::StrCat("SELECT count(*) FROM ", from, " WHERE ",
+                                                        QuoteIdentifier(sql_->watermark()->column.name()), " IS NULL"));
   if (!row.ok()) return Explain(row.status());
   int64_t count = 0;
   (void)absl::SimpleAtoi((*row)[0].value_or("0"), &count);
@@ -197,21 +207,25 @@ absl::Status PostgresSource::ImportSnapshot(std::string_view snapshot) {
   TM_RETURN_IF_ERROR(CheckIdle());
   TM_RETURN_IF_ERROR(CheckOutsideSnapshot());
   TM_RETURN_IF_ERROR(connection_->ExecuteCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").status());
-  const absl::Status imported = connection_->ExecuteCommand(absl::StrCat("SET TRANSACTION SNAPSHOT ", QuoteLiteral(snapshot))).status();
+  const absl::Status imported =
+      connection_->ExecuteCommand(absl::StrCat("SET TRANSACTION SNAPSHOT ", QuoteLiteral(snapshot))).status();
   if (!imported.ok()) {
     // The exporter's transaction is over: its file is gone (22023, since 17 42704), or it ended just now (55000).
     const std::string sqlstate = SqlState(imported);
     const bool gone = sqlstate == "22023" || sqlstate == "42704" || sqlstate == "55000";
-    return gone ? Annotate(WithCode(imported, absl::StatusCode::kDataLoss), "the snapshot to import no longer exists") : imported;
+    return gone ? Annotate(WithCode(imported, absl::StatusCode::kDataLoss), "the snapshot to import no longer exists")
+                : imported;
   }
   StayAlive();
   return Explain(connection_->ExecuteCommand(MarkReaderSql()).status());
 }
 
-absl::StatusOr<std::vector<v1::PartitionFacts>> PostgresSource::DescribePartitions(const v1::Window& window, std::string_view by, int wanted) {
+absl::StatusOr<std::vector<v1::PartitionFacts>> PostgresSource::DescribePartitions(const v1::Window& window,
+                                                                                   std::string_view by, int wanted) {
   absl::MutexLock lock(&mutex_);
   TM_RETURN_IF_ERROR(Load());
-  auto facts = postgres::DescribePartitions(*connection_, *sql_, job_.source().partition(), window, by, wanted, in_snapshot_);
+  auto facts =
+      postgres::DescribePartitions(*connection_, *sql_, job_.source().partition(), window, by, wanted, in_snapshot_);
   if (!facts.ok()) return Explain(facts.status());
   return facts;
 }
@@ -227,7 +241,8 @@ absl::StatusOr<std::string> PostgresSource::CopySql(const ReadRequest& request) 
     const std::string quoted = QuoteIdentifier(wanted.name());
     if (request.format == v1::CHUNK_FORMAT_PG_COPY_BINARY) {
       if (!WireStable(column->type)) {
-        return absl::InvalidArgumentError(absl::StrCat("column ", wanted.name(), " (", wanted.native_type(), ") cannot travel in PostgreSQL's wire format"));
+        return absl::InvalidArgumentError(absl::StrCat("column ", wanted.name(), " (", wanted.native_type(),
+                                                       ") cannot travel in PostgreSQL's wire format"));
       }
       expressions.push_back(quoted);
     } else {
@@ -236,13 +251,14 @@ absl::StatusOr<std::string> PostgresSource::CopySql(const ReadRequest& request) 
   }
   if (expressions.empty()) return absl::InvalidArgumentError("a read names no columns");
   if (request.range.partitioning() == v1::PARTITIONING_PHYSICAL && !in_snapshot_) {
-    return absl::FailedPreconditionError("physical ranges are read inside one snapshot: an update moves a row between blocks");
+    return absl::FailedPreconditionError(
+        "physical ranges are read inside one snapshot: an update moves a row between blocks");
   }
   TM_ASSIGN_OR_RETURN(const std::string from, sql_->From(request.window));
   TM_ASSIGN_OR_RETURN(const std::string in_window, sql_->InWindow(request.window));
   TM_ASSIGN_OR_RETURN(const std::string in_range, sql_->InRange(request.range));
-  return absl::StrCat("COPY (SELECT ", absl::StrJoin(expressions, ", "), " FROM ", from, " WHERE ", in_window, " AND ", in_range,
-                      ") TO STDOUT (FORMAT binary)");
+  return absl::StrCat("COPY (SELECT ", absl::StrJoin(expressions, ", "), " FROM ", from, " WHERE ", in_window, " AND ",
+                      in_range, ") TO STDOUT (FORMAT binary)");
 }
 
 absl::StatusOr<std::unique_ptr<ChunkReader>> PostgresSource::Read(const ReadRequest& request) {

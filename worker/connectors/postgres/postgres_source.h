@@ -20,16 +20,18 @@
 
 namespace tidemark::postgres {
 
-// A session on a PostgreSQL source; see SourceSession. Every transaction is READ ONLY and marked as a reader, so that it does not hold back the
-// horizon of other jobs. While the session holds a snapshot and nothing is read, a thread of its own sends a statement now and then: the server
-// may then end the session soon after this process has stopped, and does not while it lives.
+// A session on a PostgreSQL source; see SourceSession. Every transaction is READ ONLY and marked as a reader, so that
+// it does not hold back the horizon of other jobs. While the session holds a snapshot and nothing is read, a thread of
+// its own sends a statement now and then: the server may then end the session soon after this process has stopped, and
+// does not while it lives.
 class PostgresSource final : public SourceSession {
  public:
-  static absl::StatusOr<std::unique_ptr<SourceSession>> Open(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
-                                                             const SessionOptions& options);
+  static absl::StatusOr<std::unique_ptr<SourceSession>> Open(const v1::ConnectionSpec& connection,
+                                                             const v1::JobSpec& job, const SessionOptions& options);
   // With other timeouts than the usual ones.
-  static absl::StatusOr<std::unique_ptr<SourceSession>> Open(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
-                                                             const SessionOptions& options, const ServerTimeouts& timeouts);
+  static absl::StatusOr<std::unique_ptr<SourceSession>> Open(const v1::ConnectionSpec& connection,
+                                                             const v1::JobSpec& job, const SessionOptions& options,
+                                                             const ServerTimeouts& timeouts);
   ~PostgresSource() override;
 
   absl::StatusOr<SourceDescription> Describe() override;
@@ -39,7 +41,8 @@ class PostgresSource final : public SourceSession {
   absl::StatusOr<int64_t> CountNullWatermarks() override;
   absl::StatusOr<std::string> OpenSnapshot() override;
   absl::Status ImportSnapshot(std::string_view snapshot) override;
-  absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(const v1::Window& window, std::string_view by, int wanted) override;
+  absl::StatusOr<std::vector<v1::PartitionFacts>> DescribePartitions(const v1::Window& window, std::string_view by,
+                                                                     int wanted) override;
   absl::StatusOr<std::unique_ptr<ChunkReader>> Read(const ReadRequest& request) override;
   void Cancel() override;
 

@@ -16,18 +16,20 @@
 namespace tidemark::postgres {
 namespace {
 
+using test::Exec;
+using test::Scalar;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
-using test::Exec;
-using test::Scalar;
 using Rows = std::vector<std::vector<std::string>>;
 
 class PostgresSourceTest : public ::testing::Test {
  protected:
   // A login of its own, which owns nothing.
-  std::string DsnAs(const std::string& role) const { return absl::StrReplaceAll(dsn_, {{"postgres@", absl::StrCat(role, "@")}}); }
+  std::string DsnAs(const std::string& role) const {
+    return absl::StrReplaceAll(dsn_, {{"postgres@", absl::StrCat(role, "@")}});
+  }
 
   v1::TableSchema SchemaOf(const v1::JobSpec& job) {
     const auto description = MustOpen(dsn_, job)->Describe();
@@ -39,7 +41,9 @@ class PostgresSourceTest : public ::testing::Test {
 };
 
 TEST_F(PostgresSourceTest, DescribesATable) {
-  Exec(dsn_, R"(CREATE SCHEMA "Shop 🦆"; CREATE DOMAIN cents AS numeric(10,2); CREATE DOMAIN price AS cents CHECK (VALUE >= 0);
+  Exec(
+      dsn_,
+      R"(CREATE SCHEMA "Shop 🦆"; CREATE DOMAIN cents AS numeric(10,2); CREATE DOMAIN price AS cents CHECK (VALUE >= 0);
     CREATE TABLE "Shop 🦆"."Order ""x""" (line int, id bigint GENERATED ALWAYS AS IDENTITY, amount numeric(15,2) NOT NULL, free numeric, cost price,
       at timestamptz(3), naive timestamp, day date, clock time(0), name varchar(40), code char(5), note text, raw bytea, ok bool, u uuid, j jsonb, js json,
       gap interval, tags text[], double_it numeric GENERATED ALWAYS AS (amount * 2) STORED, who oid, ip inet, PRIMARY KEY (id, line));
@@ -78,13 +82,16 @@ TEST_F(PostgresSourceTest, DescribesATable) {
   EXPECT_TRUE(description->capabilities.snapshot());
   EXPECT_TRUE(description->capabilities.snapshot_export());
   EXPECT_TRUE(description->capabilities.horizon());
-  EXPECT_THAT(description->capabilities.formats(), ElementsAre(v1::CHUNK_FORMAT_ARROW)) << "a domain is this database's own type";
+  EXPECT_THAT(description->capabilities.formats(), ElementsAre(v1::CHUNK_FORMAT_ARROW))
+      << "a domain is this database's own type";
   EXPECT_THAT(description->notes, ElementsAre(HasSubstr("double_it")));
   EXPECT_EQ(ReadKeys(*session).size(), 1000);
 }
 
 TEST_F(PostgresSourceTest, EstimatesWithoutStatistics) {
-  Exec(dsn_, "CREATE TABLE empty (a int); CREATE TABLE fresh (a int) WITH (autovacuum_enabled = false); INSERT INTO fresh SELECT generate_series(1, 50000)");
+  Exec(dsn_,
+       "CREATE TABLE empty (a int); CREATE TABLE fresh (a int) WITH (autovacuum_enabled = false); INSERT INTO fresh "
+       "SELECT generate_series(1, 50000)");
   EXPECT_EQ(MustOpen(dsn_, TableJob("empty"))->Describe()->estimated_rows, 0);
   const int64_t estimate = MustOpen(dsn_, TableJob("fresh"))->Describe()->estimated_rows;
   EXPECT_GT(estimate, 25'000);
@@ -92,9 +99,13 @@ TEST_F(PostgresSourceTest, EstimatesWithoutStatistics) {
 }
 
 TEST_F(PostgresSourceTest, SaysWhatIsWrongWithWhatItShouldRead) {
-  Exec(dsn_, "CREATE TABLE t (id int, name text); DROP ROLE IF EXISTS reader_of_little; CREATE ROLE reader_of_little LOGIN; CREATE SCHEMA hidden; "
-             "CREATE TABLE hidden.t (a int); CREATE SEQUENCE s");
-  const auto describe = [&](const v1::JobSpec& job, const std::string& dsn) { return MustOpen(dsn, job)->Describe().status(); };
+  Exec(dsn_,
+       "CREATE TABLE t (id int, name text); DROP ROLE IF EXISTS reader_of_little; CREATE ROLE reader_of_little LOGIN; "
+       "CREATE SCHEMA hidden; "
+       "CREATE TABLE hidden.t (a int); CREATE SEQUENCE s");
+  const auto describe = [&](const v1::JobSpec& job, const std::string& dsn) {
+    return MustOpen(dsn, job)->Describe().status();
+  };
   EXPECT_EQ(describe(TableJob("nowhere"), dsn_).code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(describe(TableJob("T"), dsn_).code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(describe(TableJob("s"), dsn_).code(), absl::StatusCode::kInvalidArgument);
@@ -104,7 +115,8 @@ TEST_F(PostgresSourceTest, SaysWhatIsWrongWithWhatItShouldRead) {
   EXPECT_EQ(describe(QueryJob("SELECT 1"), dsn_).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(describe(QueryJob("DELETE FROM t"), dsn_).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(describe(QueryJob("SELECT 1 AS a) q; DROP TABLE t; --"), dsn_).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(describe(QueryJob("SELECT id FROM t WHERE id > :last_watermark"), dsn_).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(describe(QueryJob("SELECT id FROM t WHERE id > :last_watermark"), dsn_).code(),
+            absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(describe(QueryJob("SELECT id FROM gone"), dsn_).code(), absl::StatusCode::kNotFound);
   const absl::Status table = describe(TableJob("t"), DsnAs("reader_of_little"));
   EXPECT_EQ(table.code(), absl::StatusCode::kPermissionDenied);
@@ -112,8 +124,10 @@ TEST_F(PostgresSourceTest, SaysWhatIsWrongWithWhatItShouldRead) {
   const absl::Status schema = describe(TableJob("hidden.t"), DsnAs("reader_of_little"));
   EXPECT_THAT(std::string(schema.message()), HasSubstr(R"(GRANT USAGE ON SCHEMA "hidden" TO "reader_of_little")"));
   Exec(dsn_, "GRANT SELECT (id) ON t TO reader_of_little");
-  EXPECT_THAT(std::string(describe(TableJob("t"), DsnAs("reader_of_little")).message()), HasSubstr(R"(GRANT SELECT ("name") ON)"));
-  EXPECT_EQ(MustOpen(dsn_, TableJob("t"))->ProbeHorizon(std::nullopt).status().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(describe(TableJob("t"), DsnAs("reader_of_little")).message()),
+              HasSubstr(R"(GRANT SELECT ("name") ON)"));
+  EXPECT_EQ(MustOpen(dsn_, TableJob("t"))->ProbeHorizon(std::nullopt).status().code(),
+            absl::StatusCode::kUnimplemented);
 }
 
 // Types that a binary COPY carries as they are, with the values that break pipelines.
@@ -138,7 +152,8 @@ TEST_F(PostgresSourceTest, TheWireCarriesEveryBuiltInTypeUnchanged) {
   const auto session = MustOpen(dsn_, TableJob("wire"));
   const auto description = session->Describe();
   ASSERT_TRUE(description.ok()) << description.status();
-  ASSERT_THAT(description->capabilities.formats(), ElementsAre(v1::CHUNK_FORMAT_PG_COPY_BINARY, v1::CHUNK_FORMAT_ARROW));
+  ASSERT_THAT(description->capabilities.formats(),
+              ElementsAre(v1::CHUNK_FORMAT_PG_COPY_BINARY, v1::CHUNK_FORMAT_ARROW));
   const auto target = MustConnect(dsn_);
   EXPECT_EQ(CopyWire(*session, description->schema, *target, "copied"), 4);
   // By text, which tells -0 from 0 and one NaN from none.
@@ -146,12 +161,15 @@ TEST_F(PostgresSourceTest, TheWireCarriesEveryBuiltInTypeUnchanged) {
 }
 
 TEST_F(PostgresSourceTest, ColumnsOfThisDatabasesOwnTypesTravelAsText) {
-  Exec(dsn_, R"(CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (a int, b text); CREATE DOMAIN d1 AS int; CREATE DOMAIN d2 AS d1;
+  Exec(
+      dsn_,
+      R"(CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (a int, b text); CREATE DOMAIN d1 AS int; CREATE DOMAIN d2 AS d1;
     CREATE TABLE own (m mood, p pair, ma mood[], d d2, k regclass, pr pg_class[], cash money);
     INSERT INTO own VALUES ('ok', ROW(1, 'say "hi", (now)'), '{ok,NULL}', 7, 'pg_class', NULL, '12.34'))");
   for (const std::string column : {"m", "p", "ma", "k", "pr", "cash"}) {
-    EXPECT_THAT(MustOpen(dsn_, QueryJob(absl::StrCat("SELECT ", column, " FROM own")))->Describe()->capabilities.formats(),
-                ElementsAre(v1::CHUNK_FORMAT_ARROW))
+    EXPECT_THAT(
+        MustOpen(dsn_, QueryJob(absl::StrCat("SELECT ", column, " FROM own")))->Describe()->capabilities.formats(),
+        ElementsAre(v1::CHUNK_FORMAT_ARROW))
         << column;
   }
   const auto session = MustOpen(dsn_, TableJob("own"));
@@ -167,7 +185,9 @@ TEST_F(PostgresSourceTest, ColumnsOfThisDatabasesOwnTypesTravelAsText) {
 }
 
 TEST_F(PostgresSourceTest, DecodesIntoArrow) {
-  Exec(dsn_, R"(CREATE TABLE a (b bool, i2 int2, i4 int4, i8 int8, o oid, x xid8, f4 float4, f8 float8, n numeric(38,10), w numeric(76,0), free numeric,
+  Exec(
+      dsn_,
+      R"(CREATE TABLE a (b bool, i2 int2, i4 int4, i8 int8, o oid, x xid8, f4 float4, f8 float8, n numeric(38,10), w numeric(76,0), free numeric,
       s text, c char(4), by bytea, d date, t time, ts timestamp, tz timestamptz, u uuid, j json, jb jsonb, i interval, ar int[], ip inet, neg numeric(3,-2));
     INSERT INTO a VALUES (true, -32768, 2147483647, -9223372036854775808, 4294967295, '18446744073709551615', 'NaN', '-0',
       -1234567890123456789012345678.0123456789, repeat('9', 76)::numeric, '123456789012345678901234567890123456789.000', 'é', 'ab', '\x00ff', '4713-01-01 BC', '24:00',
@@ -178,10 +198,12 @@ TEST_F(PostgresSourceTest, DecodesIntoArrow) {
   const auto rows = ReadRows(*session, session->Describe()->schema);
   ASSERT_TRUE(rows.ok()) << rows.status();
   ASSERT_EQ(rows->size(), 3);
-  EXPECT_THAT((*rows)[0], ElementsAre("true", "-32768", "2147483647", "-9223372036854775808", "4294967295", "18446744073709551615", "nan", "-0",
-                                      "-1234567890123456789012345678.0123456789", std::string(76, '9'), "123456789012345678901234567890123456789.000", "é",
-                                      "ab  ", testing::_, "-4712-01-01", HasSubstr("86400000000"), testing::_, testing::_, testing::_, R"({"a": 1})",
-                                      R"({"a": 1})", "1 day", "{1,NULL}", "10.0.0.1", "12300"));
+  EXPECT_THAT((*rows)[0],
+              ElementsAre("true", "-32768", "2147483647", "-9223372036854775808", "4294967295", "18446744073709551615",
+                          "nan", "-0", "-1234567890123456789012345678.0123456789", std::string(76, '9'),
+                          "123456789012345678901234567890123456789.000", "é", "ab  ", testing::_, "-4712-01-01",
+                          HasSubstr("86400000000"), testing::_, testing::_, testing::_, R"({"a": 1})", R"({"a": 1})",
+                          "1 day", "{1,NULL}", "10.0.0.1", "12300"));
   EXPECT_EQ((*rows)[1][8], "0.0001000000");
   EXPECT_EQ((*rows)[1][9], "-1");
   EXPECT_EQ((*rows)[1][10], "NaN");
@@ -192,7 +214,9 @@ TEST_F(PostgresSourceTest, DecodesIntoArrow) {
 }
 
 TEST_F(PostgresSourceTest, RefusesWhatArrowCannotHold) {
-  Exec(dsn_, "CREATE TABLE bad (d date, tz timestamptz, ts timestamp, n numeric(5,2)); INSERT INTO bad VALUES ('infinity', '-infinity', '294276-12-31', 'NaN')");
+  Exec(dsn_,
+       "CREATE TABLE bad (d date, tz timestamptz, ts timestamp, n numeric(5,2)); INSERT INTO bad VALUES ('infinity', "
+       "'-infinity', '294276-12-31', 'NaN')");
   const auto session = MustOpen(dsn_, TableJob("bad"));
   const v1::TableSchema all = session->Describe()->schema;
   for (const v1::Column& column : all.columns()) {
@@ -216,8 +240,10 @@ TEST_F(PostgresSourceTest, BytesThatAreNotTextAreAnErrorNotText) {
 }
 
 TEST_F(PostgresSourceTest, ReadsAsManyColumnsAsATableHolds) {
-  Exec(dsn_, "DO $$ BEGIN EXECUTE (SELECT 'CREATE TABLE wide (' || string_agg('c' || n || ' int2', ', ') || ')' FROM generate_series(1, 1600) n); EXECUTE "
-             "'INSERT INTO wide (c1, c1600) VALUES (1, 2)'; END $$");
+  Exec(dsn_,
+       "DO $$ BEGIN EXECUTE (SELECT 'CREATE TABLE wide (' || string_agg('c' || n || ' int2', ', ') || ')' FROM "
+       "generate_series(1, 1600) n); EXECUTE "
+       "'INSERT INTO wide (c1, c1600) VALUES (1, 2)'; END $$");
   const auto session = MustOpen(dsn_, TableJob("wide"));
   const auto rows = ReadRows(*session, session->Describe()->schema);
   ASSERT_TRUE(rows.ok()) << rows.status();
@@ -225,7 +251,9 @@ TEST_F(PostgresSourceTest, ReadsAsManyColumnsAsATableHolds) {
 }
 
 TEST_F(PostgresSourceTest, ReadsAWindow) {
-  Exec(dsn_, R"(CREATE TABLE w (id int PRIMARY KEY, "At" timestamptz); INSERT INTO w SELECT n, timestamptz '2026-01-01 00:00+00' + n * interval '1 hour' FROM generate_series(1, 5) n;
+  Exec(
+      dsn_,
+      R"(CREATE TABLE w (id int PRIMARY KEY, "At" timestamptz); INSERT INTO w SELECT n, timestamptz '2026-01-01 00:00+00' + n * interval '1 hour' FROM generate_series(1, 5) n;
     INSERT INTO w VALUES (6, NULL))");
   const v1::Watermark two = MakeWatermark("timestamptz", "2026-01-01 02:00:00+00");
   const v1::Watermark four = MakeWatermark("timestamptz", "2026-01-01 04:00:00+00");
@@ -251,14 +279,19 @@ TEST_F(PostgresSourceTest, ReadsAWindow) {
 }
 
 TEST_F(PostgresSourceTest, ReadsAQueryWithItsPlaceholders) {
-  Exec(dsn_, "CREATE TABLE o (id int, at timestamptz); INSERT INTO o SELECT n, timestamptz '2026-01-01 00:00+00' + n * interval '1 hour' FROM generate_series(1, 5) n");
-  const auto session = MustOpen(dsn_, QueryJob("SELECT id::bigint AS id, at::timestamptz FROM o WHERE at > :last_watermark AND at <= :watermark_snapshot ORDER BY 1; -- all", "at"));
+  Exec(dsn_,
+       "CREATE TABLE o (id int, at timestamptz); INSERT INTO o SELECT n, timestamptz '2026-01-01 00:00+00' + n * "
+       "interval '1 hour' FROM generate_series(1, 5) n");
+  const auto session = MustOpen(dsn_, QueryJob("SELECT id::bigint AS id, at::timestamptz FROM o WHERE at > "
+                                               ":last_watermark AND at <= :watermark_snapshot ORDER BY 1; -- all",
+                                               "at"));
   const auto description = session->Describe();
   ASSERT_TRUE(description.ok()) << description.status();
   EXPECT_EQ(description->schema.columns(0).native_type(), "bigint");
   EXPECT_THAT(description->schema.primary_key(), IsEmpty());
   EXPECT_EQ(ReadKeys(*session).size(), 5);
-  EXPECT_THAT(ReadKeys(*session, MakeWindow(MakeWatermark("timestamptz", "2026-01-01 02:00:00+00"), MakeWatermark("timestamptz", "2026-01-01 03:00:00+00"))),
+  EXPECT_THAT(ReadKeys(*session, MakeWindow(MakeWatermark("timestamptz", "2026-01-01 02:00:00+00"),
+                                            MakeWatermark("timestamptz", "2026-01-01 03:00:00+00"))),
               ElementsAre("3"));
   EXPECT_TRUE(*session->MayHoldRowsAbove(MakeWatermark("timestamptz", "2027-01-01 00:00:00+00")));
 }
@@ -278,7 +311,9 @@ TEST_F(PostgresSourceTest, ASnapshotIsOneStateForAllWhoImportIt) {
   holder.reset();
   EXPECT_THAT(ReadKeys(*importer), ElementsAre("1", "2", "3")) << "an importer lives on";
   // The server takes its time to notice that the holder has gone.
-  while (Scalar(dsn_, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'") != "1") {
+  while (Scalar(dsn_,
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in "
+                "transaction'") != "1") {
   }
   EXPECT_EQ(late->ImportSnapshot(*snapshot).code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(MustOpen(dsn_, TableJob("s"))->ImportSnapshot("nonsense").code(), absl::StatusCode::kDataLoss);
@@ -289,7 +324,9 @@ TEST_F(PostgresSourceTest, ALostSnapshotIsDataLoss) {
   const auto session = MustOpen(dsn_, TableJob("s"));
   const v1::TableSchema schema = session->Describe()->schema;
   ASSERT_TRUE(session->OpenSnapshot().ok());
-  Exec(dsn_, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'");
+  Exec(dsn_,
+       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in "
+       "transaction'");
   EXPECT_EQ(ReadRows(*session, schema).status().code(), absl::StatusCode::kDataLoss);
 }
 
@@ -307,8 +344,10 @@ TEST_F(PostgresSourceTest, ASnapshotOutlivesTheServersPatienceWhileItsHolderLive
 }
 
 TEST_F(PostgresSourceTest, AReadThatFailsOrIsGivenUpLeavesTheSnapshotWhole) {
-  Exec(dsn_, "CREATE TABLE s (id int PRIMARY KEY, n int); INSERT INTO s SELECT n, n FROM generate_series(1, 200000) n; UPDATE s SET n = 0 WHERE id = 150000; "
-             "CREATE VIEW v AS SELECT id, 1 / n AS x FROM s");
+  Exec(dsn_,
+       "CREATE TABLE s (id int PRIMARY KEY, n int); INSERT INTO s SELECT n, n FROM generate_series(1, 200000) n; "
+       "UPDATE s SET n = 0 WHERE id = 150000; "
+       "CREATE VIEW v AS SELECT id, 1 / n AS x FROM s");
   const auto session = MustOpen(dsn_, TableJob("v"));
   const v1::TableSchema schema = session->Describe()->schema;
   ASSERT_TRUE(session->OpenSnapshot().ok());
@@ -319,13 +358,15 @@ TEST_F(PostgresSourceTest, AReadThatFailsOrIsGivenUpLeavesTheSnapshotWhole) {
     auto reader = session->Read(ReadRequest{id, {}, {}, v1::CHUNK_FORMAT_PG_COPY_BINARY});
     ASSERT_TRUE(reader.ok());
     ASSERT_TRUE((*reader)->Next().ok());
-    EXPECT_EQ(session->Read(ReadRequest{id, {}, {}, v1::CHUNK_FORMAT_ARROW}).status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(session->Read(ReadRequest{id, {}, {}, v1::CHUNK_FORMAT_ARROW}).status().code(),
+              absl::StatusCode::kFailedPrecondition);
   }
   EXPECT_EQ(ReadRows(*session, id)->size(), 200'000);
 }
 
 TEST_F(PostgresSourceTest, ReadsInChunksThatHoldWholeRows) {
-  Exec(dsn_, "CREATE TABLE c (id int, s text); INSERT INTO c SELECT n, repeat('x', 100) FROM generate_series(1, 50000) n");
+  Exec(dsn_,
+       "CREATE TABLE c (id int, s text); INSERT INTO c SELECT n, repeat('x', 100) FROM generate_series(1, 50000) n");
   for (const v1::ChunkFormat format : {v1::CHUNK_FORMAT_PG_COPY_BINARY, v1::CHUNK_FORMAT_ARROW}) {
     for (const int64_t rate : {int64_t{0}, int64_t{4000}}) {
       const auto session = MustOpen(dsn_, TableJob("c"), rate);
@@ -364,7 +405,8 @@ TEST_F(PostgresSourceTest, CancelEndsARead) {
   while (ended.ok()) ended = (*reader)->Next().status();
   canceller.join();
   EXPECT_EQ(ended.code(), absl::StatusCode::kCancelled);
-  EXPECT_EQ(session->Read(ReadRequest{schema, {}, {}, v1::CHUNK_FORMAT_ARROW}).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(session->Read(ReadRequest{schema, {}, {}, v1::CHUNK_FORMAT_ARROW}).status().code(),
+            absl::StatusCode::kCancelled);
 }
 
 TEST_F(PostgresSourceTest, AReadInTheMiddleOfWhichTheServerGoesIsUnavailable) {
@@ -372,7 +414,9 @@ TEST_F(PostgresSourceTest, AReadInTheMiddleOfWhichTheServerGoesIsUnavailable) {
   const v1::TableSchema schema = session->Describe()->schema;
   auto reader = session->Read(ReadRequest{schema, {}, {}, v1::CHUNK_FORMAT_ARROW});
   ASSERT_TRUE((*reader)->Next().ok());
-  Exec(dsn_, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%'");
+  Exec(dsn_,
+       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE "
+       "'COPY%'");
   absl::Status ended;
   while (ended.ok()) ended = (*reader)->Next().status();
   EXPECT_EQ(ended.code(), absl::StatusCode::kUnavailable) << ended;

@@ -79,7 +79,8 @@ absl::StatusOr<std::vector<std::vector<std::string>>> ReadRows(SourceSession& se
     TM_ASSIGN_OR_RETURN(const std::optional<Chunk> chunk, reader->Next());
     if (!chunk.has_value()) return rows;
     // Not in full: that would refuse the time 24:00, which is one of PostgreSQL's.
-    if (const arrow::Status valid = chunk->arrow()->Validate(); !valid.ok()) return absl::InternalError(valid.ToString());
+    if (const arrow::Status valid = chunk->arrow()->Validate(); !valid.ok())
+      return absl::InternalError(valid.ToString());
     for (int64_t row = 0; row < chunk->rows(); ++row) {
       std::vector<std::string>& cells = rows.emplace_back();
       for (const std::shared_ptr<arrow::Array>& column : chunk->arrow()->columns()) {
@@ -143,7 +144,8 @@ std::vector<v1::KeyRange> RangesOf(const v1::PartitionFacts& facts) {
 
 std::vector<v1::KeyRange> BlockRanges(const v1::PartitionFacts& facts, int64_t blocks_each) {
   v1::PartitionFacts cut = facts;
-  for (int64_t block = blocks_each; block < facts.blocks(); block += blocks_each) cut.add_quantiles()->add_values(absl::StrCat(block));
+  for (int64_t block = blocks_each; block < facts.blocks(); block += blocks_each)
+    cut.add_quantiles()->add_values(absl::StrCat(block));
   return RangesOf(cut);
 }
 

@@ -17,7 +17,8 @@ namespace tidemark::postgres {
 v1::JobSpec TableJob(const std::string& table, const std::string& watermark = "");
 v1::JobSpec QueryJob(const std::string& query, const std::string& watermark = "");
 
-std::unique_ptr<SourceSession> MustOpen(const std::string& dsn, const v1::JobSpec& job, int64_t max_rows_per_second = 0);
+std::unique_ptr<SourceSession> MustOpen(const std::string& dsn, const v1::JobSpec& job,
+                                        int64_t max_rows_per_second = 0);
 // A plain session for what a test does beside the source.
 std::unique_ptr<Connection> MustConnect(const std::string& dsn);
 void MustRun(Connection& connection, const std::string& sql);
@@ -27,9 +28,11 @@ v1::Window MakeWindow(const std::optional<v1::Watermark>& low, const std::option
 
 // Every row as text, "NULL" for NULL, read as Arrow.
 absl::StatusOr<std::vector<std::vector<std::string>>> ReadRows(SourceSession& session, const v1::TableSchema& schema,
-                                                               const v1::Window& window = {}, const v1::KeyRange& range = {});
+                                                               const v1::Window& window = {},
+                                                               const v1::KeyRange& range = {});
 // The first column, sorted.
-std::vector<std::string> ReadKeys(SourceSession& session, const v1::Window& window = {}, const v1::KeyRange& range = {});
+std::vector<std::string> ReadKeys(SourceSession& session, const v1::Window& window = {},
+                                  const v1::KeyRange& range = {});
 // Loads what the source reads in wire format into a table of the same columns; returns the number of rows.
 int64_t CopyWire(SourceSession& session, const v1::TableSchema& schema, Connection& target, const std::string& table);
 

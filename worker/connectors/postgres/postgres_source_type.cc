@@ -116,7 +116,8 @@ bool WireStable(const BaseType& type) {
 std::string ArrowExpression(const BaseType& type, const std::string& quoted) {
   if (!DecodedAsText(type)) return quoted;
   // The cast of inet to text is not what the server prints: it adds the mask of a single host.
-  if (type.oid == kInetOid) return absl::StrCat("CASE WHEN ", quoted, " IS NOT NULL THEN format('%s', ", quoted, ") END");
+  if (type.oid == kInetOid)
+    return absl::StrCat("CASE WHEN ", quoted, " IS NOT NULL THEN format('%s', ", quoted, ") END");
   return absl::StrCat(quoted, "::text");
 }
 

@@ -58,7 +58,8 @@ struct BaseType {
 
 v1::LogicalType LogicalTypeOf(const BaseType& type);
 
-// Whether the type's binary form means the same in every PostgreSQL: only built-in types carry no OIDs of this database's own.
+// Whether the type's binary form means the same in every PostgreSQL: only built-in types carry no OIDs of this
+// database's own.
 bool WireStable(const BaseType& type);
 
 // The expression that reads column `quoted` for Arrow: itself where its binary form is decoded, else its text.

@@ -17,7 +17,9 @@ namespace {
 constexpr int kLockAttempts = 5;
 constexpr char kLockTimeoutState[] = "55P03";
 
-absl::Status Run(Connection& connection, const std::string& statement) { return connection.ExecuteCommand(statement).status(); }
+absl::Status Run(Connection& connection, const std::string& statement) {
+  return connection.ExecuteCommand(statement).status();
+}
 
 absl::Status RunAll(Connection& connection, const std::vector<std::string>& statements) {
   for (const std::string& statement : statements) TM_RETURN_IF_ERROR(Run(connection, statement));
@@ -40,11 +42,14 @@ absl::Status Replace(Connection& connection, const Replacement& replacement) {
   TM_RETURN_IF_ERROR(RunAll(connection, builds));
   TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ANALYZE ", replacement.staging.Sql())));
 
-  if (replacement.shell.has_value()) TM_RETURN_IF_ERROR(LockTable(connection, replacement.shell->name, "ACCESS EXCLUSIVE"));
+  if (replacement.shell.has_value())
+    TM_RETURN_IF_ERROR(LockTable(connection, replacement.shell->name, "ACCESS EXCLUSIVE"));
   TM_RETURN_IF_ERROR(LockTable(connection, name, "ACCESS EXCLUSIVE"));
   TM_ASSIGN_OR_RETURN(const uint32_t locked_oid, RelationOid(connection, name));
-  if (locked_oid != old_oid) return absl::AbortedError(absl::StrCat(name.Sql(), " was replaced by somebody else meanwhile"));
-  TM_ASSIGN_OR_RETURN(const std::vector<std::string> obstacles, RenameObstacles(connection, old_oid, replacement.shell.has_value()));
+  if (locked_oid != old_oid)
+    return absl::AbortedError(absl::StrCat(name.Sql(), " was replaced by somebody else meanwhile"));
+  TM_ASSIGN_OR_RETURN(const std::vector<std::string> obstacles,
+                      RenameObstacles(connection, old_oid, replacement.shell.has_value()));
   if (!obstacles.empty()) return absl::InvalidArgumentError(absl::StrJoin(obstacles, ", "));
 
   TM_ASSIGN_OR_RETURN(const std::vector<std::string> before, CatalogPicture(connection, old_oid));
@@ -53,27 +58,33 @@ absl::Status Replace(Connection& connection, const Replacement& replacement) {
   TM_ASSIGN_OR_RETURN(const std::vector<std::string> release, ReleaseStatements(connection, old_oid));
   TM_RETURN_IF_ERROR(RunAll(connection, release));
   if (replacement.shell.has_value()) {
-    TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", replacement.shell->name.Sql(), " DETACH PARTITION ", name.Sql())));
+    TM_RETURN_IF_ERROR(
+        Run(connection, absl::StrCat("ALTER TABLE ", replacement.shell->name.Sql(), " DETACH PARTITION ", name.Sql())));
   }
   TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("DROP TABLE ", name.Sql())));
-  TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", replacement.staging.Sql(), " SET SCHEMA ", QuoteIdentifier(name.schema))));
-  TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", QualifiedName{name.schema, replacement.staging.name}.Sql(), " RENAME TO ",
-                                                  QuoteIdentifier(name.name))));
+  TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", replacement.staging.Sql(), " SET SCHEMA ",
+                                                  QuoteIdentifier(name.schema))));
+  TM_RETURN_IF_ERROR(
+      Run(connection, absl::StrCat("ALTER TABLE ", QualifiedName{name.schema, replacement.staging.name}.Sql(),
+                                   " RENAME TO ", QuoteIdentifier(name.name))));
   TM_RETURN_IF_ERROR(RunAll(connection, carry));
   if (replacement.shell.has_value()) {
-    TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", replacement.shell->name.Sql(), " ATTACH PARTITION ", name.Sql(), " DEFAULT")));
+    TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", replacement.shell->name.Sql(), " ATTACH PARTITION ",
+                                                    name.Sql(), " DEFAULT")));
   }
   TM_ASSIGN_OR_RETURN(const std::vector<std::string> after, CatalogPicture(connection, staging_oid));
   const auto [lost, gained] = std::mismatch(before.begin(), before.end(), after.begin(), after.end());
   if (lost == before.end() && gained == after.end()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("the new table would differ in ", lost != before.end() ? *lost : *gained));
+  return absl::InvalidArgumentError(
+      absl::StrCat("the new table would differ in ", lost != before.end() ? *lost : *gained));
 }
 
-// Whether another way to the same end is worth a try: the table, not the server, the data or a cancel, stood against the first.
+// Whether another way to the same end is worth a try: the table, not the server, the data or a cancel, stood against
+// the first.
 bool IsObstacle(const absl::Status& status) {
   if (Std(absl::string_view(SqlState(status))).substr(0, 2) == "23") return false;
-  return absl::IsInvalidArgument(status) || absl::IsNotFound(status) || absl::IsPermissionDenied(status) || absl::IsAlreadyExists(status) ||
-         absl::IsInternal(status) || absl::IsUnimplemented(status);
+  return absl::IsInvalidArgument(status) || absl::IsNotFound(status) || absl::IsPermissionDenied(status) ||
+         absl::IsAlreadyExists(status) || absl::IsInternal(status) || absl::IsUnimplemented(status);
 }
 
 absl::Status RewriteInPlace(Connection& connection, const SwapInput& input, bool truncate) {
@@ -88,8 +99,8 @@ absl::Status RewriteInPlace(Connection& connection, const SwapInput& input, bool
   }
   TM_ASSIGN_OR_RETURN(const int64_t inserted,
                       connection.ExecuteCommand(absl::StrCat("INSERT INTO ", table, " (", ColumnList(input.fed), ")",
-                                                             overriding ? " OVERRIDING SYSTEM VALUE" : "", " SELECT ", ColumnList(input.fed),
-                                                             " FROM ", input.staging.Sql())));
+                                                             overriding ? " OVERRIDING SYSTEM VALUE" : "", " SELECT ",
+                                                             ColumnList(input.fed), " FROM ", input.staging.Sql())));
   if (inserted != input.rows) {
     return absl::InvalidArgumentError(absl::StrCat("of ", input.rows, " rows ", inserted, " arrived in ", table,
                                                    "; a trigger or a rule of the table drops or adds rows"));
@@ -106,7 +117,8 @@ absl::StatusOr<Replacement> ReplacementFor(Connection& connection, const SwapInp
     return replacement;
   }
   TM_ASSIGN_OR_RETURN(const std::optional<Partition> partition, ShellPartition(connection, input.table.oid));
-  if (!partition.has_value()) return absl::AbortedError(absl::StrCat("the partitions of ", input.table.name.Sql(), " have changed"));
+  if (!partition.has_value())
+    return absl::AbortedError(absl::StrCat("the partitions of ", input.table.name.Sql(), " have changed"));
   replacement.old_name = partition->name;
   replacement.old_oid = partition->oid;
   replacement.shell = input.table;
@@ -122,22 +134,27 @@ std::vector<std::string> ColumnNames(const TargetTable& table) {
 absl::Status RefuseReferenced(Connection& connection, const TargetTable& table) {
   TM_ASSIGN_OR_RETURN(const std::vector<std::string> keys, ReferencingKeys(connection, table.oid));
   if (keys.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("a full load cannot replace the rows of ", table.name.Sql(), ": foreign key ",
-                                                 absl::StrJoin(keys, ", "), " points to them; drop the key, or use strategy: upsert"));
+  return absl::InvalidArgumentError(absl::StrCat("a full load cannot replace the rows of ", table.name.Sql(),
+                                                 ": foreign key ", absl::StrJoin(keys, ", "),
+                                                 " points to them; drop the key, or use strategy: upsert"));
 }
 
-absl::StatusOr<std::vector<std::string>> ObstaclesTo(Connection& connection, const TargetTable& table, const std::vector<std::string>& fed) {
-  TM_ASSIGN_OR_RETURN(std::vector<std::string> obstacles, RenameObstacles(connection, table.oid, /*is_shell_partition=*/false));
+absl::StatusOr<std::vector<std::string>> ObstaclesTo(Connection& connection, const TargetTable& table,
+                                                     const std::vector<std::string>& fed) {
+  TM_ASSIGN_OR_RETURN(std::vector<std::string> obstacles,
+                      RenameObstacles(connection, table.oid, /*is_shell_partition=*/false));
   for (const TargetColumn& column : table.columns) {
     const bool is_fed = std::find(fed.begin(), fed.end(), column.name) != fed.end();
-    if (column.identity && !is_fed) obstacles.push_back(absl::StrCat("its identity column ", column.name, " is not fed by the source"));
+    if (column.identity && !is_fed)
+      obstacles.push_back(absl::StrCat("its identity column ", column.name, " is not fed by the source"));
   }
   return obstacles;
 }
 
 }  // namespace
 
-absl::StatusOr<SwapPlan> PlanSwap(Connection& connection, const TargetTable& table, v1::SwapMode mode, const std::vector<std::string>& fed) {
+absl::StatusOr<SwapPlan> PlanSwap(Connection& connection, const TargetTable& table, v1::SwapMode mode,
+                                  const std::vector<std::string>& fed) {
   SwapPlan plan;
   const std::string name = table.name.Sql();
   std::optional<Partition> shell;
@@ -147,14 +164,16 @@ absl::StatusOr<SwapPlan> PlanSwap(Connection& connection, const TargetTable& tab
   switch (mode) {
     case v1::SWAP_MODE_SHELL:
       if (!shell.has_value()) {
-        return absl::InvalidArgumentError(absl::StrCat("swap: shell needs ", name, " to be a partitioned table whose only partition is its DEFAULT partition"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "swap: shell needs ", name, " to be a partitioned table whose only partition is its DEFAULT partition"));
       }
       plan.method = SwapMethod::kShell;
       break;
     case v1::SWAP_MODE_RENAME: {
       TM_ASSIGN_OR_RETURN(plan.obstacles, ObstaclesTo(connection, table, fed));
       if (!plan.obstacles.empty()) {
-        return absl::InvalidArgumentError(absl::StrCat("swap: rename cannot replace ", name, ": ", absl::StrJoin(plan.obstacles, ", "),
+        return absl::InvalidArgumentError(absl::StrCat("swap: rename cannot replace ", name, ": ",
+                                                       absl::StrJoin(plan.obstacles, ", "),
                                                        "; swap: auto rewrites it in place"));
       }
       break;
@@ -192,7 +211,8 @@ absl::StatusOr<std::string> SwapIn(Connection& connection, const SwapInput& inpu
     if (replaced.ok()) return std::string(plan.method == SwapMethod::kRename ? "rename" : "shell");
     if (!IsObstacle(replaced)) return Annotate(replaced, absl::StrCat("cannot replace ", input.table.name.Sql()));
     if (!may_rewrite) {
-      return absl::InvalidArgumentError(absl::StrCat("cannot replace ", input.table.name.Sql(), ": ", replaced.message(), "; swap: auto rewrites it in place"));
+      return absl::InvalidArgumentError(absl::StrCat("cannot replace ", input.table.name.Sql(), ": ",
+                                                     replaced.message(), "; swap: auto rewrites it in place"));
     }
     TM_RETURN_IF_ERROR(Run(connection, "ROLLBACK TO SAVEPOINT tidemark_swap"));
     TM_RETURN_IF_ERROR(RefuseReferenced(connection, input.table));
@@ -203,23 +223,27 @@ absl::StatusOr<std::string> SwapIn(Connection& connection, const SwapInput& inpu
   return std::string(truncate ? "truncate_insert" : "delete_insert");
 }
 
-absl::Status BecomeTable(Connection& connection, const QualifiedName& staging, const QualifiedName& name, const std::vector<std::string>& key,
-                         bool unique, bool shell) {
+absl::Status BecomeTable(Connection& connection, const QualifiedName& staging, const QualifiedName& name,
+                         const std::vector<std::string>& key, bool unique, bool shell) {
   constexpr size_t kMaxNameBytes = 63;
   constexpr absl::string_view kSuffix = "_default";
   QualifiedName table = name;
   if (shell) table.name = absl::StrCat(name.name.substr(0, kMaxNameBytes - kSuffix.size()), kSuffix);
-  TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow("SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1", {name.schema}));
+  TM_ASSIGN_OR_RETURN(
+      const Row row,
+      connection.ExecuteRow("SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1", {name.schema}));
   if (row[0] == "0") TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("CREATE SCHEMA ", QuoteIdentifier(name.schema))));
-  TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", staging.Sql(), " SET SCHEMA ", QuoteIdentifier(name.schema))));
-  TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", QualifiedName{name.schema, staging.name}.Sql(), " RENAME TO ",
-                                                  QuoteIdentifier(table.name))));
+  TM_RETURN_IF_ERROR(
+      Run(connection, absl::StrCat("ALTER TABLE ", staging.Sql(), " SET SCHEMA ", QuoteIdentifier(name.schema))));
+  TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", QualifiedName{name.schema, staging.name}.Sql(),
+                                                  " RENAME TO ", QuoteIdentifier(table.name))));
   TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("COMMENT ON TABLE ", table.Sql(), " IS NULL")));
   // Without a name of ours: the server finds a free one after the table's.
   const std::string primary_key = absl::StrCat(" ADD PRIMARY KEY (", ColumnList(key), ")");
   if (!key.empty()) {
-    TM_RETURN_IF_ERROR(Run(connection, unique ? absl::StrCat("ALTER TABLE ", table.Sql(), primary_key)
-                                              : absl::StrCat("CREATE INDEX ON ", table.Sql(), " (", ColumnList(key), ")")));
+    TM_RETURN_IF_ERROR(
+        Run(connection, unique ? absl::StrCat("ALTER TABLE ", table.Sql(), primary_key)
+                               : absl::StrCat("CREATE INDEX ON ", table.Sql(), " (", ColumnList(key), ")")));
   }
   if (shell) {
     std::string by = key.empty() ? std::string() : key.front();
@@ -228,10 +252,12 @@ absl::Status BecomeTable(Connection& connection, const QualifiedName& staging, c
       if (!made.has_value() || made->columns.empty()) return absl::InvalidArgumentError("a shell needs a column");
       by = made->columns.front().name;
     }
-    TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("CREATE TABLE ", name.Sql(), " (LIKE ", table.Sql(), ") PARTITION BY LIST (",
-                                                    QuoteIdentifier(by), ")")));
-    if (!key.empty() && unique) TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", name.Sql(), primary_key)));
-    TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", name.Sql(), " ATTACH PARTITION ", table.Sql(), " DEFAULT")));
+    TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("CREATE TABLE ", name.Sql(), " (LIKE ", table.Sql(),
+                                                    ") PARTITION BY LIST (", QuoteIdentifier(by), ")")));
+    if (!key.empty() && unique)
+      TM_RETURN_IF_ERROR(Run(connection, absl::StrCat("ALTER TABLE ", name.Sql(), primary_key)));
+    TM_RETURN_IF_ERROR(
+        Run(connection, absl::StrCat("ALTER TABLE ", name.Sql(), " ATTACH PARTITION ", table.Sql(), " DEFAULT")));
   }
   return Run(connection, absl::StrCat("ANALYZE ", table.Sql()));
 }
@@ -245,12 +271,15 @@ absl::Status LockTable(Connection& connection, const QualifiedName& table, const
     if (SqlState(locked) != kLockTimeoutState) return locked;
     TM_RETURN_IF_ERROR(Run(connection, "ROLLBACK TO SAVEPOINT tidemark_lock"));
     if (attempt < kLockAttempts) continue;
-    TM_ASSIGN_OR_RETURN(const std::vector<Row> holders,
-                        connection.Execute("SELECT DISTINCT pg_catalog.format('%s (%s)', a.pid, a.application_name) FROM pg_catalog.pg_locks l "
-                                           "JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE l.relation = pg_catalog.to_regclass($1) "
-                                           "AND l.granted AND l.pid <> pg_catalog.pg_backend_pid() LIMIT 5",
-                                           {table.Sql()}));
-    const std::string names = absl::StrJoin(holders, ", ", [](std::string* out, const Row& row) { out->append(row[0].value_or("?")); });
+    TM_ASSIGN_OR_RETURN(
+        const std::vector<Row> holders,
+        connection.Execute(
+            "SELECT DISTINCT pg_catalog.format('%s (%s)', a.pid, a.application_name) FROM pg_catalog.pg_locks l "
+            "JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE l.relation = pg_catalog.to_regclass($1) "
+            "AND l.granted AND l.pid <> pg_catalog.pg_backend_pid() LIMIT 5",
+            {table.Sql()}));
+    const std::string names =
+        absl::StrJoin(holders, ", ", [](std::string* out, const Row& row) { out->append(row[0].value_or("?")); });
     return absl::AbortedError(absl::StrCat("could not lock ", table.Sql(), " in ", kLockAttempts, " tries of 5 s",
                                            names.empty() ? "" : "; held by process ", names));
   }

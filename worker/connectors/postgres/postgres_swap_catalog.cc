@@ -7,7 +7,8 @@
 namespace tidemark::postgres {
 namespace {
 
-// Objects of the table itself (its constraints, triggers, defaults, statistics, indexes) depend on its columns too; they are rebuilt.
+// Objects of the table itself (its constraints, triggers, defaults, statistics, indexes) depend on its columns too;
+// they are rebuilt.
 constexpr char kObstaclesSql[] = R"(
 WITH t AS (SELECT * FROM pg_catalog.pg_class WHERE oid = $1::oid),
      types AS (SELECT reltype AS oid FROM t UNION SELECT y.typarray FROM t JOIN pg_catalog.pg_type y ON y.oid = t.reltype)
@@ -55,7 +56,8 @@ constexpr char kReferencingSql[] = R"(
 SELECT pg_catalog.format('%s of %s', conname, conrelid::regclass) FROM pg_catalog.pg_constraint
  WHERE contype = 'f' AND confrelid = $1::oid AND conrelid <> $1::oid AND conparentid = 0 ORDER BY 1)";
 
-// Of a column's options those that the manual knows (ALTER TABLE, attribute options): a server may keep marks of its own beside them.
+// Of a column's options those that the manual knows (ALTER TABLE, attribute options): a server may keep marks of its
+// own beside them.
 constexpr char kPictureSql[] = R"(
 WITH t AS (SELECT * FROM pg_catalog.pg_class WHERE oid = $1::oid)
 SELECT pg_catalog.format('table: kind %s, persistence %s, owner %s, method %s, tablespace %s, options %s, row security %s %s, replica identity %s, comment %s',
@@ -112,7 +114,8 @@ SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_partitioned_table p
  WHERE p.partrelid = $1::oid AND p.partdefid = c.oid AND c.relkind = 'r'
    AND (SELECT count(*) FROM pg_catalog.pg_inherits WHERE inhparent = p.partrelid) = 1)";
 
-absl::StatusOr<std::vector<std::string>> Lines(Connection& connection, const char* sql, const std::vector<Text>& params) {
+absl::StatusOr<std::vector<std::string>> Lines(Connection& connection, const char* sql,
+                                               const std::vector<Text>& params) {
   TM_ASSIGN_OR_RETURN(const std::vector<Row> rows, connection.Execute(sql, params));
   std::vector<std::string> lines;
   for (const Row& row : rows) {
@@ -124,11 +127,13 @@ absl::StatusOr<std::vector<std::string>> Lines(Connection& connection, const cha
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> RenameObstacles(Connection& connection, uint32_t oid, bool is_shell_partition) {
+absl::StatusOr<std::vector<std::string>> RenameObstacles(Connection& connection, uint32_t oid,
+                                                         bool is_shell_partition) {
   TM_ASSIGN_OR_RETURN(std::vector<std::string> obstacles,
                       Lines(connection, kObstaclesSql, {absl::StrCat(oid), is_shell_partition ? "true" : "false"}));
   if (connection.server_version() >= 150000) {
-    TM_ASSIGN_OR_RETURN(const std::vector<std::string> published, Lines(connection, kSchemaPublicationsSql, {absl::StrCat(oid)}));
+    TM_ASSIGN_OR_RETURN(const std::vector<std::string> published,
+                        Lines(connection, kSchemaPublicationsSql, {absl::StrCat(oid)}));
     obstacles.insert(obstacles.end(), published.begin(), published.end());
   }
   return obstacles;
@@ -152,7 +157,8 @@ absl::StatusOr<std::optional<Partition>> ShellPartition(Connection& connection, 
 }
 
 absl::StatusOr<uint32_t> RelationOid(Connection& connection, const QualifiedName& name) {
-  TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow("SELECT coalesce(pg_catalog.to_regclass($1)::oid, 0)", {name.Sql()}));
+  TM_ASSIGN_OR_RETURN(const Row row,
+                      connection.ExecuteRow("SELECT coalesce(pg_catalog.to_regclass($1)::oid, 0)", {name.Sql()}));
   uint32_t oid = 0;
   if (!absl::SimpleAtoi(*row[0], &oid)) return absl::InternalError("an OID is no number");
   return oid;

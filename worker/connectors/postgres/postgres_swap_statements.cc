@@ -1,4 +1,5 @@
-// The statements by which a staging table becomes the table it replaces, written by the server from the old table's catalog entries.
+// The statements by which a staging table becomes the table it replaces, written by the server from the old table's
+// catalog entries.
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/connectors/postgres/postgres_swap_catalog.h"
@@ -22,8 +23,8 @@ UNION ALL SELECT pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', $2
   FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped 
    AND EXISTS (SELECT FROM pg_catalog.unnest(a.attoptions) o WHERE pg_catalog.split_part(o, '=', 1) IN ('n_distinct', 'n_distinct_inherited')))";
 
-// The text of an index up to its USING is known, so that no name or expression in it can be mistaken for the table's. Constraints first:
-// they bring their indexes. Foreign keys last: they are checked by a join.
+// The text of an index up to its USING is known, so that no name or expression in it can be mistaken for the table's.
+// Constraints first: they bring their indexes. Foreign keys last: they are checked by a join.
 constexpr char kBuildSql[] = R"(
 SELECT statement FROM (
   SELECT CASE contype WHEN 'f' THEN 4 WHEN 'c' THEN 3 WHEN 'p' THEN 0 ELSE 1 END AS step, conname AS name,
@@ -127,7 +128,8 @@ SELECT statement FROM (
          CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) FROM q, pg_catalog.aclexplode(q.relacl) x WHERE q.deptype = 'i'
 ) s ORDER BY step)";
 
-absl::StatusOr<std::vector<std::string>> Statements(Connection& connection, const char* sql, const std::vector<Text>& params) {
+absl::StatusOr<std::vector<std::string>> Statements(Connection& connection, const char* sql,
+                                                    const std::vector<Text>& params) {
   TM_ASSIGN_OR_RETURN(const std::vector<Row> rows, connection.Execute(sql, params));
   std::vector<std::string> statements;
   for (const Row& row : rows) {
@@ -139,11 +141,13 @@ absl::StatusOr<std::vector<std::string>> Statements(Connection& connection, cons
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> ShapeStatements(Connection& connection, uint32_t oid, const QualifiedName& staging) {
+absl::StatusOr<std::vector<std::string>> ShapeStatements(Connection& connection, uint32_t oid,
+                                                         const QualifiedName& staging) {
   return Statements(connection, kShapeSql, {absl::StrCat(oid), staging.Sql()});
 }
 
-absl::StatusOr<std::vector<std::string>> BuildStatements(Connection& connection, uint32_t oid, const QualifiedName& staging) {
+absl::StatusOr<std::vector<std::string>> BuildStatements(Connection& connection, uint32_t oid,
+                                                         const QualifiedName& staging) {
   return Statements(connection, kBuildSql, {absl::StrCat(oid), staging.Sql()});
 }
 

@@ -42,11 +42,14 @@ class PostgresSwapTest : public testing::Test {
     EXPECT_TRUE(picture.ok()) << picture.status();
     return *picture;
   }
-  std::string Oid(const std::string& table = "events") { return Scalar(dsn_, absl::StrCat("SELECT '", table, "'::regclass::oid")); }
+  std::string Oid(const std::string& table = "events") {
+    return Scalar(dsn_, absl::StrCat("SELECT '", table, "'::regclass::oid"));
+  }
   std::string Notes() { return Scalar(dsn_, "SELECT string_agg(note, ' ' ORDER BY id) FROM events"); }
   // A role of this test alone: roles are of the whole server.
   std::string Role(const std::string& name) {
-    const std::string role = absl::StrCat(name, "_", Scalar(dsn_, "SELECT oid FROM pg_database WHERE datname = current_database()"));
+    const std::string role =
+        absl::StrCat(name, "_", Scalar(dsn_, "SELECT oid FROM pg_database WHERE datname = current_database()"));
     Exec(dsn_, absl::StrCat("CREATE ROLE ", role));
     return role;
   }
@@ -56,7 +59,9 @@ class PostgresSwapTest : public testing::Test {
   int sequence_ = 0;
 };
 
-constexpr char kPlain[] = "CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz); INSERT INTO events VALUES (1, 'old', now())";
+constexpr char kPlain[] =
+    "CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz); INSERT INTO events VALUES (1, 'old', "
+    "now())";
 
 TEST_F(PostgresSwapTest, RenameCarriesEverythingThatBelongsToTheTable) {
   const std::string owner = Role("owner");
@@ -95,9 +100,12 @@ TEST_F(PostgresSwapTest, RenameCarriesEverythingThatBelongsToTheTable) {
     ALTER TABLE events DISABLE TRIGGER silent;
     COMMENT ON TRIGGER noted ON events IS 'ding';
     INSERT INTO events (id, note) VALUES (1, 'old'), (2, 'older'))sql");
-  Exec(dsn_, absl::StrCat("ALTER TABLE events OWNER TO ", owner, "; GRANT SELECT, UPDATE ON events TO ", reader, " WITH GRANT OPTION; GRANT SELECT ON events TO PUBLIC; "
-                          "REVOKE TRIGGER ON events FROM ", owner, "; GRANT UPDATE (note), REFERENCES (id) ON events TO ", reader, "; GRANT USAGE ON SEQUENCE ",
-                          Scalar(dsn_, "SELECT pg_get_serial_sequence('events', 'counted')"), " TO ", reader));
+  Exec(dsn_,
+       absl::StrCat("ALTER TABLE events OWNER TO ", owner, "; GRANT SELECT, UPDATE ON events TO ", reader,
+                    " WITH GRANT OPTION; GRANT SELECT ON events TO PUBLIC; "
+                    "REVOKE TRIGGER ON events FROM ",
+                    owner, "; GRANT UPDATE (note), REFERENCES (id) ON events TO ", reader, "; GRANT USAGE ON SEQUENCE ",
+                    Scalar(dsn_, "SELECT pg_get_serial_sequence('events', 'counted')"), " TO ", reader));
   // Grants that default privileges add to the new table are not the old one's.
   Exec(dsn_, absl::StrCat("ALTER DEFAULT PRIVILEGES GRANT INSERT ON TABLES TO ", reader));
   const std::vector<std::string> before = Picture();
@@ -124,19 +132,25 @@ TEST_F(PostgresSwapTest, RenameCarriesEverythingThatBelongsToTheTable) {
 }
 
 TEST_F(PostgresSwapTest, IdentityGoesOnCounting) {
-  Exec(dsn_, "CREATE TABLE events (id bigint GENERATED ALWAYS AS IDENTITY (INCREMENT BY 5 CACHE 3) PRIMARY KEY, note text, w timestamptz)");
+  Exec(dsn_,
+       "CREATE TABLE events (id bigint GENERATED ALWAYS AS IDENTITY (INCREMENT BY 5 CACHE 3) PRIMARY KEY, note text, w "
+       "timestamptz)");
   Exec(dsn_, "INSERT INTO events (note) VALUES ('a')");
   const std::vector<std::string> before = Picture();
   ASSERT_EQ(SwapOf({{100, "b", 1}}), "rename");
   EXPECT_EQ(Picture(), before);
   Exec(dsn_, "INSERT INTO events (note) VALUES ('c')");
-  EXPECT_EQ(Scalar(dsn_, "SELECT id FROM events WHERE note = 'c'"), "16");  // 1, 6 and 11 were the first session's cache.
+  EXPECT_EQ(Scalar(dsn_, "SELECT id FROM events WHERE note = 'c'"),
+            "16");  // 1, 6 and 11 were the first session's cache.
 }
 
 TEST_F(PostgresSwapTest, AnIdentityThatIsNotFedStaysInPlace) {
-  Exec(dsn_, "CREATE TABLE events (n int GENERATED ALWAYS AS IDENTITY, id bigint, note text, w timestamptz); INSERT INTO events (id) VALUES (1)");
+  Exec(dsn_,
+       "CREATE TABLE events (n int GENERATED ALWAYS AS IDENTITY, id bigint, note text, w timestamptz); INSERT INTO "
+       "events (id) VALUES (1)");
   EXPECT_EQ(SwapOf({{7, "a", 1}, {8, "b", 2}}), "truncate_insert");
-  EXPECT_EQ(Query(dsn_, "SELECT n, id FROM events ORDER BY n"), (std::vector<std::vector<std::string>>{{"2", "7"}, {"3", "8"}}));
+  EXPECT_EQ(Query(dsn_, "SELECT n, id FROM events ORDER BY n"),
+            (std::vector<std::vector<std::string>>{{"2", "7"}, {"3", "8"}}));
 }
 
 struct Dependent {
@@ -161,22 +175,29 @@ TEST_P(PostgresSwapDependentTest, IsKeptByRewritingInPlace) {
   EXPECT_EQ(Notes(), "new");
 
   job_.spec().mutable_target()->set_swap(v1::SWAP_MODE_RENAME);
-  EXPECT_THAT(std::string(job_.Open()->Describe(EventSchema(), {v1::CHUNK_FORMAT_ARROW}).status().message()), HasSubstr("swap: rename cannot replace"));
+  EXPECT_THAT(std::string(job_.Open()->Describe(EventSchema(), {v1::CHUNK_FORMAT_ARROW}).status().message()),
+              HasSubstr("swap: rename cannot replace"));
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Kinds, PostgresSwapDependentTest,
-    testing::Values(Dependent{"View", "CREATE VIEW v AS SELECT note FROM events", "view v reads it"},
-                    Dependent{"MaterializedView", "CREATE MATERIALIZED VIEW v AS SELECT note FROM events", "materialized view v reads it"},
-                    Dependent{"RowSecurity", "ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON events USING (true)", "row-level security"},
-                    Dependent{"Publication", "CREATE PUBLICATION p FOR TABLE events", "publication p has it"},
-                    Dependent{"AllTables", "CREATE PUBLICATION p FOR ALL TABLES", "publication p has all tables"},
-                    Dependent{"Schema", "CREATE PUBLICATION p FOR TABLES IN SCHEMA public", "publication p has its schema"},
-                    Dependent{"Rule", "CREATE RULE r AS ON UPDATE TO events DO ALSO NOTIFY changed", "rule r is on it"},
-                    Dependent{"SelfReference", "ALTER TABLE events ADD parent bigint REFERENCES events", "points to it"},
-                    Dependent{"RowType", "CREATE FUNCTION f(events) RETURNS int LANGUAGE sql AS 'SELECT 1'", "depends on it"},
-                    Dependent{"Unlogged", "ALTER TABLE events SET UNLOGGED", "it is unlogged"},
-                    Dependent{"Inherits", "CREATE TABLE parent (id bigint); ALTER TABLE events ALTER id SET NOT NULL; ALTER TABLE events INHERIT parent", "it inherits"}),
+    testing::Values(
+        Dependent{"View", "CREATE VIEW v AS SELECT note FROM events", "view v reads it"},
+        Dependent{"MaterializedView", "CREATE MATERIALIZED VIEW v AS SELECT note FROM events",
+                  "materialized view v reads it"},
+        Dependent{"RowSecurity", "ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON events USING (true)",
+                  "row-level security"},
+        Dependent{"Publication", "CREATE PUBLICATION p FOR TABLE events", "publication p has it"},
+        Dependent{"AllTables", "CREATE PUBLICATION p FOR ALL TABLES", "publication p has all tables"},
+        Dependent{"Schema", "CREATE PUBLICATION p FOR TABLES IN SCHEMA public", "publication p has its schema"},
+        Dependent{"Rule", "CREATE RULE r AS ON UPDATE TO events DO ALSO NOTIFY changed", "rule r is on it"},
+        Dependent{"SelfReference", "ALTER TABLE events ADD parent bigint REFERENCES events", "points to it"},
+        Dependent{"RowType", "CREATE FUNCTION f(events) RETURNS int LANGUAGE sql AS 'SELECT 1'", "depends on it"},
+        Dependent{"Unlogged", "ALTER TABLE events SET UNLOGGED", "it is unlogged"},
+        Dependent{"Inherits",
+                  "CREATE TABLE parent (id bigint); ALTER TABLE events ALTER id SET NOT NULL; ALTER TABLE events "
+                  "INHERIT parent",
+                  "it inherits"}),
     [](const auto& info) { return info.param.name; });
 
 TEST_F(PostgresSwapTest, AViewGoesOnReadingTheTable) {
@@ -188,7 +209,9 @@ TEST_F(PostgresSwapTest, AViewGoesOnReadingTheTable) {
 
 TEST_F(PostgresSwapTest, ReferencedRowsAreNotReplaced) {
   Exec(dsn_, kPlain);
-  Exec(dsn_, "CREATE TABLE child (event bigint CONSTRAINT of_event REFERENCES events ON DELETE CASCADE); INSERT INTO child VALUES (1)");
+  Exec(dsn_,
+       "CREATE TABLE child (event bigint CONSTRAINT of_event REFERENCES events ON DELETE CASCADE); INSERT INTO child "
+       "VALUES (1)");
   for (const v1::SwapMode mode : {v1::SWAP_MODE_AUTO, v1::SWAP_MODE_TRUNCATE_INSERT, v1::SWAP_MODE_DELETE_INSERT}) {
     job_.spec().mutable_target()->set_swap(mode);
     const absl::Status refused = job_.Open()->Describe(EventSchema(), {v1::CHUNK_FORMAT_ARROW}).status();
@@ -203,7 +226,8 @@ TEST_F(PostgresSwapTest, ReferencedRowsAreNotReplaced) {
 
 TEST_F(PostgresSwapTest, ADependentThatComesDuringTheLoadIsSeen) {
   Exec(dsn_, kPlain);
-  const auto work = job_.Stage(job_.Run("r1", 1), EventSchema(), WindowOf(v1::WINDOW_KIND_FULL, "", ""), {EventChunk({{2, "new", 5}})});
+  const auto work = job_.Stage(job_.Run("r1", 1), EventSchema(), WindowOf(v1::WINDOW_KIND_FULL, "", ""),
+                               {EventChunk({{2, "new", 5}})});
   ASSERT_TRUE(work.ok()) << work.status();
   Exec(dsn_, "CREATE VIEW v AS SELECT note FROM events; CREATE INDEX late ON events (w)");
   const auto result = job_.Open()->Commit(job_.Run("r1", 1), *work);
@@ -257,7 +281,8 @@ TEST_F(PostgresSwapTest, AShellIsMadeAndItsPartitionReplaced) {
 TEST_F(PostgresSwapTest, APlainTableIsNoShell) {
   Exec(dsn_, kPlain);
   job_.spec().mutable_target()->set_swap(v1::SWAP_MODE_SHELL);
-  EXPECT_THAT(std::string(job_.Open()->Describe(EventSchema(), {v1::CHUNK_FORMAT_ARROW}).status().message()), HasSubstr("DEFAULT partition"));
+  EXPECT_THAT(std::string(job_.Open()->Describe(EventSchema(), {v1::CHUNK_FORMAT_ARROW}).status().message()),
+              HasSubstr("DEFAULT partition"));
 }
 
 TEST_F(PostgresSwapTest, RowsThatBreakTheTablesRulesLeaveItAsItWas) {
@@ -282,7 +307,8 @@ TEST_F(PostgresSwapTest, AFullRefreshOfAnUpsertKeepsOneRowPerKey) {
   TargetJob upsert(dsn_, v1::LOAD_STRATEGY_UPSERT);
   RunIdentity run = upsert.Run("r1", 1);
   run.full_refresh = true;
-  const auto result = upsert.Load(run, WindowOf(v1::WINDOW_KIND_FULL, "", "20"), {{5, "v1", 5}, {5, "v2", 6}, {6, "x", 7}});
+  const auto result =
+      upsert.Load(run, WindowOf(v1::WINDOW_KIND_FULL, "", "20"), {{5, "v1", 5}, {5, "v2", 6}, {6, "x", 7}});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->swap(), "rename");
   EXPECT_EQ(Balance(result->counts()), "read 3 = loaded 2 + filtered 1 (superseded 1) + quarantined 0");

@@ -26,9 +26,13 @@ namespace {
 class PostgresTarget final : public TargetSession {
  public:
   PostgresTarget(std::unique_ptr<Connection> connection, v1::JobSpec job, QualifiedName target)
-      : connection_(std::move(connection)), job_(std::move(job)), target_(std::move(target)), control_name_(ControlName(target_)) {}
+      : connection_(std::move(connection)),
+        job_(std::move(job)),
+        target_(std::move(target)),
+        control_name_(ControlName(target_)) {}
 
-  absl::StatusOr<TargetDescription> Describe(const v1::TableSchema& source, const std::vector<v1::ChunkFormat>& source_formats) override {
+  absl::StatusOr<TargetDescription> Describe(const v1::TableSchema& source,
+                                             const std::vector<v1::ChunkFormat>& source_formats) override {
     return DescribeTarget(*connection_, job_, target_, source, source_formats);
   }
 
@@ -38,9 +42,11 @@ class PostgresTarget final : public TargetSession {
     TM_RETURN_IF_ERROR(RaiseFence(*connection_, control_name_, run, job_.name(), run.full_refresh));
     TM_RETURN_IF_ERROR(DropDeadStaging(*connection_, run));
     TM_ASSIGN_OR_RETURN(const std::optional<LedgerEntry> committed, ReadLedgerEntry(*connection_, run.run_id));
-    if (committed.has_value()) return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " is committed already"));
+    if (committed.has_value())
+      return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " is committed already"));
 
-    // A run is prepared again when it starts again, with another snapshot and other partitions: nothing staged before may stay.
+    // A run is prepared again when it starts again, with another snapshot and other partitions: nothing staged before
+    // may stay.
     TM_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*connection_));
     TM_RETURN_IF_ERROR(DropStaging(staging, run.run_id));
     TM_ASSIGN_OR_RETURN(const std::optional<TargetTable> table, ReadTargetTable(*connection_, target_));
@@ -50,7 +56,8 @@ class PostgresTarget final : public TargetSession {
     return transaction.Commit(absl::StrCat("the staging table of run ", run.run_id));
   }
 
-  absl::StatusOr<std::unique_ptr<MoveWriter>> BeginMove(const RunIdentity& run, int partition, const v1::TableSchema& schema,
+  absl::StatusOr<std::unique_ptr<MoveWriter>> BeginMove(const RunIdentity& run, int partition,
+                                                        const v1::TableSchema& schema,
                                                         v1::ChunkFormat format) override {
     return BeginPostgresMove(*connection_, control_name_, job_.name(), run, partition, schema, format);
   }
@@ -87,9 +94,11 @@ class PostgresTarget final : public TargetSession {
     TM_ASSIGN_OR_RETURN(const QualifiedName staging, StagingName(run.run_id));
     TM_ASSIGN_OR_RETURN(const bool controlled, ControlTablesExist(*connection_));
     if (!controlled) return absl::OkStatus();
-    // What the run left is its own, whoever owns the table now; but a zombie must not take it from a newer leader's run.
+    // What the run left is its own, whoever owns the table now; but a zombie must not take it from a newer leader's
+    // run.
     TM_ASSIGN_OR_RETURN(const std::optional<Fence> fence, ReadFence(*connection_, control_name_));
-    if (fence.has_value() && fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid && fence->epoch > run.epoch) {
+    if (fence.has_value() && fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid &&
+        fence->epoch > run.epoch) {
       return FencedOut(control_name_, fence->epoch, run.epoch);
     }
     TM_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*connection_));
@@ -114,9 +123,11 @@ class PostgresTarget final : public TargetSession {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TargetSession>> OpenPostgresTarget(const v1::ConnectionSpec& connection, const v1::JobSpec& job,
+absl::StatusOr<std::unique_ptr<TargetSession>> OpenPostgresTarget(const v1::ConnectionSpec& connection,
+                                                                  const v1::JobSpec& job,
                                                                   const SessionOptions& options) {
-  TM_ASSIGN_OR_RETURN(std::unique_ptr<Connection> opened, Connection::Open(connection.dsn(), options, ConnectionSettings()));
+  TM_ASSIGN_OR_RETURN(std::unique_ptr<Connection> opened,
+                      Connection::Open(connection.dsn(), options, ConnectionSettings()));
   TM_ASSIGN_OR_RETURN(QualifiedName target, ResolveTargetName(*opened, job.target().table()));
   return std::make_unique<PostgresTarget>(std::move(opened), job, std::move(target));
 }

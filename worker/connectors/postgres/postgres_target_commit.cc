@@ -22,7 +22,8 @@ namespace {
 
 constexpr int kAttempts = 5;
 
-// A unique violation is worth another try only where somebody else's row may have come between; one inside staging stays.
+// A unique violation is worth another try only where somebody else's row may have come between; one inside staging
+// stays.
 bool WorthAnotherTry(const absl::Status& status, bool merges) {
   const std::string state = SqlState(status);
   return state == "40001" || state == "40P01" || (merges && state == "23505");
@@ -39,22 +40,33 @@ absl::StatusOr<int64_t> CountRows(Connection& connection, const QualifiedName& t
 absl::StatusOr<int64_t> CheckMoves(Connection& connection, const RunIdentity& run, const v1::CommitWork& work) {
   TM_ASSIGN_OR_RETURN(std::vector<v1::StagedMove> staged, ReadMoves(connection, run.run_id));
   std::vector<v1::StagedMove> wanted(work.moves().begin(), work.moves().end());
-  const auto by_partition = [](const v1::StagedMove& a, const v1::StagedMove& b) { return a.partition() < b.partition(); };
+  const auto by_partition = [](const v1::StagedMove& a, const v1::StagedMove& b) {
+    return a.partition() < b.partition();
+  };
   std::sort(wanted.begin(), wanted.end(), by_partition);
-  const auto same = [](const v1::StagedMove& a, const v1::StagedMove& b) { return a.partition() == b.partition() && a.rows() == b.rows(); };
+  const auto same = [](const v1::StagedMove& a, const v1::StagedMove& b) {
+    return a.partition() == b.partition() && a.rows() == b.rows();
+  };
   int64_t rows = 0;
   for (const v1::StagedMove& move : staged) rows += move.rows();
   if (std::equal(staged.begin(), staged.end(), wanted.begin(), wanted.end(), same)) return rows;
   int64_t wanted_rows = 0;
   for (const v1::StagedMove& move : wanted) wanted_rows += move.rows();
-  return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " should have ", wanted.size(), " moves with ", wanted_rows, " rows in staging, it has ",
-                                                    staged.size(), " with ", rows, "; start the run again"));
+  return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " should have ", wanted.size(), " moves with ",
+                                                    wanted_rows, " rows in staging, it has ", staged.size(), " with ",
+                                                    rows, "; start the run again"));
 }
 
 class Committer {
  public:
-  Committer(Connection& connection, const v1::JobSpec& job, const QualifiedName& target, const RunIdentity& run, const v1::CommitWork& work)
-      : connection_(connection), job_(job), target_(target), run_(run), work_(work), control_name_(ControlName(target)) {}
+  Committer(Connection& connection, const v1::JobSpec& job, const QualifiedName& target, const RunIdentity& run,
+            const v1::CommitWork& work)
+      : connection_(connection),
+        job_(job),
+        target_(target),
+        run_(run),
+        work_(work),
+        control_name_(ControlName(target)) {}
 
   // A full window replaces what the target holds, whatever the job's strategy is otherwise.
   bool replaces() const { return work_.window().kind() == v1::WINDOW_KIND_FULL; }
@@ -74,19 +86,22 @@ class Committer {
       result.set_already_done(true);
       return result;
     }
-    TM_ASSIGN_OR_RETURN(const v1::LedgerHead head, ReadLedgerHead(connection_, control_name_, run_.cluster_id, run_.job_uid));
+    TM_ASSIGN_OR_RETURN(const v1::LedgerHead head,
+                        ReadLedgerHead(connection_, control_name_, run_.cluster_id, run_.job_uid));
     TM_RETURN_IF_ERROR(CheckChain(head, run_, work_.window(), job_.name()));
     TM_ASSIGN_OR_RETURN(const int64_t rows, TakeStaging());
     result.mutable_counts()->set_read(rows);
     TM_RETURN_IF_ERROR(Apply(head, &result));
-    TM_RETURN_IF_ERROR(InsertLedgerEntry(connection_, control_name_, run_, work_.window(), result.counts(), result.swap()));
+    TM_RETURN_IF_ERROR(
+        InsertLedgerEntry(connection_, control_name_, run_, work_.window(), result.counts(), result.swap()));
     TM_RETURN_IF_ERROR(DeleteMoves(connection_, run_.run_id));
     TM_RETURN_IF_ERROR(Run(absl::StrCat("DROP TABLE IF EXISTS ", staging_.Sql())));
     TM_RETURN_IF_ERROR(transaction.Commit(absl::StrCat("run ", run_.run_id)));
     return result;
   }
 
-  // The planner's statistics after a merge that changed a good part of the table. The rows are committed: a failure changes nothing.
+  // The planner's statistics after a merge that changed a good part of the table. The rows are committed: a failure
+  // changes nothing.
   void Analyze(const v1::CommitResult& result) {
     if (analyze_above_ < 0 || result.counts().loaded() <= analyze_above_) return;
     Run(absl::StrCat("ANALYZE ", target_.Sql())).IgnoreError();
@@ -101,13 +116,14 @@ class Committer {
     TM_RETURN_IF_ERROR(EndWritersOf(connection_, staging_));
     const absl::Status locked = LockTable(connection_, staging_, "ACCESS EXCLUSIVE");
     if (absl::IsNotFound(locked)) {
-      return absl::FailedPreconditionError(absl::StrCat("run ", run_.run_id, " has no staging table in the target: it is aborted or was never prepared"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          "run ", run_.run_id, " has no staging table in the target: it is aborted or was never prepared"));
     }
     TM_RETURN_IF_ERROR(locked);
     TM_ASSIGN_OR_RETURN(const int64_t rows, CountRows(connection_, staging_));
     if (rows == moved) return rows;
-    return absl::FailedPreconditionError(absl::StrCat("the staging table of run ", run_.run_id, " holds ", rows, " rows, its moves counted ", moved,
-                                                      "; start the run again"));
+    return absl::FailedPreconditionError(absl::StrCat("the staging table of run ", run_.run_id, " holds ", rows,
+                                                      " rows, its moves counted ", moved, "; start the run again"));
   }
 
   MergeTables Tables(const std::optional<TargetTable>& table) const {
@@ -117,7 +133,8 @@ class Committer {
     tables.columns = ColumnNames(work_.schema());
     tables.key = {job_.target().key().begin(), job_.target().key().end()};
     const std::string& watermark = job_.source().watermark();
-    if (std::find(tables.columns.begin(), tables.columns.end(), watermark) != tables.columns.end()) tables.watermark = watermark;
+    if (std::find(tables.columns.begin(), tables.columns.end(), watermark) != tables.columns.end())
+      tables.watermark = watermark;
     for (const std::string& column : tables.columns) {
       const TargetColumn* found = table.has_value() ? table->Find(column) : nullptr;
       tables.overriding_identity = tables.overriding_identity || (found != nullptr && found->identity_always);
@@ -132,7 +149,8 @@ class Committer {
     TM_ASSIGN_OR_RETURN(const std::optional<TargetTable> table, ReadTargetTable(connection_, target_));
     const MergeTables tables = Tables(table);
     const bool upsert = job_.target().strategy() == v1::LOAD_STRATEGY_UPSERT;
-    const bool skip_loaded = work_.window().kind() != v1::WINDOW_KIND_WINDOW || work_.window().overlap() || work_.window().nulls();
+    const bool skip_loaded =
+        work_.window().kind() != v1::WINDOW_KIND_WINDOW || work_.window().overlap() || work_.window().nulls();
     const bool append = !upsert && !replaces();
     if (append) TM_RETURN_IF_ERROR(CheckAppend(head, skip_loaded));
     if (upsert || (append && skip_loaded)) TM_RETURN_IF_ERROR(QuarantineNullKeys(connection_, tables, counts));
@@ -144,7 +162,8 @@ class Committer {
       return CreateTable(tables, append);
     }
     if (replaces()) {
-      TM_ASSIGN_OR_RETURN(*result->mutable_swap(), SwapIn(connection_, SwapInput{*table, staging_, tables.columns, job_.target().swap(), rest}));
+      TM_ASSIGN_OR_RETURN(*result->mutable_swap(),
+                          SwapIn(connection_, SwapInput{*table, staging_, tables.columns, job_.target().swap(), rest}));
       counts->set_loaded(rest);
       if (result->swap() != "rename" && result->swap() != "shell") analyze_above_ = 0;
       return absl::OkStatus();
@@ -155,20 +174,26 @@ class Committer {
 
   absl::Status CheckAppend(const v1::LedgerHead& head, bool skip_loaded) const {
     if (skip_loaded && job_.target().key().empty()) {
-      return absl::InvalidArgumentError("this window may hold rows that are loaded already, and without a key they cannot be told; name the target's key");
+      return absl::InvalidArgumentError(
+          "this window may hold rows that are loaded already, and without a key they cannot be told; name the target's "
+          "key");
     }
     if (!skip_loaded && head.exists() && !head.has_high()) {
-      return absl::FailedPreconditionError(absl::StrCat(control_name_, " was last loaded in full without a watermark: appending would double its rows; `--full-refresh` starts a chain"));
+      return absl::FailedPreconditionError(absl::StrCat(control_name_,
+                                                        " was last loaded in full without a watermark: appending would "
+                                                        "double its rows; `--full-refresh` starts a chain"));
     }
     return absl::OkStatus();
   }
 
-  // Staging becomes the table. Versions of one key may be appended later: an append's key is an index, not a constraint.
+  // Staging becomes the table. Versions of one key may be appended later: an append's key is an index, not a
+  // constraint.
   absl::Status CreateTable(const MergeTables& tables, bool append) {
     std::vector<std::string> key = tables.key;
     if (key.empty() && replaces()) key = {work_.schema().primary_key().begin(), work_.schema().primary_key().end()};
     const bool shell = replaces() && job_.target().swap() == v1::SWAP_MODE_SHELL;
-    return Annotate(BecomeTable(connection_, staging_, target_, key, /*unique=*/!append, shell), absl::StrCat("cannot create ", target_.Sql()));
+    return Annotate(BecomeTable(connection_, staging_, target_, key, /*unique=*/!append, shell),
+                    absl::StrCat("cannot create ", target_.Sql()));
   }
 
   Connection& connection_;
@@ -184,7 +209,8 @@ class Committer {
 
 }  // namespace
 
-absl::StatusOr<v1::CommitResult> CommitToTarget(Connection& connection, const v1::JobSpec& job, const QualifiedName& target, const RunIdentity& run,
+absl::StatusOr<v1::CommitResult> CommitToTarget(Connection& connection, const v1::JobSpec& job,
+                                                const QualifiedName& target, const RunIdentity& run,
                                                 const v1::CommitWork& work) {
   for (int attempt = 1;; ++attempt) {
     Committer committer(connection, job, target, run, work);

@@ -27,7 +27,8 @@ using testing::HasSubstr;
 
 using Rows = std::vector<std::vector<std::string>>;
 
-// Stands before a server and lets everything through, until it is armed: the next COMMIT reaches the server, its answer reaches nobody.
+// Stands before a server and lets everything through, until it is armed: the next COMMIT reaches the server, its answer
+// reaches nobody.
 class AnswerThief {
  public:
   explicit AnswerThief(int server_port) : server_port_(server_port) {
@@ -102,13 +103,18 @@ class AnswerThief {
 
 class PostgresTargetCommitTest : public testing::Test {
  protected:
-  static v1::Window Window(const std::string& low, const std::string& high) { return WindowOf(v1::WINDOW_KIND_WINDOW, low, high); }
+  static v1::Window Window(const std::string& low, const std::string& high) {
+    return WindowOf(v1::WINDOW_KIND_WINDOW, low, high);
+  }
   Rows Events() { return Query(dsn_, "SELECT id, note, extract(epoch FROM w)::bigint FROM events ORDER BY id, w"); }
   // Rows after which the table fails with `sqlstate`, that many times.
   void FailTimes(const std::string& sqlstate, int times) {
-    Exec(dsn_, absl::StrCat("CREATE SEQUENCE tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('tries') <= ", times,
-                            " THEN RAISE EXCEPTION 'planted' USING ERRCODE = '", sqlstate,
-                            "'; END IF; RETURN NULL; END $$; CREATE TRIGGER fail AFTER INSERT ON events EXECUTE FUNCTION fail()"));
+    Exec(dsn_,
+         absl::StrCat(
+             "CREATE SEQUENCE tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF "
+             "nextval('tries') <= ",
+             times, " THEN RAISE EXCEPTION 'planted' USING ERRCODE = '", sqlstate,
+             "'; END IF; RETURN NULL; END $$; CREATE TRIGGER fail AFTER INSERT ON events EXECUTE FUNCTION fail()"));
   }
 
   const std::string dsn_ = test::PostgresServer::Shared().NewDatabase();
@@ -121,9 +127,13 @@ TEST_F(PostgresTargetCommitTest, AppendCreatesTheTableThenAddsToIt) {
   EXPECT_EQ(Balance(first->counts()), "read 2 = loaded 2 + filtered 0 + quarantined 0");
   const auto second = job.Load(job.Run("r2", 2), Window("10", "20"), {{3, "c", 15}});
   ASSERT_TRUE(second.ok()) << second.status();
-  EXPECT_THAT(Events(), ElementsAre(ElementsAre("1", "a", "5"), ElementsAre("2", "NULL", "6"), ElementsAre("3", "c", "15")));
-  EXPECT_EQ(Query(dsn_, "SELECT run_id, target_table, sequence, kind, low_type, low_text, high_text, rows_read, rows_loaded FROM tidemark.ledger ORDER BY 1"),
-            (Rows{{"r1", "public.events", "1", "window", "NULL", "NULL", "10", "2", "2"}, {"r2", "public.events", "2", "window", "timestamptz", "10", "20", "1", "1"}}));
+  EXPECT_THAT(Events(),
+              ElementsAre(ElementsAre("1", "a", "5"), ElementsAre("2", "NULL", "6"), ElementsAre("3", "c", "15")));
+  EXPECT_EQ(Query(dsn_,
+                  "SELECT run_id, target_table, sequence, kind, low_type, low_text, high_text, rows_read, rows_loaded "
+                  "FROM tidemark.ledger ORDER BY 1"),
+            (Rows{{"r1", "public.events", "1", "window", "NULL", "NULL", "10", "2", "2"},
+                  {"r2", "public.events", "2", "window", "timestamptz", "10", "20", "1", "1"}}));
   // Nothing of the runs is left.
   EXPECT_EQ(Scalar(dsn_, "SELECT count(*) FROM pg_class WHERE relname LIKE 'stg%'"), "0");
   EXPECT_EQ(Scalar(dsn_, "SELECT count(*) FROM tidemark.moves"), "0");
@@ -145,7 +155,8 @@ TEST_F(PostgresTargetCommitTest, ACommitHappensOnce) {
   EXPECT_EQ(probe->high().text(), "10");
   EXPECT_FALSE(probe->staging_exists());
   EXPECT_EQ(job.Open()->Prepare(run, EventSchema()).code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_EQ(job.Open()->BeginMove(run, 0, EventSchema(), v1::CHUNK_FORMAT_ARROW).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(job.Open()->BeginMove(run, 0, EventSchema(), v1::CHUNK_FORMAT_ARROW).status().code(),
+            absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(job.Open()->Abort(run).ok());
   EXPECT_TRUE(job.Open()->Probe(run)->committed());
 }
@@ -162,7 +173,9 @@ TEST_F(PostgresTargetCommitTest, AWindowMustJoinTheLast) {
   // A store that is ahead of a target without a ledger.
   const std::string empty = test::PostgresServer::Shared().NewDatabase();
   TargetJob elsewhere(empty);
-  EXPECT_THAT(std::string(elsewhere.Load(elsewhere.Run("r2", 2), Window("10", "20"), {{2, "b", 15}}).status().message()), HasSubstr("jobs adopt events"));
+  EXPECT_THAT(
+      std::string(elsewhere.Load(elsewhere.Run("r2", 2), Window("10", "20"), {{2, "b", 15}}).status().message()),
+      HasSubstr("jobs adopt events"));
   // A full load starts a chain wherever the last one ended.
   ASSERT_TRUE(job.Load(job.Run("r3", 3), WindowOf(v1::WINDOW_KIND_FULL, "", "30"), {{9, "full", 25}}).ok());
   ASSERT_TRUE(job.Load(job.Run("r4", 4), Window("30", "40"), {{10, "next", 35}}).ok());
@@ -204,7 +217,8 @@ TEST_F(PostgresTargetCommitTest, AnEmptyWindowStillMovesTheChain) {
   for (const auto strategy : {v1::LOAD_STRATEGY_INCREMENTAL, v1::LOAD_STRATEGY_UPSERT}) {
     TargetJob job(dsn_, strategy);
     const bool first = strategy == v1::LOAD_STRATEGY_INCREMENTAL;
-    const auto result = job.Load(job.Run(first ? "r1" : "r2", first ? 1 : 2), EventSchema(), first ? Window("", "10") : Window("10", "20"), {});
+    const auto result = job.Load(job.Run(first ? "r1" : "r2", first ? 1 : 2), EventSchema(),
+                                 first ? Window("", "10") : Window("10", "20"), {});
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(Balance(result->counts()), "read 0 = loaded 0 + filtered 0 + quarantined 0");
   }
@@ -217,63 +231,91 @@ TEST_F(PostgresTargetCommitTest, AnOverlapIsToldFromNewRowsByKeyAndVersion) {
   ASSERT_TRUE(job.Load(job.Run("r1", 1), Window("", "10"), {{1, "a", 5}, {2, "b", 6}}).ok());
   v1::Window window = Window("10", "20");
   window.set_overlap(true);
-  const auto result = job.Load(job.Run("r2", 2), window, {{1, "a", 5}, {2, "b2", 12}, {3, "late", 7}, {std::nullopt, "keyless", 8}});
+  const auto result =
+      job.Load(job.Run("r2", 2), window, {{1, "a", 5}, {2, "b2", 12}, {3, "late", 7}, {std::nullopt, "keyless", 8}});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Balance(result->counts()), "read 4 = loaded 2 + filtered 1 (already_loaded 1) + quarantined 1");
-  EXPECT_THAT(Events(), ElementsAre(ElementsAre("1", "a", "5"), ElementsAre("2", "b", "6"), ElementsAre("2", "b2", "12"), ElementsAre("3", "late", "7")));
+  EXPECT_THAT(Events(), ElementsAre(ElementsAre("1", "a", "5"), ElementsAre("2", "b", "6"),
+                                    ElementsAre("2", "b2", "12"), ElementsAre("3", "late", "7")));
   TargetJob keyless(dsn_);
-  EXPECT_THAT(std::string(keyless.Load(keyless.Run("r3", 3), [] {
-    v1::Window next = Window("20", "30");
-    next.set_overlap(true);
-    return next;
-  }(), {{1, "a", 5}}).status().message()), HasSubstr("name the target's key"));
+  EXPECT_THAT(std::string(keyless
+                              .Load(keyless.Run("r3", 3),
+                                    [] {
+                                      v1::Window next = Window("20", "30");
+                                      next.set_overlap(true);
+                                      return next;
+                                    }(),
+                                    {{1, "a", 5}})
+                              .status()
+                              .message()),
+              HasSubstr("name the target's key"));
 }
 
 TEST_F(PostgresTargetCommitTest, UpsertAccountsForEveryRow) {
   Exec(dsn_, "CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz, extra text DEFAULT 'kept')");
-  Exec(dsn_, "INSERT INTO events (id, note, w, extra) VALUES (1, 'same', to_timestamp(5), 'mine'), (2, 'old', to_timestamp(5), 'mine'), (3, 'newer', to_timestamp(50), 'kept'), "
-             "(4, 'no watermark', NULL, 'kept'), (5, 'equal', to_timestamp(5), 'kept')");
+  Exec(dsn_,
+       "INSERT INTO events (id, note, w, extra) VALUES (1, 'same', to_timestamp(5), 'mine'), (2, 'old', "
+       "to_timestamp(5), 'mine'), (3, 'newer', to_timestamp(50), 'kept'), "
+       "(4, 'no watermark', NULL, 'kept'), (5, 'equal', to_timestamp(5), 'kept')");
   TargetJob job(dsn_, v1::LOAD_STRATEGY_UPSERT);
   const auto result = job.Load(job.Run("r1", 1), Window("", "20"),
-                               {{1, "same", 5},                           // unchanged
-                                {2, "new", 6},                            // update
-                                {3, "older", 7},                          // superseded in the target
-                                {4, "stamped", 8},                        // update of a NULL watermark
-                                {5, "changed at the same instant", 5},    // update: not older
-                                {6, "v1", 9}, {6, "v3", 11}, {6, "v2", 10},  // one stays, two superseded in staging
-                                {7, "x", 12}, {7, "x", 12},               // the same twice: superseded
-                                {8, "y", 13}, {8, "z", 13},               // same version, other content: quarantine
+                               {{1, "same", 5},                         // unchanged
+                                {2, "new", 6},                          // update
+                                {3, "older", 7},                        // superseded in the target
+                                {4, "stamped", 8},                      // update of a NULL watermark
+                                {5, "changed at the same instant", 5},  // update: not older
+                                {6, "v1", 9},
+                                {6, "v3", 11},
+                                {6, "v2", 10},  // one stays, two superseded in staging
+                                {7, "x", 12},
+                                {7, "x", 12},  // the same twice: superseded
+                                {8, "y", 13},
+                                {8, "z", 13},  // same version, other content: quarantine
                                 {std::nullopt, "no key", 14}});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Balance(result->counts()), "read 13 = loaded 6 + filtered 5 (superseded 4, unchanged 1) + quarantined 2");
   EXPECT_EQ(Query(dsn_, "SELECT id, note, extract(epoch FROM w)::bigint, extra FROM events ORDER BY id"),
-            (Rows{{"1", "same", "5", "mine"}, {"2", "new", "6", "mine"}, {"3", "newer", "50", "kept"}, {"4", "stamped", "8", "kept"},
-                  {"5", "changed at the same instant", "5", "kept"}, {"6", "v3", "11", "kept"}, {"7", "x", "12", "kept"}, {"8", "z", "13", "kept"}}));
-  EXPECT_EQ(Query(dsn_, "SELECT run_id, target_table, reason, payload ->> 'id', payload ->> 'note' FROM tidemark.quarantine ORDER BY reason"),
-            (Rows{{"r1", "public.events", "conflicting_version", "8", "y"}, {"r1", "public.events", "null_key", "NULL", "no key"}}));
+            (Rows{{"1", "same", "5", "mine"},
+                  {"2", "new", "6", "mine"},
+                  {"3", "newer", "50", "kept"},
+                  {"4", "stamped", "8", "kept"},
+                  {"5", "changed at the same instant", "5", "kept"},
+                  {"6", "v3", "11", "kept"},
+                  {"7", "x", "12", "kept"},
+                  {"8", "z", "13", "kept"}}));
+  EXPECT_EQ(Query(dsn_,
+                  "SELECT run_id, target_table, reason, payload ->> 'id', payload ->> 'note' FROM tidemark.quarantine "
+                  "ORDER BY reason"),
+            (Rows{{"r1", "public.events", "conflicting_version", "8", "y"},
+                  {"r1", "public.events", "null_key", "NULL", "no key"}}));
   EXPECT_EQ(Scalar(dsn_, "SELECT filtered_by_reason FROM tidemark.ledger"), "{\"unchanged\": 1, \"superseded\": 4}");
 }
 
 TEST_F(PostgresTargetCommitTest, AFirstUpsertBuildsTheTableFromOneRowPerKey) {
   TargetJob job(dsn_, v1::LOAD_STRATEGY_UPSERT);
-  const auto result = job.Load(job.Run("r1", 1), Window("", "20"), {{1, "old", 5}, {1, "new", 6}, {std::nullopt, "no key", 7}});
+  const auto result =
+      job.Load(job.Run("r1", 1), Window("", "20"), {{1, "old", 5}, {1, "new", 6}, {std::nullopt, "no key", 7}});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Balance(result->counts()), "read 3 = loaded 1 + filtered 1 (superseded 1) + quarantined 1");
   EXPECT_THAT(Events(), ElementsAre(ElementsAre("1", "new", "6")));
-  EXPECT_EQ(Scalar(dsn_, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'events'::regclass"), "PRIMARY KEY (id)");
+  EXPECT_EQ(Scalar(dsn_, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'events'::regclass"),
+            "PRIMARY KEY (id)");
   EXPECT_EQ(Scalar(dsn_, "SELECT obj_description('events'::regclass)"), "NULL");
 }
 
 TEST_F(PostgresTargetCommitTest, UpsertComparesTypesWithoutEquality) {
-  Exec(dsn_, "CREATE TABLE events (id bigint PRIMARY KEY, j json, n numeric, w timestamptz); INSERT INTO events VALUES (1, '{}', 1.0, to_timestamp(1)), (2, '{}', 1.0, to_timestamp(1))");
+  Exec(dsn_,
+       "CREATE TABLE events (id bigint PRIMARY KEY, j json, n numeric, w timestamptz); INSERT INTO events VALUES (1, "
+       "'{}', 1.0, to_timestamp(1)), (2, '{}', 1.0, to_timestamp(1))");
   v1::TableSchema schema;
   *schema.add_columns() = MakeColumn("id", v1::LogicalType::KIND_INT64, "bigint");
   *schema.add_columns() = MakeColumn("j", v1::LogicalType::KIND_JSON, "json");
   *schema.add_columns() = MakeColumn("n", v1::LogicalType::KIND_DECIMAL, "numeric");
   *schema.add_columns() = MakeColumn("w", v1::LogicalType::KIND_TIMESTAMPTZ, "timestamp with time zone");
   TargetJob job(dsn_, v1::LOAD_STRATEGY_UPSERT);
-  const auto result = job.Load(job.Run("r1", 1), schema, Window("", "20"),
-                               {WireChunk(dsn_, "VALUES (1::bigint, '{}'::json, 1.0, to_timestamp(1)), (2, '{}', 1.00, to_timestamp(1))")});
+  const auto result = job.Load(
+      job.Run("r1", 1), schema, Window("", "20"),
+      {WireChunk(dsn_, "VALUES (1::bigint, '{}'::json, 1.0, to_timestamp(1)), (2, '{}', 1.00, to_timestamp(1))")});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Balance(result->counts()), "read 2 = loaded 1 + filtered 1 (unchanged 1) + quarantined 0");
   EXPECT_EQ(Query(dsn_, "SELECT n FROM events ORDER BY id"), (Rows{{"1.0"}, {"1.00"}}));
@@ -281,11 +323,14 @@ TEST_F(PostgresTargetCommitTest, UpsertComparesTypesWithoutEquality) {
 
 TEST_F(PostgresTargetCommitTest, ConflictsWithOthersAreTriedAgainAsAWhole) {
   for (const char* sqlstate : {"40001", "40P01", "23505"}) {
-    Exec(dsn_, "DROP TABLE IF EXISTS events; DROP SEQUENCE IF EXISTS tries; DROP FUNCTION IF EXISTS fail CASCADE; DROP SCHEMA IF EXISTS tidemark CASCADE;"
-               "CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz)");
+    Exec(dsn_,
+         "DROP TABLE IF EXISTS events; DROP SEQUENCE IF EXISTS tries; DROP FUNCTION IF EXISTS fail CASCADE; DROP "
+         "SCHEMA IF EXISTS tidemark CASCADE;"
+         "CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz)");
     FailTimes(sqlstate, 4);
     TargetJob job(dsn_, v1::LOAD_STRATEGY_UPSERT);
-    const auto result = job.Load(job.Run("r1", 1), Window("", "20"), {{1, "a", 5}, {1, "b", 6}, {std::nullopt, "x", 1}});
+    const auto result =
+        job.Load(job.Run("r1", 1), Window("", "20"), {{1, "a", 5}, {1, "b", 6}, {std::nullopt, "x", 1}});
     ASSERT_TRUE(result.ok()) << sqlstate << ": " << result.status();
     EXPECT_EQ(Balance(result->counts()), "read 3 = loaded 1 + filtered 1 (superseded 1) + quarantined 1");
     EXPECT_EQ(Scalar(dsn_, "SELECT count(*) FROM tidemark.quarantine"), "1");
@@ -303,10 +348,14 @@ TEST_F(PostgresTargetCommitTest, ButNotForEver) {
 }
 
 TEST_F(PostgresTargetCommitTest, ATriggerThatDropsRowsBreaksTheBalance) {
-  Exec(dsn_, "CREATE TABLE events (id bigint, note text, w timestamptz); CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS "
-             "$$ BEGIN IF NEW.id = 2 THEN RETURN NULL; END IF; RETURN NEW; END $$; CREATE TRIGGER skip BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION skip()");
+  Exec(dsn_,
+       "CREATE TABLE events (id bigint, note text, w timestamptz); CREATE FUNCTION skip() RETURNS trigger LANGUAGE "
+       "plpgsql AS "
+       "$$ BEGIN IF NEW.id = 2 THEN RETURN NULL; END IF; RETURN NEW; END $$; CREATE TRIGGER skip BEFORE INSERT ON "
+       "events FOR EACH ROW EXECUTE FUNCTION skip()");
   TargetJob job(dsn_);
-  EXPECT_THAT(std::string(job.Load(job.Run("r1", 1), Window("", "20"), {{1, "a", 5}, {2, "b", 5}}).status().message()), HasSubstr("of 2 rows 1 arrived"));
+  EXPECT_THAT(std::string(job.Load(job.Run("r1", 1), Window("", "20"), {{1, "a", 5}, {2, "b", 5}}).status().message()),
+              HasSubstr("of 2 rows 1 arrived"));
   EXPECT_EQ(Events().size(), 0u);
 }
 
@@ -343,8 +392,11 @@ TEST_F(PostgresTargetCommitTest, ALostAnswerIsUnknownAndTheLedgerKnows) {
 }
 
 TEST_F(PostgresTargetCommitTest, AKilledSessionLeavesTheTargetAsItWas) {
-  Exec(dsn_, "CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz); CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
-             "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); RETURN NULL; END $$; CREATE TRIGGER die AFTER INSERT ON events EXECUTE FUNCTION die()");
+  Exec(dsn_,
+       "CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz); CREATE FUNCTION die() RETURNS trigger "
+       "LANGUAGE plpgsql AS "
+       "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); RETURN NULL; END $$; CREATE "
+       "TRIGGER die AFTER INSERT ON events EXECUTE FUNCTION die()");
   TargetJob job(dsn_);
   const RunIdentity run = job.Run("r1", 1);
   const auto work = job.Stage(run, EventSchema(), Window("", "10"), {EventChunk({{1, "a", 5}})});
@@ -379,8 +431,11 @@ TEST_F(PostgresTargetCommitTest, AStalledTwinOfAMoveDoesNotHoldTheCommit) {
 }
 
 TEST_F(PostgresTargetCommitTest, CancelReachesTheServer) {
-  Exec(dsn_, "CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz); CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
-             "$$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$; CREATE TRIGGER wait AFTER INSERT ON events EXECUTE FUNCTION wait()");
+  Exec(dsn_,
+       "CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz); CREATE FUNCTION wait() RETURNS trigger "
+       "LANGUAGE plpgsql AS "
+       "$$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$; CREATE TRIGGER wait AFTER INSERT ON events EXECUTE "
+       "FUNCTION wait()");
   TargetJob job(dsn_);
   const RunIdentity run = job.Run("r1", 1);
   const auto work = job.Stage(run, EventSchema(), Window("", "10"), {EventChunk({{1, "a", 5}})});

@@ -40,38 +40,49 @@ absl::Status Denied(Connection& connection, const std::string& grant) {
 
 absl::Status CheckWritable(Connection& connection) {
   TM_ASSIGN_OR_RETURN(const bool standby, Holds(connection, "pg_catalog.pg_is_in_recovery()", {}));
-  if (standby) return absl::InvalidArgumentError("the target is a standby, which takes no writes; name the primary in the connection");
+  if (standby)
+    return absl::InvalidArgumentError(
+        "the target is a standby, which takes no writes; name the primary in the connection");
   return absl::OkStatus();
 }
 
 absl::Status CheckControlPrivileges(Connection& connection, bool exist) {
   if (!exist) {
-    TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow(
-                                           "SELECT CASE WHEN pg_catalog.to_regnamespace('tidemark') IS NULL "
-                                           "THEN pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') "
-                                           "ELSE pg_catalog.has_schema_privilege('tidemark', 'CREATE, USAGE') END, "
-                                           "CASE WHEN pg_catalog.to_regnamespace('tidemark') IS NULL "
-                                           "THEN 'CREATE ON DATABASE ' || pg_catalog.quote_ident(pg_catalog.current_database()) "
-                                           "ELSE 'USAGE, CREATE ON SCHEMA tidemark' END"));
+    TM_ASSIGN_OR_RETURN(
+        const Row row,
+        connection.ExecuteRow("SELECT CASE WHEN pg_catalog.to_regnamespace('tidemark') IS NULL "
+                              "THEN pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') "
+                              "ELSE pg_catalog.has_schema_privilege('tidemark', 'CREATE, USAGE') END, "
+                              "CASE WHEN pg_catalog.to_regnamespace('tidemark') IS NULL "
+                              "THEN 'CREATE ON DATABASE ' || pg_catalog.quote_ident(pg_catalog.current_database()) "
+                              "ELSE 'USAGE, CREATE ON SCHEMA tidemark' END"));
     return row[0] == "t" ? absl::OkStatus() : Denied(connection, *row[1]);
   }
-  TM_ASSIGN_OR_RETURN(const bool schema, Holds(connection, "pg_catalog.has_schema_privilege('tidemark', 'CREATE') AND pg_catalog.has_schema_privilege('tidemark', 'USAGE')", {}));
+  TM_ASSIGN_OR_RETURN(const bool schema, Holds(connection,
+                                               "pg_catalog.has_schema_privilege('tidemark', 'CREATE') AND "
+                                               "pg_catalog.has_schema_privilege('tidemark', 'USAGE')",
+                                               {}));
   if (!schema) return Denied(connection, "USAGE, CREATE ON SCHEMA tidemark");
-  TM_ASSIGN_OR_RETURN(const bool tables,
-                      Holds(connection,
-                            "pg_catalog.bool_and(pg_catalog.has_table_privilege('tidemark.' || t, p)) FROM pg_catalog.unnest(ARRAY['fence', 'ledger', "
-                            "'moves', 'quarantine']) t, pg_catalog.unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p",
-                            {}));
-  return tables ? absl::OkStatus() : Denied(connection, "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tidemark");
+  TM_ASSIGN_OR_RETURN(
+      const bool tables,
+      Holds(connection,
+            "pg_catalog.bool_and(pg_catalog.has_table_privilege('tidemark.' || t, p)) FROM "
+            "pg_catalog.unnest(ARRAY['fence', 'ledger', "
+            "'moves', 'quarantine']) t, pg_catalog.unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p",
+            {}));
+  return tables ? absl::OkStatus()
+                : Denied(connection, "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tidemark");
 }
 
 absl::Status CheckKeyInSource(const v1::JobSpec& job, const v1::TableSchema& source) {
   const std::vector<std::string> names = ColumnNames(source);
   const std::vector<std::string> key = Key(job);
-  if (job.target().strategy() == v1::LOAD_STRATEGY_UPSERT && key.empty()) return absl::InvalidArgumentError("strategy: upsert needs a key in the target");
+  if (job.target().strategy() == v1::LOAD_STRATEGY_UPSERT && key.empty())
+    return absl::InvalidArgumentError("strategy: upsert needs a key in the target");
   for (const std::string& column : key) {
     if (!Contains(names, column)) {
-      return absl::InvalidArgumentError(absl::StrCat("the key's column ", column, " is not among the source's columns (", absl::StrJoin(names, ", "), ")"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the key's column ", column, " is not among the source's columns (", absl::StrJoin(names, ", "), ")"));
     }
   }
   return absl::OkStatus();
@@ -79,14 +90,21 @@ absl::Status CheckKeyInSource(const v1::JobSpec& job, const v1::TableSchema& sou
 
 absl::Status CheckNewTable(Connection& connection, const QualifiedName& target) {
   const std::vector<Text> schema = {target.schema};
-  TM_ASSIGN_OR_RETURN(const bool exists, Holds(connection, "count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = $1", schema));
+  TM_ASSIGN_OR_RETURN(const bool exists,
+                      Holds(connection, "count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = $1", schema));
   const std::string quoted = QuoteIdentifier(target.schema);
   if (exists) {
-    TM_ASSIGN_OR_RETURN(const bool may, Holds(connection, "pg_catalog.has_schema_privilege($1, 'CREATE') AND pg_catalog.has_schema_privilege($1, 'USAGE')", schema));
+    TM_ASSIGN_OR_RETURN(
+        const bool may,
+        Holds(connection,
+              "pg_catalog.has_schema_privilege($1, 'CREATE') AND pg_catalog.has_schema_privilege($1, 'USAGE')",
+              schema));
     return may ? absl::OkStatus() : Denied(connection, absl::StrCat("USAGE, CREATE ON SCHEMA ", quoted));
   }
-  TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow("SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), "
-                                                           "pg_catalog.quote_ident(pg_catalog.current_database())"));
+  TM_ASSIGN_OR_RETURN(
+      const Row row,
+      connection.ExecuteRow("SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), "
+                            "pg_catalog.quote_ident(pg_catalog.current_database())"));
   return row[0] == "t" ? absl::OkStatus() : Denied(connection, absl::StrCat("CREATE ON DATABASE ", *row[1]));
 }
 
@@ -97,21 +115,26 @@ absl::Status CheckColumns(const v1::JobSpec& job, const TargetTable& table, cons
   for (const v1::Column& column : source.columns()) {
     const TargetColumn* found = table.Find(column.name());
     if (found == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("column ", column.name(), " of the source is missing in ", name, ": ALTER TABLE ", name, " ADD COLUMN ",
-                                                     QuoteIdentifier(column.name()), " ..., or leave it out of the source"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("column ", column.name(), " of the source is missing in ", name, ": ALTER TABLE ", name,
+                       " ADD COLUMN ", QuoteIdentifier(column.name()), " ..., or leave it out of the source"));
     }
     if (found->generated) {
-      return absl::InvalidArgumentError(absl::StrCat("column ", column.name(), " of ", name, " is generated and takes no values; leave it out of the source"));
+      return absl::InvalidArgumentError(absl::StrCat("column ", column.name(), " of ", name,
+                                                     " is generated and takes no values; leave it out of the source"));
     }
-    if (found->identity_always && job.target().strategy() == v1::LOAD_STRATEGY_UPSERT && !Contains(key, column.name())) {
-      return absl::InvalidArgumentError(absl::StrCat("column ", column.name(), " of ", name, " is GENERATED ALWAYS AS IDENTITY and cannot be updated; "
+    if (found->identity_always && job.target().strategy() == v1::LOAD_STRATEGY_UPSERT &&
+        !Contains(key, column.name())) {
+      return absl::InvalidArgumentError(absl::StrCat("column ", column.name(), " of ", name,
+                                                     " is GENERATED ALWAYS AS IDENTITY and cannot be updated; "
                                                      "make it GENERATED BY DEFAULT, or leave it out of the source"));
     }
     TM_RETURN_IF_ERROR(CheckAssignable(column, found->type));
   }
   for (const TargetColumn& column : table.columns) {
     if (column.not_null && !column.has_default && !column.generated && !Contains(fed, column.name)) {
-      return absl::InvalidArgumentError(absl::StrCat("column ", column.name, " of ", name, " is NOT NULL without a default, and the source does not feed it"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "column ", column.name, " of ", name, " is NOT NULL without a default, and the source does not feed it"));
     }
   }
   return absl::OkStatus();
@@ -125,12 +148,15 @@ absl::Status CheckKeyIndex(const v1::JobSpec& job, const TargetTable& table) {
     std::sort(columns.begin(), columns.end());
     if (columns == wanted) return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(absl::StrCat("an upsert into ", table.name.Sql(), " needs a unique index on exactly its key: CREATE UNIQUE INDEX ON ",
+  return absl::InvalidArgumentError(absl::StrCat("an upsert into ", table.name.Sql(),
+                                                 " needs a unique index on exactly its key: CREATE UNIQUE INDEX ON ",
                                                  table.name.Sql(), " (", ColumnList(Key(job)), ")"));
 }
 
-absl::Status CheckPrivileges(Connection& connection, const v1::JobSpec& job, const TargetTable& table, const std::optional<SwapPlan>& swap) {
-  TM_ASSIGN_OR_RETURN(const bool usage, Holds(connection, "pg_catalog.has_schema_privilege($1, 'USAGE')", {table.name.schema}));
+absl::Status CheckPrivileges(Connection& connection, const v1::JobSpec& job, const TargetTable& table,
+                             const std::optional<SwapPlan>& swap) {
+  TM_ASSIGN_OR_RETURN(const bool usage,
+                      Holds(connection, "pg_catalog.has_schema_privilege($1, 'USAGE')", {table.name.schema}));
   if (!usage) return Denied(connection, absl::StrCat("USAGE ON SCHEMA ", QuoteIdentifier(table.name.schema)));
   // What the statements of the load need, by strategy. A rename needs ownership alone, which its plan has looked at.
   std::vector<std::string> wanted = {"INSERT"};
@@ -139,7 +165,9 @@ absl::Status CheckPrivileges(Connection& connection, const v1::JobSpec& job, con
     if (swap->method == SwapMethod::kTruncateInsert) wanted.push_back("TRUNCATE");
     if (swap->method == SwapMethod::kDeleteInsert) wanted = {"SELECT", "INSERT", "DELETE"};
     if (swap->method == SwapMethod::kShell && !table.owned) {
-      return absl::PermissionDeniedError(absl::StrCat("swap: shell needs the ownership of ", table.name.Sql(), "; ALTER TABLE ... OWNER TO the target's role, or swap: truncate_insert"));
+      return absl::PermissionDeniedError(
+          absl::StrCat("swap: shell needs the ownership of ", table.name.Sql(),
+                       "; ALTER TABLE ... OWNER TO the target's role, or swap: truncate_insert"));
     }
   } else if (job.target().strategy() == v1::LOAD_STRATEGY_UPSERT) {
     wanted = {"SELECT", "INSERT", "UPDATE"};
@@ -148,23 +176,31 @@ absl::Status CheckPrivileges(Connection& connection, const v1::JobSpec& job, con
   }
   std::vector<std::string> missing;
   for (const std::string& privilege : wanted) {
-    TM_ASSIGN_OR_RETURN(const bool held, Holds(connection, "pg_catalog.has_table_privilege($1::oid, $2)", {absl::StrCat(table.oid), privilege}));
+    TM_ASSIGN_OR_RETURN(const bool held, Holds(connection, "pg_catalog.has_table_privilege($1::oid, $2)",
+                                               {absl::StrCat(table.oid), privilege}));
     if (!held) missing.push_back(privilege);
   }
-  return missing.empty() ? absl::OkStatus() : Denied(connection, absl::StrCat(absl::StrJoin(missing, ", "), " ON ", table.name.Sql()));
+  return missing.empty() ? absl::OkStatus()
+                         : Denied(connection, absl::StrCat(absl::StrJoin(missing, ", "), " ON ", table.name.Sql()));
 }
 
 absl::Status CheckKind(Connection& connection, const TargetTable& table) {
   if (table.kind != 'r' && table.kind != 'p') {
-    return absl::InvalidArgumentError(absl::StrCat("target ", table.name.Sql(), " is no table (a view, a foreign table or the like); name the table itself"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "target ", table.name.Sql(), " is no table (a view, a foreign table or the like); name the table itself"));
   }
-  TM_ASSIGN_OR_RETURN(const bool rules, Holds(connection, "count(*) > 0 FROM pg_catalog.pg_rewrite WHERE ev_class = $1::oid AND is_instead", {absl::StrCat(table.oid)}));
-  if (rules) return absl::InvalidArgumentError(absl::StrCat("target ", table.name.Sql(), " has an INSTEAD rule, which would send rows elsewhere; drop the rule"));
+  TM_ASSIGN_OR_RETURN(
+      const bool rules,
+      Holds(connection, "count(*) > 0 FROM pg_catalog.pg_rewrite WHERE ev_class = $1::oid AND is_instead",
+            {absl::StrCat(table.oid)}));
+  if (rules)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "target ", table.name.Sql(), " has an INSTEAD rule, which would send rows elsewhere; drop the rule"));
   return absl::OkStatus();
 }
 
-absl::Status DescribeExisting(Connection& connection, const v1::JobSpec& job, const TargetTable& table, const v1::TableSchema& source,
-                              TargetDescription* description) {
+absl::Status DescribeExisting(Connection& connection, const v1::JobSpec& job, const TargetTable& table,
+                              const v1::TableSchema& source, TargetDescription* description) {
   TM_RETURN_IF_ERROR(CheckKind(connection, table));
   TM_RETURN_IF_ERROR(CheckColumns(job, table, source));
   TM_RETURN_IF_ERROR(CheckKeyIndex(job, table));
@@ -172,8 +208,10 @@ absl::Status DescribeExisting(Connection& connection, const v1::JobSpec& job, co
   if (job.target().strategy() == v1::LOAD_STRATEGY_FULL) {
     TM_ASSIGN_OR_RETURN(swap, PlanSwap(connection, table, job.target().swap(), ColumnNames(source)));
     if (!swap->obstacles.empty()) {
-      description->notes.push_back(absl::StrCat(table.name.Sql(), " is rewritten in place (truncate, then insert), because ", absl::StrJoin(swap->obstacles, ", "),
-                                                "; readers in older snapshots may see it empty (swap: delete_insert avoids that)"));
+      description->notes.push_back(
+          absl::StrCat(table.name.Sql(), " is rewritten in place (truncate, then insert), because ",
+                       absl::StrJoin(swap->obstacles, ", "),
+                       "; readers in older snapshots may see it empty (swap: delete_insert avoids that)"));
     }
   }
   TM_RETURN_IF_ERROR(CheckPrivileges(connection, job, table, swap));
@@ -190,7 +228,8 @@ absl::Status DescribeExisting(Connection& connection, const v1::JobSpec& job, co
 }
 
 // Undecoded tuples load only into columns of the very same built-in types.
-absl::StatusOr<bool> WireFits(Connection& connection, const std::optional<TargetTable>& table, const v1::TableSchema& source) {
+absl::StatusOr<bool> WireFits(Connection& connection, const std::optional<TargetTable>& table,
+                              const v1::TableSchema& source) {
   if (table.has_value()) {
     return std::all_of(source.columns().begin(), source.columns().end(), [&](const v1::Column& column) {
       const TargetColumn* found = table->Find(column.name());
@@ -213,8 +252,9 @@ absl::Status DescribeLedger(Connection& connection, const std::string& control_n
 
 }  // namespace
 
-absl::StatusOr<TargetDescription> DescribeTarget(Connection& connection, const v1::JobSpec& job, const QualifiedName& target,
-                                                 const v1::TableSchema& source, const std::vector<v1::ChunkFormat>& source_formats) {
+absl::StatusOr<TargetDescription> DescribeTarget(Connection& connection, const v1::JobSpec& job,
+                                                 const QualifiedName& target, const v1::TableSchema& source,
+                                                 const std::vector<v1::ChunkFormat>& source_formats) {
   TM_RETURN_IF_ERROR(CheckWritable(connection));
   TM_ASSIGN_OR_RETURN(const bool controlled, ControlTablesExist(connection));
   TM_RETURN_IF_ERROR(CheckControlPrivileges(connection, controlled));
@@ -226,12 +266,14 @@ absl::StatusOr<TargetDescription> DescribeTarget(Connection& connection, const v
     TM_RETURN_IF_ERROR(DescribeExisting(connection, job, *table, source, &description));
   } else {
     TM_RETURN_IF_ERROR(CheckNewTable(connection, target));
-    description.notes.push_back(absl::StrCat(target.Sql(), " does not exist yet and is created from the source's schema"));
+    description.notes.push_back(
+        absl::StrCat(target.Sql(), " does not exist yet and is created from the source's schema"));
   }
   if (controlled) TM_RETURN_IF_ERROR(DescribeLedger(connection, ControlName(target), &description));
 
   TM_ASSIGN_OR_RETURN(const bool wire, WireFits(connection, table, source));
-  if (wire && std::find(source_formats.begin(), source_formats.end(), v1::CHUNK_FORMAT_PG_COPY_BINARY) != source_formats.end()) {
+  if (wire && std::find(source_formats.begin(), source_formats.end(), v1::CHUNK_FORMAT_PG_COPY_BINARY) !=
+                  source_formats.end()) {
     description.formats.push_back(v1::CHUNK_FORMAT_PG_COPY_BINARY);
   }
   description.formats.push_back(v1::CHUNK_FORMAT_ARROW);

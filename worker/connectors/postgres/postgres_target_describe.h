@@ -12,7 +12,8 @@
 namespace tidemark::postgres {
 
 // TargetSession::Describe: reads the catalog, and refuses what the load could not do later.
-absl::StatusOr<TargetDescription> DescribeTarget(Connection& connection, const v1::JobSpec& job, const QualifiedName& target,
-                                                 const v1::TableSchema& source, const std::vector<v1::ChunkFormat>& source_formats);
+absl::StatusOr<TargetDescription> DescribeTarget(Connection& connection, const v1::JobSpec& job,
+                                                 const QualifiedName& target, const v1::TableSchema& source,
+                                                 const std::vector<v1::ChunkFormat>& source_formats);
 
 }  // namespace tidemark::postgres

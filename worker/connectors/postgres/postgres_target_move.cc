@@ -17,7 +17,8 @@
 namespace tidemark::postgres {
 namespace {
 
-// PostgreSQL manual, COPY, "Binary Format": signature, flags, length of the header's extension; a field count of -1 ends the file.
+// PostgreSQL manual, COPY, "Binary Format": signature, flags, length of the header's extension; a field count of -1
+// ends the file.
 constexpr std::string_view kBinaryHeader("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
 constexpr std::string_view kBinaryTrailer("\377\377", 2);
 
@@ -30,8 +31,8 @@ struct MoveIdentity {
 
 class PostgresMoveWriter final : public MoveWriter {
  public:
-  PostgresMoveWriter(Connection& connection, MoveIdentity identity, v1::ChunkFormat format, std::vector<ColumnEncoding> encodings,
-                     Transaction transaction)
+  PostgresMoveWriter(Connection& connection, MoveIdentity identity, v1::ChunkFormat format,
+                     std::vector<ColumnEncoding> encodings, Transaction transaction)
       : connection_(connection),
         identity_(std::move(identity)),
         format_(format),
@@ -62,7 +63,8 @@ class PostgresMoveWriter final : public MoveWriter {
     copying_ = false;
     TM_ASSIGN_OR_RETURN(const int64_t copied, connection_.EndCopyIn());
     if (copied != rows_) {
-      return absl::InternalError(absl::StrCat("partition ", identity_.partition, ": ", rows_, " rows were sent to staging, ", copied, " arrived"));
+      return absl::InternalError(absl::StrCat("partition ", identity_.partition, ": ", rows_,
+                                              " rows were sent to staging, ", copied, " arrived"));
     }
     TM_RETURN_IF_ERROR(HoldFence(connection_, identity_.control_name, identity_.run, identity_.job));
     const absl::Status recorded =
@@ -80,8 +82,10 @@ class PostgresMoveWriter final : public MoveWriter {
  private:
   absl::StatusOr<MoveOutcome> RecordedByAnother() {
     transaction_.reset();
-    TM_ASSIGN_OR_RETURN(const std::optional<int64_t> rows, ReadMove(connection_, identity_.run.run_id, identity_.partition));
-    if (!rows.has_value()) return absl::AbortedError(absl::StrCat("partition ", identity_.partition, " was recorded and removed meanwhile"));
+    TM_ASSIGN_OR_RETURN(const std::optional<int64_t> rows,
+                        ReadMove(connection_, identity_.run.run_id, identity_.partition));
+    if (!rows.has_value())
+      return absl::AbortedError(absl::StrCat("partition ", identity_.partition, " was recorded and removed meanwhile"));
     return MoveOutcome{*rows, true};
   }
 
@@ -109,17 +113,20 @@ class DoneMoveWriter final : public MoveWriter {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<MoveWriter>> BeginPostgresMove(Connection& connection, const std::string& control_name, const std::string& job,
-                                                              const RunIdentity& run, int partition, const v1::TableSchema& schema,
+absl::StatusOr<std::unique_ptr<MoveWriter>> BeginPostgresMove(Connection& connection, const std::string& control_name,
+                                                              const std::string& job, const RunIdentity& run,
+                                                              int partition, const v1::TableSchema& schema,
                                                               v1::ChunkFormat format) {
   TM_ASSIGN_OR_RETURN(const QualifiedName staging, StagingName(run.run_id));
   TM_ASSIGN_OR_RETURN(const std::optional<TargetTable> table, ReadTargetTable(connection, staging));
   if (!table.has_value()) {
-    return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " has no staging table in the target: it is committed, aborted or was never prepared"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "run ", run.run_id, " has no staging table in the target: it is committed, aborted or was never prepared"));
   }
   // A zombie is better stopped before its rows are sent; the check that counts is at the end.
   TM_ASSIGN_OR_RETURN(const std::optional<Fence> fence, ReadFence(connection, control_name));
-  if (fence.has_value() && fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid && fence->epoch > run.epoch) {
+  if (fence.has_value() && fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid &&
+      fence->epoch > run.epoch) {
     return FencedOut(control_name, fence->epoch, run.epoch);
   }
   TM_ASSIGN_OR_RETURN(const std::optional<int64_t> done, ReadMove(connection, run.run_id, partition));
@@ -131,15 +138,17 @@ absl::StatusOr<std::unique_ptr<MoveWriter>> BeginPostgresMove(Connection& connec
   for (const v1::Column& source : schema.columns()) {
     const TargetColumn* column = table->Find(source.name());
     if (column == nullptr || (binary && column->type.declared != source.native_type())) {
-      return absl::FailedPreconditionError(absl::StrCat("the staging table of run ", run.run_id, " was made for another column ", source.name()));
+      return absl::FailedPreconditionError(
+          absl::StrCat("the staging table of run ", run.run_id, " was made for another column ", source.name()));
     }
     encodings.push_back(EncodingFor(source, column->type.base));
     names.push_back(source.name());
   }
   TM_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection));
-  auto writer = std::make_unique<PostgresMoveWriter>(connection, MoveIdentity{control_name, job, run, partition}, format, std::move(encodings),
-                                                     std::move(transaction));
-  TM_RETURN_IF_ERROR(writer->Start(absl::StrCat("COPY ", staging.Sql(), " (", ColumnList(names), ") FROM STDIN", binary ? " WITH (FORMAT binary)" : "")));
+  auto writer = std::make_unique<PostgresMoveWriter>(connection, MoveIdentity{control_name, job, run, partition},
+                                                     format, std::move(encodings), std::move(transaction));
+  TM_RETURN_IF_ERROR(writer->Start(absl::StrCat("COPY ", staging.Sql(), " (", ColumnList(names), ") FROM STDIN",
+                                                binary ? " WITH (FORMAT binary)" : "")));
   return writer;
 }
 

@@ -17,16 +17,18 @@ namespace tidemark::postgres {
 using BuiltInTypes = std::map<std::string, BaseType>;
 absl::StatusOr<BuiltInTypes> ReadBuiltInTypes(Connection& connection);
 
-// Whether a column made for `source` gets the source's own type: a built-in one that means here what the source says it means. (Other
-// systems use the same words for other types: an `integer` of SQLite is no int4.)
+// Whether a column made for `source` gets the source's own type: a built-in one that means here what the source says it
+// means. (Other systems use the same words for other types: an `integer` of SQLite is no int4.)
 const BaseType* NativeType(const v1::Column& source, const BuiltInTypes& types);
 
 // The columns of a schema by name, in order.
 std::vector<std::string> ColumnNames(const v1::TableSchema& schema);
 
-// Creates a run's empty staging table. `table` is the existing target. For a load that will take the table's place it gets the table's whole
-// shape, so that it can; else it gets the fed columns alone, with the target's types, and lets every row in.
-absl::Status CreateStaging(Connection& connection, const QualifiedName& staging, const std::optional<TargetTable>& table,
-                           const v1::TableSchema& schema, bool replaces, v1::SwapMode mode);
+// Creates a run's empty staging table. `table` is the existing target. For a load that will take the table's place it
+// gets the table's whole shape, so that it can; else it gets the fed columns alone, with the target's types, and lets
+// every row in.
+absl::Status CreateStaging(Connection& connection, const QualifiedName& staging,
+                           const std::optional<TargetTable>& table, const v1::TableSchema& schema, bool replaces,
+                           v1::SwapMode mode);
 
 }  // namespace tidemark::postgres

@@ -8,8 +8,8 @@
 namespace tidemark::postgres {
 namespace {
 
-// One row per column: name, declared type, type below all domains; NOT NULL, default, generated, identity; the type below all domains
-// as BaseType has it.
+// One row per column: name, declared type, type below all domains; NOT NULL, default, generated, identity; the type
+// below all domains as BaseType has it.
 constexpr char kColumnsSql[] = R"(
 WITH RECURSIVE base AS (
   SELECT a.attnum, a.atttypid AS type, a.atttypmod AS modifier, t.typtype, t.typbasetype, t.typtypmod,
@@ -97,13 +97,15 @@ const TargetColumn* TargetTable::Find(absl::string_view column) const {
 absl::StatusOr<QualifiedName> ResolveTargetName(Connection& connection, const std::string& table) {
   TM_ASSIGN_OR_RETURN(QualifiedName name, ParseQualifiedName(table));
   if (!name.schema.empty()) return name;
-  TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow(
-                                         "SELECT coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
-                                         "ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.to_regclass($1)), "
-                                         "pg_catalog.current_schema())",
-                                         {name.Sql()}));
+  TM_ASSIGN_OR_RETURN(const Row row,
+                      connection.ExecuteRow(
+                          "SELECT coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+                          "ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.to_regclass($1)), "
+                          "pg_catalog.current_schema())",
+                          {name.Sql()}));
   if (!row[0].has_value()) {
-    return absl::NotFoundError(absl::StrCat("target table ", table, " names no schema, and no schema of the search path exists; write schema.table"));
+    return absl::NotFoundError(absl::StrCat(
+        "target table ", table, " names no schema, and no schema of the search path exists; write schema.table"));
   }
   name.schema = *row[0];
   return name;
@@ -132,7 +134,8 @@ absl::StatusOr<std::optional<TargetTable>> ReadTargetTable(Connection& connectio
 }
 
 std::string ColumnList(const std::vector<std::string>& columns) {
-  return absl::StrJoin(columns, ", ", [](std::string* out, const std::string& name) { out->append(QuoteIdentifier(name)); });
+  return absl::StrJoin(columns, ", ",
+                       [](std::string* out, const std::string& name) { out->append(QuoteIdentifier(name)); });
 }
 
 std::string ColumnList(const std::vector<std::string>& columns, absl::string_view alias) {

@@ -44,8 +44,8 @@ struct TargetTable {
   const TargetColumn* Find(absl::string_view column) const;
 };
 
-// The name with its schema: where it is found on the search path, or where an unqualified name would be created. NotFound if
-// nothing could be created under an unqualified name.
+// The name with its schema: where it is found on the search path, or where an unqualified name would be created.
+// NotFound if nothing could be created under an unqualified name.
 absl::StatusOr<QualifiedName> ResolveTargetName(Connection& connection, const std::string& table);
 
 // nullopt if no relation has the name.

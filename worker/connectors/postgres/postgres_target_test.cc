@@ -37,7 +37,9 @@ class PostgresTargetTest : public testing::Test {
     EXPECT_EQ(status.code(), code) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(says));
   }
-  absl::Status Describe(const TargetJob& job, const v1::TableSchema& schema) { return job.Open()->Describe(schema, kBoth).status(); }
+  absl::Status Describe(const TargetJob& job, const v1::TableSchema& schema) {
+    return job.Open()->Describe(schema, kBoth).status();
+  }
 
   const std::string dsn_ = test::PostgresServer::Shared().NewDatabase();
 };
@@ -71,15 +73,19 @@ TEST_F(PostgresTargetTest, WireOnlyIntoTheVerySameTypes) {
 }
 
 TEST_F(PostgresTargetTest, ColumnsThatCannotBeFedAreRefused) {
-  Exec(dsn_, "CREATE TABLE events (id bigint, note varchar(5), w timestamp, needed int NOT NULL, twice bigint GENERATED ALWAYS AS (id * 2) STORED)");
+  Exec(dsn_,
+       "CREATE TABLE events (id bigint, note varchar(5), w timestamp, needed int NOT NULL, twice bigint GENERATED "
+       "ALWAYS AS (id * 2) STORED)");
   TargetJob job(dsn_);
   v1::TableSchema schema;
   *schema.add_columns() = MakeColumn("id", v1::LogicalType::KIND_INT64, "bigint");
-  ExpectRefused(Describe(job, schema), absl::StatusCode::kInvalidArgument, "column needed of \"public\".\"events\" is NOT NULL without a default");
+  ExpectRefused(Describe(job, schema), absl::StatusCode::kInvalidArgument,
+                "column needed of \"public\".\"events\" is NOT NULL without a default");
   *schema.add_columns() = MakeColumn("needed", v1::LogicalType::KIND_INT32, "integer");
   EXPECT_TRUE(Describe(job, schema).ok());
   *schema.add_columns() = MakeColumn("w", v1::LogicalType::KIND_TIMESTAMPTZ, "timestamp with time zone");
-  ExpectRefused(Describe(job, schema), absl::StatusCode::kInvalidArgument, "column w: a value of the source's type timestamp with time zone might not arrive unchanged");
+  ExpectRefused(Describe(job, schema), absl::StatusCode::kInvalidArgument,
+                "column w: a value of the source's type timestamp with time zone might not arrive unchanged");
   *schema.mutable_columns(2) = MakeColumn("twice", v1::LogicalType::KIND_INT64, "bigint");
   ExpectRefused(Describe(job, schema), absl::StatusCode::kInvalidArgument, "generated");
   *schema.mutable_columns(2) = MakeColumn("other", v1::LogicalType::KIND_INT64, "bigint");
@@ -95,16 +101,26 @@ TEST_F(PostgresTargetTest, ConversionsThatCouldRoundOrReinterpretAreRefused) {
   };
   using T = v1::LogicalType;
   const Case cases[] = {
-      {T::KIND_INT64, 0, 0, "integer", true},          {T::KIND_INT64, 0, 0, "double precision", false},
-      {T::KIND_DECIMAL, 15, 2, "numeric(10,2)", true}, {T::KIND_DECIMAL, 15, 2, "numeric(15,1)", false},
-      {T::KIND_DECIMAL, 0, 0, "numeric(15,2)", false}, {T::KIND_DECIMAL, 0, 0, "numeric", true},
-      {T::KIND_FLOAT64, 0, 0, "real", false},          {T::KIND_FLOAT32, 0, 0, "double precision", true},
-      {T::KIND_STRING, 0, 0, "character(10)", true},   {T::KIND_STRING, 0, 0, "bigint", false},
-      {T::KIND_BYTES, 0, 0, "text", false},            {T::KIND_DATE, 0, 0, "timestamp", true},
-      {T::KIND_TIMESTAMP, 0, 6, "date", false},        {T::KIND_TIMESTAMP, 0, 6, "timestamp(3)", false},
-      {T::KIND_TIMESTAMP, 0, 3, "timestamp(3)", true}, {T::KIND_TIMESTAMP, 0, 6, "timestamptz", false},
-      {T::KIND_JSON, 0, 0, "jsonb", true},             {T::KIND_OTHER, 0, 0, "point", false},
-      {T::KIND_STRING, 0, 0, "mood", true},            {T::KIND_DECIMAL, 15, 2, "price", true},
+      {T::KIND_INT64, 0, 0, "integer", true},
+      {T::KIND_INT64, 0, 0, "double precision", false},
+      {T::KIND_DECIMAL, 15, 2, "numeric(10,2)", true},
+      {T::KIND_DECIMAL, 15, 2, "numeric(15,1)", false},
+      {T::KIND_DECIMAL, 0, 0, "numeric(15,2)", false},
+      {T::KIND_DECIMAL, 0, 0, "numeric", true},
+      {T::KIND_FLOAT64, 0, 0, "real", false},
+      {T::KIND_FLOAT32, 0, 0, "double precision", true},
+      {T::KIND_STRING, 0, 0, "character(10)", true},
+      {T::KIND_STRING, 0, 0, "bigint", false},
+      {T::KIND_BYTES, 0, 0, "text", false},
+      {T::KIND_DATE, 0, 0, "timestamp", true},
+      {T::KIND_TIMESTAMP, 0, 6, "date", false},
+      {T::KIND_TIMESTAMP, 0, 6, "timestamp(3)", false},
+      {T::KIND_TIMESTAMP, 0, 3, "timestamp(3)", true},
+      {T::KIND_TIMESTAMP, 0, 6, "timestamptz", false},
+      {T::KIND_JSON, 0, 0, "jsonb", true},
+      {T::KIND_OTHER, 0, 0, "point", false},
+      {T::KIND_STRING, 0, 0, "mood", true},
+      {T::KIND_DECIMAL, 15, 2, "price", true},
   };
   Exec(dsn_, "CREATE TYPE mood AS ENUM ('good', 'bad')");
   Exec(dsn_, "CREATE DOMAIN price AS numeric(20,2)");
@@ -120,16 +136,20 @@ TEST_F(PostgresTargetTest, ConversionsThatCouldRoundOrReinterpretAreRefused) {
 }
 
 TEST_F(PostgresTargetTest, UpsertNamesTheIndexItNeeds) {
-  Exec(dsn_, "CREATE TABLE events (id bigint, note text, w timestamptz, UNIQUE (id, note)); CREATE UNIQUE INDEX ON events (id) WHERE note IS NULL");
+  Exec(dsn_,
+       "CREATE TABLE events (id bigint, note text, w timestamptz, UNIQUE (id, note)); CREATE UNIQUE INDEX ON events "
+       "(id) WHERE note IS NULL");
   TargetJob job(dsn_, v1::LOAD_STRATEGY_UPSERT);
-  ExpectRefused(Describe(job, EventSchema()), absl::StatusCode::kInvalidArgument, "CREATE UNIQUE INDEX ON \"public\".\"events\" (\"id\")");
+  ExpectRefused(Describe(job, EventSchema()), absl::StatusCode::kInvalidArgument,
+                "CREATE UNIQUE INDEX ON \"public\".\"events\" (\"id\")");
   Exec(dsn_, "CREATE UNIQUE INDEX ON events (id)");
   EXPECT_TRUE(Describe(job, EventSchema()).ok());
 }
 
 TEST_F(PostgresTargetTest, MissingPrivilegesNameTheGrant) {
   CreateEvents();
-  const std::string role = absl::StrCat("loader_", Scalar(dsn_, "SELECT oid FROM pg_database WHERE datname = current_database()"));
+  const std::string role =
+      absl::StrCat("loader_", Scalar(dsn_, "SELECT oid FROM pg_database WHERE datname = current_database()"));
   Exec(dsn_, absl::StrCat("CREATE ROLE ", role, " LOGIN"));
   std::string dsn = dsn_;
   dsn.replace(dsn.find("postgres@"), 9, role + "@");
@@ -151,7 +171,8 @@ TEST_F(PostgresTargetTest, ManyPrepareAtOnceOnAnEmptyDatabase) {
   std::vector<std::thread> threads;
   std::vector<absl::Status> statuses(6);
   for (size_t i = 0; i < statuses.size(); ++i) {
-    threads.emplace_back([&, i] { statuses[i] = job.Open()->Prepare(job.Run(absl::StrCat("run", i), 1), EventSchema()); });
+    threads.emplace_back(
+        [&, i] { statuses[i] = job.Open()->Prepare(job.Run(absl::StrCat("run", i), 1), EventSchema()); });
   }
   for (std::thread& thread : threads) thread.join();
   for (const absl::Status& status : statuses) EXPECT_TRUE(status.ok()) << status;
@@ -192,7 +213,8 @@ TEST_F(PostgresTargetTest, AFenceRaisedUnderAMoveRefusesIt) {
 TEST_F(PostgresTargetTest, AZombiesCommitIsRefused) {
   CreateEvents();
   TargetJob job(dsn_);
-  const auto work = job.Stage(job.Run("r1", 1, 1), EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "10"), {EventChunk({{1, "a", 5}})});
+  const auto work = job.Stage(job.Run("r1", 1, 1), EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "10"),
+                              {EventChunk({{1, "a", 5}})});
   ASSERT_TRUE(work.ok()) << work.status();
   Exec(dsn_, "UPDATE tidemark.fence SET epoch = 2");
   EXPECT_EQ(FenceEpochOf(job.Open()->Commit(job.Run("r1", 1, 1), *work).status()), 2);
@@ -212,13 +234,18 @@ TEST_F(PostgresTargetTest, AnotherClusterIsRefusedUntilAFullRefreshTakesOver) {
   EXPECT_EQ(job.Open()->Describe(EventSchema(), kBoth)->ledger.cluster_id(), "cluster-a");
   other.full_refresh = true;
   ASSERT_TRUE(job.Open()->Prepare(other, EventSchema()).ok());
-  ExpectRefused(job.Open()->Prepare(job.Run("r3", 2, 10), EventSchema()), absl::StatusCode::kFailedPrecondition, "cluster-b");
+  ExpectRefused(job.Open()->Prepare(job.Run("r3", 2, 10), EventSchema()), absl::StatusCode::kFailedPrecondition,
+                "cluster-b");
 }
 
 TEST_F(PostgresTargetTest, StagingOfDeadRunsGoesAtTheNextPrepare) {
   TargetJob job(dsn_);
-  ASSERT_TRUE(job.Stage(job.Run("dead", 1), EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "1"), {EventChunk({{1, "a", 1}})}).ok());
-  ASSERT_TRUE(job.Stage(job.Run("replayed", 2), EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "1"), {EventChunk({{1, "a", 1}})}).ok());
+  ASSERT_TRUE(job.Stage(job.Run("dead", 1), EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "1"),
+                        {EventChunk({{1, "a", 1}})})
+                  .ok());
+  ASSERT_TRUE(job.Stage(job.Run("replayed", 2), EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "1"),
+                        {EventChunk({{1, "a", 1}})})
+                  .ok());
   EXPECT_EQ(Scalar(dsn_, "SELECT to_regclass('tidemark.stg_dead')"), "NULL");
   // Somebody is loading into it.
   const auto session = job.Open();
@@ -234,7 +261,8 @@ TEST_F(PostgresTargetTest, WireAndArrowLoadTheSame) {
   const auto session = job.Open();
   const RunIdentity run = job.Run("r1", 1);
   ASSERT_TRUE(session->Prepare(run, EventSchema()).ok());
-  const std::string rows = "SELECT g::bigint, CASE WHEN g % 3 > 0 THEN E'tab\\t' || g END, to_timestamp(g) FROM generate_series(1, 1000) g";
+  const std::string rows =
+      "SELECT g::bigint, CASE WHEN g % 3 > 0 THEN E'tab\\t' || g END, to_timestamp(g) FROM generate_series(1, 1000) g";
   auto wire = session->BeginMove(run, 0, EventSchema(), kWire);
   ASSERT_TRUE(wire.ok()) << wire.status();
   ASSERT_TRUE((*wire)->Write(WireChunk(dsn_, rows)).ok());
@@ -250,7 +278,9 @@ TEST_F(PostgresTargetTest, WireAndArrowLoadTheSame) {
   ASSERT_TRUE(arrow.ok()) << arrow.status();
   ASSERT_TRUE((*arrow)->Write(EventChunk(events)).ok());
   EXPECT_EQ((*arrow)->Commit()->rows, 1000);
-  EXPECT_EQ(Scalar(dsn_, "SELECT count(*) FROM (SELECT 1 FROM tidemark.stg_r1 GROUP BY id, note, w HAVING count(*) = 2) d"), "1000");
+  EXPECT_EQ(
+      Scalar(dsn_, "SELECT count(*) FROM (SELECT 1 FROM tidemark.stg_r1 GROUP BY id, note, w HAVING count(*) = 2) d"),
+      "1000");
 }
 
 TEST_F(PostgresTargetTest, AMoveHappensOnce) {
@@ -297,7 +327,8 @@ TEST_F(PostgresTargetTest, AnAbandonedMoveLeavesNothing) {
 TEST_F(PostgresTargetTest, PrepareAgainStartsFromNothing) {
   TargetJob job(dsn_);
   const RunIdentity run = job.Run("r1", 1);
-  const auto work = job.Stage(run, EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "10"), {EventChunk({{1, "of an older snapshot", 1}})});
+  const auto work = job.Stage(run, EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "10"),
+                              {EventChunk({{1, "of an older snapshot", 1}})});
   ASSERT_TRUE(work.ok()) << work.status();
   ASSERT_TRUE(job.Open()->Prepare(run, EventSchema()).ok());
   EXPECT_THAT(*job.Open()->LoadedMoves(run), testing::IsEmpty());
@@ -308,7 +339,9 @@ TEST_F(PostgresTargetTest, AbortDropsWhatTheRunStaged) {
   TargetJob job(dsn_);
   EXPECT_TRUE(job.Open()->Abort(job.Run("r1", 1)).ok());  // Nothing is there, not even control tables.
   EXPECT_FALSE(job.Open()->Probe(job.Run("r1", 1))->committed());
-  ASSERT_TRUE(job.Stage(job.Run("r1", 1), EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "10"), {EventChunk({{1, "a", 1}})}).ok());
+  ASSERT_TRUE(job.Stage(job.Run("r1", 1), EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "10"),
+                        {EventChunk({{1, "a", 1}})})
+                  .ok());
   const auto before = job.Open()->Probe(job.Run("r1", 1));
   EXPECT_TRUE(before->staging_exists());
   EXPECT_EQ(before->moves_size(), 1);
@@ -319,36 +352,44 @@ TEST_F(PostgresTargetTest, AbortDropsWhatTheRunStaged) {
 }
 
 TEST_F(PostgresTargetTest, AVersionOfEveryTypeSurvivesIntoANewTable) {
-  Exec(dsn_, R"(CREATE TABLE source (id bigint PRIMARY KEY, n numeric(10,3), un numeric, d date, t time(3), ts timestamp, tz timestamptz, i interval,
+  Exec(
+      dsn_,
+      R"(CREATE TABLE source (id bigint PRIMARY KEY, n numeric(10,3), un numeric, d date, t time(3), ts timestamp, tz timestamptz, i interval,
     j json, jb jsonb, u uuid, b bytea, v varchar(7), c char(4), a int[], r int4range, bi bit varying(9), x real, y double precision, ip inet))");
   Exec(dsn_, R"(INSERT INTO source VALUES
     (1, 1.500, 'NaN', '4713-01-01 BC', '24:00', 'infinity', '294276-01-01 00:00+00', '1 mon -2 days 03:00', '{"a":1,"a":2}', '{"b":[1]}',
      '01234567-89ab-cdef-0123-456789abcdef', '\x00ff', 'é', 'ab', '[2:3]={1,NULL}', '[1,5)', B'101', 'NaN', '-0', '10.0.0.1/8'),
     (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL))");
   v1::TableSchema schema;
-  for (const auto& row : Query(dsn_, "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute "
-                                     "WHERE attrelid = 'source'::regclass AND attnum > 0 ORDER BY attnum")) {
+  for (const auto& row : Query(dsn_,
+                               "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute "
+                               "WHERE attrelid = 'source'::regclass AND attnum > 0 ORDER BY attnum")) {
     v1::Column* column = schema.add_columns();
     column->set_name(row[0]);
     column->set_native_type(row[1]);
     column->set_nullable(row[2] == "f");
   }
   using T = v1::LogicalType;
-  const T::Kind kinds[] = {T::KIND_INT64, T::KIND_DECIMAL, T::KIND_DECIMAL, T::KIND_DATE, T::KIND_TIME, T::KIND_TIMESTAMP, T::KIND_TIMESTAMPTZ,
-                           T::KIND_INTERVAL, T::KIND_JSON, T::KIND_JSON, T::KIND_UUID, T::KIND_BYTES, T::KIND_STRING, T::KIND_STRING, T::KIND_OTHER,
-                           T::KIND_OTHER, T::KIND_OTHER, T::KIND_FLOAT32, T::KIND_FLOAT64, T::KIND_OTHER};
+  const T::Kind kinds[] = {T::KIND_INT64,     T::KIND_DECIMAL,     T::KIND_DECIMAL,  T::KIND_DATE,    T::KIND_TIME,
+                           T::KIND_TIMESTAMP, T::KIND_TIMESTAMPTZ, T::KIND_INTERVAL, T::KIND_JSON,    T::KIND_JSON,
+                           T::KIND_UUID,      T::KIND_BYTES,       T::KIND_STRING,   T::KIND_STRING,  T::KIND_OTHER,
+                           T::KIND_OTHER,     T::KIND_OTHER,       T::KIND_FLOAT32,  T::KIND_FLOAT64, T::KIND_OTHER};
   for (int i = 0; i < schema.columns_size(); ++i) schema.mutable_columns(i)->mutable_type()->set_kind(kinds[i]);
   schema.add_primary_key("id");
 
   TargetJob job(dsn_, v1::LOAD_STRATEGY_FULL);
   ASSERT_THAT(job.Open()->Describe(schema, kBoth)->formats, ElementsAre(kWire, kArrow));
-  const auto result = job.Load(job.Run("r1", 1), schema, WindowOf(v1::WINDOW_KIND_FULL, "", ""), {WireChunk(dsn_, "SELECT * FROM source")});
+  const auto result = job.Load(job.Run("r1", 1), schema, WindowOf(v1::WINDOW_KIND_FULL, "", ""),
+                               {WireChunk(dsn_, "SELECT * FROM source")});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->swap(), "create");
   EXPECT_EQ(Scalar(dsn_, "SELECT bool_and(s::text = e::text) FROM source s JOIN events e USING (id)"), "t");
-  const std::string types = "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || attnotnull, ',' ORDER BY attnum) FROM pg_attribute WHERE attnum > 0 AND attrelid = ";
+  const std::string types =
+      "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || attnotnull, ',' ORDER BY attnum) FROM "
+      "pg_attribute WHERE attnum > 0 AND attrelid = ";
   EXPECT_EQ(Scalar(dsn_, types + "'events'::regclass"), Scalar(dsn_, types + "'source'::regclass"));
-  EXPECT_EQ(Scalar(dsn_, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'events_pkey'"), "PRIMARY KEY (id)");
+  EXPECT_EQ(Scalar(dsn_, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'events_pkey'"),
+            "PRIMARY KEY (id)");
 }
 
 }  // namespace

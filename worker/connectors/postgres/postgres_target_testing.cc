@@ -5,8 +5,8 @@
 #include <arrow/record_batch.h>
 
 #include <cstdlib>
-#include <map>
 #include <iostream>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -46,7 +46,8 @@ v1::Column MakeColumn(const std::string& name, v1::LogicalType::Kind kind, const
   v1::Column column;
   column.set_name(name);
   column.mutable_type()->set_kind(kind);
-  if (kind == v1::LogicalType::KIND_TIMESTAMPTZ || kind == v1::LogicalType::KIND_TIMESTAMP || kind == v1::LogicalType::KIND_TIME) {
+  if (kind == v1::LogicalType::KIND_TIMESTAMPTZ || kind == v1::LogicalType::KIND_TIMESTAMP ||
+      kind == v1::LogicalType::KIND_TIME) {
     column.mutable_type()->set_scale(6);
   }
   column.set_native_type(native);
@@ -71,7 +72,8 @@ Chunk EventChunk(const std::vector<Event>& events) {
     OrDie(event.note ? notes.Append(*event.note) : notes.AppendNull());
     OrDie(event.w ? ws.Append(*event.w * 1'000'000) : ws.AppendNull());
   }
-  return Chunk::FromArrow(arrow::RecordBatch::Make(OrDie(ArrowSchema(EventSchema())), static_cast<int64_t>(events.size()),
+  return Chunk::FromArrow(arrow::RecordBatch::Make(OrDie(ArrowSchema(EventSchema())),
+                                                   static_cast<int64_t>(events.size()),
                                                    {Finish(ids), Finish(notes), Finish(ws)}));
 }
 
@@ -136,8 +138,8 @@ std::unique_ptr<TargetSession> TargetJob::Open() const {
   return OrDie(OpenPostgresTarget(connection, job_, options));
 }
 
-absl::StatusOr<v1::CommitWork> TargetJob::Stage(const RunIdentity& run, const v1::TableSchema& schema, const v1::Window& window,
-                                                const std::vector<Chunk>& chunks) const {
+absl::StatusOr<v1::CommitWork> TargetJob::Stage(const RunIdentity& run, const v1::TableSchema& schema,
+                                                const v1::Window& window, const std::vector<Chunk>& chunks) const {
   const auto session = Open();
   TM_RETURN_IF_ERROR(session->Prepare(run, schema));
   v1::CommitWork work;
@@ -153,24 +155,27 @@ absl::StatusOr<v1::CommitWork> TargetJob::Stage(const RunIdentity& run, const v1
   return work;
 }
 
-absl::StatusOr<v1::CommitResult> TargetJob::Load(const RunIdentity& run, const v1::TableSchema& schema, const v1::Window& window,
-                                                 const std::vector<Chunk>& chunks) const {
+absl::StatusOr<v1::CommitResult> TargetJob::Load(const RunIdentity& run, const v1::TableSchema& schema,
+                                                 const v1::Window& window, const std::vector<Chunk>& chunks) const {
   TM_ASSIGN_OR_RETURN(const v1::CommitWork work, Stage(run, schema, window, chunks));
   return Open()->Commit(run, work);
 }
 
-absl::StatusOr<v1::CommitResult> TargetJob::Load(const RunIdentity& run, const v1::Window& window, const std::vector<Event>& events) const {
+absl::StatusOr<v1::CommitResult> TargetJob::Load(const RunIdentity& run, const v1::Window& window,
+                                                 const std::vector<Event>& events) const {
   return Load(run, EventSchema(), window, {EventChunk(events)});
 }
 
 std::string Balance(const v1::RowCounts& counts) {
   std::string reasons;
   // Sorted: a protobuf map has no order.
-  const std::map<std::string, int64_t> by_reason(counts.filtered_by_reason().begin(), counts.filtered_by_reason().end());
-  for (const auto& [reason, rows] : by_reason) absl::StrAppend(&reasons, reasons.empty() ? " (" : ", ", reason, " ", rows);
+  const std::map<std::string, int64_t> by_reason(counts.filtered_by_reason().begin(),
+                                                 counts.filtered_by_reason().end());
+  for (const auto& [reason, rows] : by_reason)
+    absl::StrAppend(&reasons, reasons.empty() ? " (" : ", ", reason, " ", rows);
   if (!reasons.empty()) reasons += ")";
-  return absl::StrCat("read ", counts.read(), " = loaded ", counts.loaded(), " + filtered ", counts.filtered(), reasons, " + quarantined ",
-                      counts.quarantined());
+  return absl::StrCat("read ", counts.read(), " = loaded ", counts.loaded(), " + filtered ", counts.filtered(), reasons,
+                      " + quarantined ", counts.quarantined());
 }
 
 }  // namespace tidemark::postgres

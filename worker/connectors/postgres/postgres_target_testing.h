@@ -21,7 +21,8 @@ struct Event {
   std::optional<int64_t> w;
 };
 
-v1::Column MakeColumn(const std::string& name, v1::LogicalType::Kind kind, const std::string& native, bool nullable = true);
+v1::Column MakeColumn(const std::string& name, v1::LogicalType::Kind kind, const std::string& native,
+                      bool nullable = true);
 v1::TableSchema EventSchema();
 // As Arrow.
 Chunk EventChunk(const std::vector<Event>& events);
@@ -33,7 +34,8 @@ v1::Watermark At(const std::string& text);
 // A window of w; empty text: open.
 v1::Window WindowOf(v1::WindowKind kind, const std::string& low, const std::string& high);
 
-// One job on one target table, run by run, as a worker would drive it. Aborts the test process if a session cannot be opened.
+// One job on one target table, run by run, as a worker would drive it. Aborts the test process if a session cannot be
+// opened.
 class TargetJob {
  public:
   explicit TargetJob(std::string dsn, v1::LoadStrategy strategy = v1::LOAD_STRATEGY_INCREMENTAL);
@@ -48,7 +50,8 @@ class TargetJob {
   // Stage and commit.
   absl::StatusOr<v1::CommitResult> Load(const RunIdentity& run, const v1::TableSchema& schema, const v1::Window& window,
                                         const std::vector<Chunk>& chunks) const;
-  absl::StatusOr<v1::CommitResult> Load(const RunIdentity& run, const v1::Window& window, const std::vector<Event>& events) const;
+  absl::StatusOr<v1::CommitResult> Load(const RunIdentity& run, const v1::Window& window,
+                                        const std::vector<Event>& events) const;
 
  private:
   std::string dsn_;

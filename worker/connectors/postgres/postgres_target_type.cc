@@ -128,12 +128,13 @@ std::string NewColumnType(const v1::Column& source, bool native) {
 absl::Status CheckAssignable(const v1::Column& source, const ColumnType& target) {
   if (source.native_type() == target.declared) return absl::OkStatus();
   const LogicalType::Kind kind = source.type().kind();
-  if (target.below.kind == 'e' && (kind == LogicalType::KIND_STRING || kind == LogicalType::KIND_OTHER)) return absl::OkStatus();
+  if (target.below.kind == 'e' && (kind == LogicalType::KIND_STRING || kind == LogicalType::KIND_OTHER))
+    return absl::OkStatus();
   if (Fits(source.type(), ParseTypeName(target.base))) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "column ", source.name(), ": a value of the source's type ", source.native_type().empty() ? "(unnamed)" : source.native_type(),
-      " might not arrive unchanged in the target's type ", target.declared,
-      "; cast it in the source's query, or change the target's column"));
+  return absl::InvalidArgumentError(absl::StrCat("column ", source.name(), ": a value of the source's type ",
+                                                 source.native_type().empty() ? "(unnamed)" : source.native_type(),
+                                                 " might not arrive unchanged in the target's type ", target.declared,
+                                                 "; cast it in the source's query, or change the target's column"));
 }
 
 ColumnEncoding EncodingFor(const v1::Column& source, absl::string_view target_base) {

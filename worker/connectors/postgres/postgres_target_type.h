@@ -11,7 +11,8 @@
 
 namespace tidemark::postgres {
 
-// A type as format_type() prints it, taken apart: "timestamp(3) without time zone" is {"timestamp without time zone", {3}}.
+// A type as format_type() prints it, taken apart: "timestamp(3) without time zone" is {"timestamp without time zone",
+// {3}}.
 struct TypeName {
   // Without its modifiers; an array keeps its brackets.
   std::string base;
@@ -19,8 +20,8 @@ struct TypeName {
 };
 TypeName ParseTypeName(absl::string_view formatted);
 
-// The type of a column made for `source`: the source's own if `native` (it is a built-in type of PostgreSQL), else the narrowest
-// that holds every value of the logical type exactly.
+// The type of a column made for `source`: the source's own if `native` (it is a built-in type of PostgreSQL), else the
+// narrowest that holds every value of the logical type exactly.
 std::string NewColumnType(const v1::Column& source, bool native);
 
 // What a target's column is, as far as a value's way into it goes.
@@ -32,9 +33,9 @@ struct ColumnType {
   BaseType below;
 };
 
-// Whether every value of `source` arrives in a column of `target` unchanged or is refused by the server. InvalidArgument for a
-// conversion that could round, truncate or reinterpret silently, and for types that have nothing to do with one another; the message
-// says what to do, and calls the column by its name.
+// Whether every value of `source` arrives in a column of `target` unchanged or is refused by the server.
+// InvalidArgument for a conversion that could round, truncate or reinterpret silently, and for types that have nothing
+// to do with one another; the message says what to do, and calls the column by its name.
 absl::Status CheckAssignable(const v1::Column& source, const ColumnType& target);
 
 // How values of `source` are written for a column whose base type is `target_base`.

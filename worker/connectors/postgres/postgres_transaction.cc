@@ -8,12 +8,12 @@
 namespace tidemark::postgres {
 namespace {
 
-// The server took part in the decision and said no: nothing is committed. Anything else at COMMIT (the connection broke, the server is
-// going down, the session was ended) may have come after the commit record.
+// The server took part in the decision and said no: nothing is committed. Anything else at COMMIT (the connection
+// broke, the server is going down, the session was ended) may have come after the commit record.
 bool ServerRefused(const absl::Status& status) {
   const std::string state = SqlState(status);
-  return !state.empty() && !absl::StartsWith(state, "08") && !absl::StartsWith(state, "57") && !absl::StartsWith(state, "XX") &&
-         !absl::StartsWith(state, "58");
+  return !state.empty() && !absl::StartsWith(state, "08") && !absl::StartsWith(state, "57") &&
+         !absl::StartsWith(state, "XX") && !absl::StartsWith(state, "58");
 }
 
 }  // namespace

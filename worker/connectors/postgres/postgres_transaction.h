@@ -9,8 +9,8 @@
 
 namespace tidemark::postgres {
 
-// A READ COMMITTED transaction on a connection, rolled back at destruction unless it was committed: what a session's defaults say
-// of isolation does not matter. One at a time per connection.
+// A READ COMMITTED transaction on a connection, rolled back at destruction unless it was committed: what a session's
+// defaults say of isolation does not matter. One at a time per connection.
 class Transaction {
  public:
   static absl::StatusOr<Transaction> Begin(Connection& connection);
