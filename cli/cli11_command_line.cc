@@ -19,7 +19,9 @@ std::string Examples(const char* examples) { return absl::StrCat("Examples:\n", 
 // Reads the words of one command line into a Command.
 class Grammar {
  public:
-  Grammar() : app_("Moves tables from operational databases into analytical stores, and shows that nothing was lost.", "tidemark") {
+  Grammar()
+      : app_("Moves tables from operational databases into analytical stores, and shows that nothing was lost.",
+             "tidemark") {
     app_.require_subcommand(1);
     app_.fallthrough();
     app_.add_option("-o,--output", line_.output, "How data is printed: table, json, ndjson or yaml")
@@ -38,8 +40,8 @@ class Grammar {
     AddPlan();
     AddRuns();
     AddConnections();
-    Set(app_.add_subcommand("schema", "Print the JSON Schema of the project file"), [this] { return SchemaCommand(); });
-    Set(app_.add_subcommand("version", "Print the version"), [this] { return VersionCommand(); });
+    Set(app_.add_subcommand("schema", "Print the JSON Schema of the project file"), [] { return SchemaCommand(); });
+    Set(app_.add_subcommand("version", "Print the version"), [] { return VersionCommand(); });
   }
 
   CommandLine Parse(int argc, const char* const* argv) {
@@ -72,19 +74,24 @@ class Grammar {
   }
 
   void AddInit() {
-    CLI::App* command = app_.add_subcommand("init", "Make a runnable project: sample data and a project file, no server needed");
+    CLI::App* command =
+        app_.add_subcommand("init", "Make a runnable project: sample data and a project file, no server needed");
     command->add_option("DIR", init_.directory, "Folder of the project, made if missing")->capture_default_str();
     command->footer(Examples("  tidemark init shop && tidemark run shop/tidemark.yaml"));
     Set(command, [this] { return init_; });
   }
 
   void AddRun() {
-    CLI::App* command = app_.add_subcommand("run", "Run jobs once, in this process; state is kept in .tidemark/ beside FILE");
+    CLI::App* command =
+        app_.add_subcommand("run", "Run jobs once, in this process; state is kept in .tidemark/ beside FILE");
     command->add_option("FILE", run_.file, "Project file")->required();
     command->add_option("JOB", run_.jobs, "Jobs to run; all enabled ones if none is named");
-    CLI::Option* full = command->add_flag("--full-refresh", run_.full_refresh, "Replace the target by all the source holds");
-    CLI::Option* from = command->add_option("--from", run_.from, "Backfill: rows above this watermark")->option_text("WATERMARK");
-    CLI::Option* to = command->add_option("--to", run_.to, "Backfill: rows up to this watermark")->option_text("WATERMARK");
+    CLI::Option* full =
+        command->add_flag("--full-refresh", run_.full_refresh, "Replace the target by all the source holds");
+    CLI::Option* from =
+        command->add_option("--from", run_.from, "Backfill: rows above this watermark")->option_text("WATERMARK");
+    CLI::Option* to =
+        command->add_option("--to", run_.to, "Backfill: rows up to this watermark")->option_text("WATERMARK");
     from->needs(to)->excludes(full);
     to->needs(from)->excludes(full);
     command->add_option("--workers", run_.workers, "Workers in this process")
@@ -104,12 +111,12 @@ class Grammar {
             ""))
         ->option_text("SIZE")
         ->capture_default_str();
-    command->footer(absl::StrCat(Examples("  tidemark run tidemark.yaml\n"
-                                          "  tidemark run tidemark.yaml orders --full-refresh\n"
-                                          "  tidemark run tidemark.yaml orders --from 2026-01-01 --to 2026-02-01\n"
-                                          "  tidemark run tidemark.yaml -o json | jq .rows_loaded\n\n"),
-                                 "Ctrl-C cancels the runs at the server. A run that a killed process left is finished first.\n",
-                                 kExitCodes));
+    command->footer(absl::StrCat(
+        Examples("  tidemark run tidemark.yaml\n"
+                 "  tidemark run tidemark.yaml orders --full-refresh\n"
+                 "  tidemark run tidemark.yaml orders --from 2026-01-01 --to 2026-02-01\n"
+                 "  tidemark run tidemark.yaml -o json | jq .rows_loaded\n\n"),
+        "Ctrl-C cancels the runs at the server. A run that a killed process left is finished first.\n", kExitCodes));
     Set(command, [this] {
       run_.memory_bytes = *ParseByteSize(memory_);
       return run_;
@@ -117,14 +124,16 @@ class Grammar {
   }
 
   void AddValidate() {
-    CLI::App* command = app_.add_subcommand("validate", "Check a project file without connecting anywhere; names every error at once");
+    CLI::App* command =
+        app_.add_subcommand("validate", "Check a project file without connecting anywhere; names every error at once");
     command->add_option("FILE", validate_.file, "Project file")->required();
     command->footer(Examples("  tidemark validate tidemark.yaml"));
     Set(command, [this] { return validate_; });
   }
 
   void AddPlan() {
-    CLI::App* command = app_.add_subcommand("plan", "Show what a run would do: window, completeness, partitions, fire times");
+    CLI::App* command =
+        app_.add_subcommand("plan", "Show what a run would do: window, completeness, partitions, fire times");
     command->add_option("FILE", plan_.file, "Project file")->required();
     command->add_option("JOB", plan_.jobs, "Jobs to plan; all if none is named");
     command->footer(Examples("  tidemark plan tidemark.yaml\n  tidemark plan tidemark.yaml orders -o json"));
@@ -132,7 +141,9 @@ class Grammar {
   }
 
   void AddProjectOption(CLI::App* command, std::string* project) {
-    command->add_option("--project", *project, "Project file whose state is meant")->option_text("FILE")->capture_default_str();
+    command->add_option("--project", *project, "Project file whose state is meant")
+        ->option_text("FILE")
+        ->capture_default_str();
   }
 
   void AddRuns() {
@@ -141,7 +152,9 @@ class Grammar {
     runs->fallthrough();
     CLI::App* list = runs->add_subcommand("list", "List runs, the newest first");
     list->add_option("JOB", runs_list_.job, "Of this job alone");
-    list->add_option("--limit", runs_list_.limit, "At most so many")->check(CLI::Range(1, 10'000))->capture_default_str();
+    list->add_option("--limit", runs_list_.limit, "At most so many")
+        ->check(CLI::Range(1, 10'000))
+        ->capture_default_str();
     AddProjectOption(list, &runs_list_.project);
     list->footer(Examples("  tidemark runs list\n  tidemark runs list orders --limit 5 -o json"));
     Set(list, [this] { return runs_list_; });
@@ -159,7 +172,8 @@ class Grammar {
     CLI::App* test = connections->add_subcommand("test", "Connect, and ask the server who it is");
     test->add_option("NAME", connections_test_.connections, "Connections to test; all if none is named");
     AddProjectOption(test, &connections_test_.project);
-    test->footer(Examples("  tidemark connections test\n  tidemark connections test shop --project shop/tidemark.yaml"));
+    test->footer(
+        Examples("  tidemark connections test\n  tidemark connections test shop --project shop/tidemark.yaml"));
     Set(test, [this] { return connections_test_; });
   }
 

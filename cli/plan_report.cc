@@ -27,14 +27,6 @@ absl::TimeZone ZoneOf(const v1::JobSpec& job) {
 
 std::string Rfc3339Utc(absl::Time time) { return absl::FormatTime("%Y-%m-%d%ET%H:%M:%SZ", time, absl::UTCTimeZone()); }
 
-bool SeesDeletes(const v1::JobSpec& job) { return job.target().strategy() == v1::LOAD_STRATEGY_FULL; }
-
-std::vector<std::string> NotesOf(const v1::JobSpec& job, const Preview& preview) {
-  std::vector<std::string> notes(preview.description.notes().begin(), preview.description.notes().end());
-  if (!SeesDeletes(job)) notes.push_back("rows deleted in the source stay in the target: this strategy does not see hard deletes");
-  return notes;
-}
-
 }  // namespace
 
 std::vector<absl::Time> NextFireTimes(const v1::JobSpec& job, absl::Time now, int count) {
@@ -53,14 +45,13 @@ std::vector<absl::Time> NextFireTimes(const v1::JobSpec& job, absl::Time now, in
 Value::Record PlanObject(const v1::JobSpec& job, const Preview& preview, const std::vector<absl::Time>& fire_times) {
   Value::List partitions;
   for (const v1::KeyRange& range : preview.plan.ranges) {
-    partitions.push_back(Value::Record{{"range", Text(range)},
-                                       {"partitioning", EnumName(range.partitioning())},
-                                       {"estimated_rows", range.estimated_rows() > 0 ? Value(range.estimated_rows()) : Value()}});
+    partitions.push_back(
+        Value::Record{{"range", Text(range)},
+                      {"partitioning", EnumName(range.partitioning())},
+                      {"estimated_rows", range.estimated_rows() > 0 ? Value(range.estimated_rows()) : Value()}});
   }
   Value::List fires;
   for (const absl::Time& time : fire_times) fires.push_back(Rfc3339Utc(time));
-  Value::List notes;
-  for (std::string& note : NotesOf(job, preview)) notes.push_back(std::move(note));
   const v1::Completeness& completeness = preview.description.completeness();
   const int64_t estimated_rows = preview.description.estimated_rows();
   return {{"job", job.name()},
@@ -73,17 +64,19 @@ Value::Record PlanObject(const v1::JobSpec& job, const Preview& preview, const s
           {"partitions", std::move(partitions)},
           {"format", Value::OrNull(std::string(FormatName(preview.plan.format)))},
           {"estimated_rows", estimated_rows < 0 ? Value() : Value(estimated_rows)},
-          {"notes", std::move(notes)},
+          {"notes", Value::List(preview.description.notes().begin(), preview.description.notes().end())},
           {"next_fire_times", std::move(fires)}};
 }
 
 std::string PlanText(const v1::JobSpec& job, const Preview& preview, const std::vector<absl::Time>& fire_times) {
   const v1::DescribeResult& description = preview.description;
-  std::string text = absl::StrCat(job.name(), ": ", EnumName(job.target().strategy()), " into ", job.target().table(), "\n");
+  std::string text =
+      absl::StrCat(job.name(), ": ", EnumName(job.target().strategy()), " into ", job.target().table(), "\n");
   absl::StrAppend(&text, "  ", WindowText(preview.window), description.empty_window() ? ": nothing new" : "", "\n");
   if (const std::string completeness = Text(description.completeness()); !completeness.empty()) {
     absl::StrAppend(&text, "  completeness ", completeness, "\n");
-    for (const std::string& premise : description.completeness().premises()) absl::StrAppend(&text, "    ", premise, "\n");
+    for (const std::string& premise : description.completeness().premises())
+      absl::StrAppend(&text, "    ", premise, "\n");
   }
   const std::vector<v1::KeyRange>& ranges = preview.plan.ranges;
   absl::StrAppend(&text, "  ", ranges.size(), ranges.size() == 1 ? " partition" : " partitions");
@@ -96,14 +89,15 @@ std::string PlanText(const v1::JobSpec& job, const Preview& preview, const std::
   absl::StrAppend(&text, "\n");
   for (size_t i = 0; i < ranges.size() && i < kShownRanges; ++i) absl::StrAppend(&text, "    ", Text(ranges[i]), "\n");
   if (ranges.size() > kShownRanges) absl::StrAppend(&text, "    and ", ranges.size() - kShownRanges, " more\n");
-  for (const std::string& note : NotesOf(job, preview)) absl::StrAppend(&text, "  note: ", note, "\n");
+  for (const std::string& note : description.notes()) absl::StrAppend(&text, "  note: ", note, "\n");
   if (fire_times.empty()) {
     absl::StrAppend(&text, job.schedule().cron().empty() ? "  runs on demand only\n" : "  its schedule never fires\n");
     return text;
   }
   absl::StrAppend(&text, "  next fire times (", ZoneOf(job).name(), "; UTC)\n");
   for (const absl::Time& time : fire_times) {
-    absl::StrAppend(&text, "    ", absl::FormatTime("%a %Y-%m-%d %H:%M %Ez", time, ZoneOf(job)), "; ", Rfc3339Utc(time), "\n");
+    absl::StrAppend(&text, "    ", absl::FormatTime("%a %Y-%m-%d %H:%M %Ez", time, ZoneOf(job)), "; ", Rfc3339Utc(time),
+                    "\n");
   }
   return text;
 }

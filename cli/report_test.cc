@@ -60,10 +60,11 @@ coordinator::RunRecord FinishedRun() {
 }
 
 TEST(RunReportTest, ObjectHasTheFieldsScriptsRead) {
-  EXPECT_EQ(ToJson(RunObject(FinishedRun()), false),
-            R"({"job":"orders","run_id":"01run","status":"success","phase":"done","rows_read":10000,"rows_loaded":9990,)"
-            R"("rows_filtered":7,"rows_quarantined":3,"partitions":8,"watermark_low":"A","watermark_high":"B",)"
-            R"x("completeness":"lookback(15m)","bytes_read":1048576,"duration_seconds":1.5,"peak_source_connections":2,"error":null})x");
+  EXPECT_EQ(
+      ToJson(RunObject(FinishedRun()), false),
+      R"({"job":"orders","run_id":"01run","status":"success","phase":"done","rows_read":10000,"rows_loaded":9990,)"
+      R"("rows_filtered":7,"rows_quarantined":3,"partitions":8,"watermark_low":"A","watermark_high":"B",)"
+      R"x("completeness":"lookback(15m)","bytes_read":1048576,"duration_seconds":1.5,"peak_source_connections":2,"error":null})x");
 }
 
 TEST(RunReportTest, WhatIsAbsentIsNull) {
@@ -115,6 +116,7 @@ coordinator::Preview OrdersPreview() {
   *preview.window.mutable_high() = Mark("B");
   preview.description.mutable_completeness()->set_level(v1::Completeness::LEVEL_PROVED);
   preview.description.set_estimated_rows(2'000);
+  preview.description.add_notes("rows deleted in the source stay");
   v1::KeyRange range;
   range.set_partitioning(v1::PARTITIONING_KEY);
   range.add_columns("id");
@@ -148,16 +150,17 @@ TEST(PlanReportTest, ObjectHasTheFieldsScriptsRead) {
   EXPECT_THAT(json, HasSubstr(R"("next_fire_times":["2026-03-28T01:30:00Z"])"));
 }
 
-TEST(PlanReportTest, TextNamesZoneAndUtcAndWhatUpsertCannotSee) {
+TEST(PlanReportTest, TextNamesZoneAndUtcAndTheNotes) {
   const std::string text = PlanText(OrdersJob(), OrdersPreview(), {At("2026-03-28T01:30:00Z")});
   EXPECT_THAT(text, HasSubstr("  window up to B\n"));
-  EXPECT_THAT(text, HasSubstr("2 partitions, format wire, the source holds about 2,000 rows\n    id < 100\n    id >= 100\n"));
-  EXPECT_THAT(text, HasSubstr("does not see hard deletes"));
-  EXPECT_THAT(text, HasSubstr("next fire times (Europe/Paris; UTC)\n    Sat 2026-03-28 02:30 +01:00; 2026-03-28T01:30:00Z\n"));
+  EXPECT_THAT(text,
+              HasSubstr("2 partitions, format wire, the source holds about 2,000 rows\n    id < 100\n    id >= 100\n"));
+  EXPECT_THAT(text, HasSubstr("  note: rows deleted in the source stay\n"));
+  EXPECT_THAT(
+      text, HasSubstr("next fire times (Europe/Paris; UTC)\n    Sat 2026-03-28 02:30 +01:00; 2026-03-28T01:30:00Z\n"));
   v1::JobSpec full = OrdersJob();
   full.mutable_target()->set_strategy(v1::LOAD_STRATEGY_FULL);
   full.clear_schedule();
-  EXPECT_THAT(PlanText(full, OrdersPreview(), {}), Not(HasSubstr("hard deletes")));
   EXPECT_THAT(PlanText(full, OrdersPreview(), {}), HasSubstr("runs on demand only"));
 }
 

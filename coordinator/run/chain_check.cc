@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/model/watermark.h"
 
 namespace tidemark::coordinator {
@@ -58,6 +59,14 @@ absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& j
     return verdict;
   }
 
+  // Said at the first window, which reads nothing twice: the next ones will reach back.
+  const v1::Completeness& completeness = description.completeness();
+  if (completeness.level() == v1::Completeness::LEVEL_LOOKBACK && completeness.lookback_seconds() > 0 &&
+      Appends(run.spec) && run.spec.target().key().empty()) {
+    return RefuseDoubles(run.spec, absl::StrCat("its completeness is ", Text(completeness), " (",
+                                                absl::StrJoin(completeness.premises(), "; "),
+                                                "), whose windows reach back behind the watermark"));
+  }
   if (!head.exists()) {
     if (!job.last_watermark.has_value()) return verdict;
     return Refuse(job, absl::StrCat("holds no ledger of this job, which stands at ", Text(*job.last_watermark)));

@@ -156,6 +156,19 @@ TEST_F(ChainCheckTest, ALookbackOverlaps) {
   EXPECT_TRUE(Check()->overlap);
 }
 
+TEST_F(ChainCheckTest, AnAppendWithoutAKeyIsRefusedAtItsFirstWindowIfLaterOnesWillReachBack) {
+  job_.last_watermark.reset();
+  history_ = {};
+  description_.clear_ledger();
+  description_.mutable_completeness()->set_level(v1::Completeness::LEVEL_LOOKBACK);
+  EXPECT_TRUE(Check().ok()) << "nothing is read twice";
+  description_.mutable_completeness()->set_lookback_seconds(900);
+  description_.mutable_completeness()->add_premises("the source is a standby");
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("lookback(15m)"), HasSubstr("standby"), HasSubstr("target.key")));
+  job_.spec.mutable_target()->add_key("id");
+  EXPECT_TRUE(Check().ok());
+}
+
 TEST_F(ChainCheckTest, ABackfillNeedsAKeyToAppend) {
   run_.window.set_kind(v1::WINDOW_KIND_RANGE);
   EXPECT_THAT(Refusal(), HasSubstr("backfill"));

@@ -69,7 +69,7 @@ absl::Status ClusterState::Read() {
   for (auto& [id, state] : runs_) {
     if (state->preview || Ended(state->run.phase)) continue;
     const bool still =
-        std::any_of(unfinished.begin(), unfinished.end(), [&](const RunRecord& run) { return run.id == id; });
+        std::any_of(unfinished.begin(), unfinished.end(), [&id = id](const RunRecord& run) { return run.id == id; });
     if (still) continue;
     TM_ASSIGN_OR_RETURN(state->run, store_->GetRun(id));
   }

@@ -37,7 +37,7 @@ struct CoordinatorOptions {
   absl::Duration leader_lease = absl::Seconds(15);
   // After its lease, a silent worker's sessions may live on in the source until the server-side timeouts set at opening
   // end them.
-  absl::Duration server_side_timeouts = absl::Seconds(15);
+  absl::Duration server_side_timeouts = absl::Seconds(20);
   // The workers live in this process (embedded cluster): what an earlier process left leased died with it, and its
   // sessions end within `dead_process_grace` (the server's client_connection_check_interval).
   bool workers_died_with_us = false;

@@ -286,7 +286,8 @@ absl::Status CoordinatorCore::SettleOnce(bool& again) {
     }
     if (state->run.phase == RunPhase::kQueued) {
       const bool must_wait =
-          !state->preview && std::any_of(state_.runs().begin(), state_.runs().end(), [&](const auto& entry) {
+          !state->preview &&
+          std::any_of(state_.runs().begin(), state_.runs().end(), [&state = state](const auto& entry) {
             const RunState& other = *entry.second;
             if (&other == state.get() || other.preview || Ended(other.run.phase)) return false;
             if (other.run.job_uid != state->run.job_uid) return false;

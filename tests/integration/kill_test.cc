@@ -1,5 +1,5 @@
-// A run killed with -9 at any moment and started again ends with an exact target and one ledger row per run. TIDEMARK_TEST_KILLS sets how many
-// moments are tried for each strategy (the `long` tier: 40).
+// A run killed with -9 at any moment and started again ends with an exact target and one ledger row per run.
+// TIDEMARK_TEST_KILLS sets how many moments are tried for each strategy (the `long` tier: 40).
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -53,10 +53,12 @@ TEST_P(Kill, AtAnyMomentThenAgainIsExact) {
   for (int kill = 0; kill < Kills(); ++kill) {
     SCOPED_TRACE(absl::StrCat("kill ", kill));
     if (append) {
-      Exec(source, absl::StrCat("INSERT INTO lineitem SELECT id + ", (kill + 1) * 1'000'000,
-                                ", l_orderkey, l_partkey, l_suppkey, l_linenumber, l_quantity, l_extendedprice, l_discount, l_tax, "
-                                "l_returnflag, l_linestatus, l_shipdate, l_commitdate, l_receiptdate, l_shipinstruct, l_shipmode, "
-                                "l_comment, clock_timestamp() FROM lineitem WHERE id <= 20000"));
+      Exec(source,
+           absl::StrCat(
+               "INSERT INTO lineitem SELECT id + ", (kill + 1) * 1'000'000,
+               ", l_orderkey, l_partkey, l_suppkey, l_linenumber, l_quantity, l_extendedprice, l_discount, l_tax, "
+               "l_returnflag, l_linestatus, l_shipdate, l_commitdate, l_receiptdate, l_shipinstruct, l_shipmode, "
+               "l_comment, clock_timestamp() FROM lineitem WHERE id <= 20000"));
     } else {
       Exec(source, "UPDATE lineitem SET l_quantity = l_quantity + 1, updated_at = clock_timestamp() WHERE id % 2 = 0");
     }
@@ -73,7 +75,8 @@ TEST_P(Kill, AtAnyMomentThenAgainIsExact) {
     EXPECT_EQ(LedgerViolations(target, "public.lineitem"), "");
   }
   EXPECT_EQ(Scalar(target, "SELECT count(*) - count(DISTINCT run_id) FROM tidemark.ledger"), "0");
-  EXPECT_EQ(Scalar(target, "SELECT count(*) FROM pg_tables WHERE schemaname = 'tidemark' AND tablename LIKE 'stg%'"), "0");
+  EXPECT_EQ(Scalar(target, "SELECT count(*) FROM pg_tables WHERE schemaname = 'tidemark' AND tablename LIKE 'stg%'"),
+            "0");
 }
 
 INSTANTIATE_TEST_SUITE_P(Strategies, Kill, testing::Values("full", "incremental", "upsert"));

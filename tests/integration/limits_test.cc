@@ -29,8 +29,9 @@ TEST(Limits, RowsPerSecondHoldOverTwoWorkers) {
   const std::string source = server.NewDatabase();
   const std::string target = server.NewDatabase();
   constexpr int kRows = 400'000;
-  Exec(source, absl::StrCat("CREATE TABLE t AS SELECT g::bigint AS id, md5(g::text) AS payload FROM generate_series(1, ", kRows,
-                            ") g; ALTER TABLE t ADD PRIMARY KEY (id)"));
+  Exec(source,
+       absl::StrCat("CREATE TABLE t AS SELECT g::bigint AS id, md5(g::text) AS payload FROM generate_series(1, ", kRows,
+                    ") g; ALTER TABLE t ADD PRIMARY KEY (id)"));
   Project project(absl::Substitute(R"(
 connections:
   shop: { dsn: "$0", max_connections: 4, max_rows_per_second: 50000 }
@@ -59,7 +60,8 @@ TEST(Limits, MemoryStaysWithinTheBudget) {
   // Incompressible, so that 10 kB are 10 kB on the wire.
   Exec(source, absl::StrCat("CREATE TABLE wide (id bigint PRIMARY KEY, payload text);"
                             "ALTER TABLE wide ALTER payload SET STORAGE EXTERNAL;"
-                            "INSERT INTO wide SELECT g, repeat(md5(g::text), 312) FROM generate_series(1, ", rows, ") g"));
+                            "INSERT INTO wide SELECT g, repeat(md5(g::text), 312) FROM generate_series(1, ",
+                            rows, ") g"));
   Project project(absl::Substitute(R"(
 connections:
   shop: { dsn: "$0", max_connections: 4 }

@@ -62,8 +62,9 @@ void LateWriters::Write(int writer) {
       // Half of the stamps are the transaction's start, half the statement's own time.
       const char* stamp = random() % 2 == 0 ? "now()" : "clock_timestamp()";
       if (options_.updates && next > first && random() % 2 == 0) {
-        Run(connection.get(), absl::StrFormat("UPDATE %s SET payload = md5(payload), updated_at = %s WHERE id = %d", options_.table, stamp,
-                                              first + static_cast<int64_t>(random() % (next - first))));
+        Run(connection.get(),
+            absl::StrFormat("UPDATE %s SET payload = md5(payload), updated_at = %s WHERE id = %d", options_.table,
+                            stamp, first + static_cast<int64_t>(random() % (next - first))));
       } else {
         Run(connection.get(), absl::StrFormat("INSERT INTO %s (id, payload, updated_at) VALUES (%d, md5('%d'), %s)",
                                               options_.table, next, next, stamp));
@@ -71,7 +72,8 @@ void LateWriters::Write(int writer) {
       }
     }
     // A few hold their transaction much longer than the rest.
-    const int hold = static_cast<int>(random() % (random() % 8 == 0 ? options_.max_hold_ms : options_.max_hold_ms / 10 + 1));
+    const int hold =
+        static_cast<int>(random() % (random() % 8 == 0 ? options_.max_hold_ms : options_.max_hold_ms / 10 + 1));
     std::this_thread::sleep_for(std::chrono::milliseconds(hold));
     if (random() % 10 == 0) {
       Run(connection.get(), "ROLLBACK");

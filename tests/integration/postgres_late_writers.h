@@ -9,8 +9,9 @@
 
 namespace tidemark::test {
 
-// Writers that commit late and out of order: each in a loop opens a transaction, stamps rows with the database's clock, waits a
-// random while (up to `max_hold_ms`) and commits; one in ten rolls back. This is the traffic that makes a watermark skip rows.
+// Writers that commit late and out of order: each in a loop opens a transaction, stamps rows with the database's clock,
+// waits a random while (up to `max_hold_ms`) and commits; one in ten rolls back. This is the traffic that makes a
+// watermark skip rows.
 class LateWriters {
  public:
   struct Options {

@@ -1,5 +1,5 @@
-// The main job from PostgreSQL to PostgreSQL with the real program: full, upsert of what changed, nothing. TIDEMARK_TEST_ROWS sets the
-// size of lineitem (the `long` tier runs 6,000,000).
+// The main job from PostgreSQL to PostgreSQL with the real program: full, upsert of what changed, nothing.
+// TIDEMARK_TEST_ROWS sets the size of lineitem (the `long` tier runs 6,000,000).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -53,11 +53,15 @@ std::string Dependents(const std::string& target) {
   return absl::StrCat(
       Scalar(target, "SELECT obj_description('public.lineitem'::regclass)"), "|",
       Scalar(target, "SELECT col_description('public.lineitem'::regclass, 6)"), "|",
-      Scalar(target, "SELECT string_agg(indexdef, ',' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'lineitem'"), "|",
-      Scalar(target, "SELECT has_table_privilege('analyst', 'public.lineitem', 'SELECT') AND "
-                     "has_column_privilege('analyst', 'public.lineitem', 'l_comment', 'UPDATE')"), "|",
-      Scalar(target, "SELECT count(*) FROM shipped") == Scalar(target, "SELECT count(*) FROM lineitem") ? "view sees the table"
-                                                                                                        : "view sees another table");
+      Scalar(target, "SELECT string_agg(indexdef, ',' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'lineitem'"),
+      "|",
+      Scalar(target,
+             "SELECT has_table_privilege('analyst', 'public.lineitem', 'SELECT') AND "
+             "has_column_privilege('analyst', 'public.lineitem', 'l_comment', 'UPDATE')"),
+      "|",
+      Scalar(target, "SELECT count(*) FROM shipped") == Scalar(target, "SELECT count(*) FROM lineitem")
+          ? "view sees the table"
+          : "view sees another table");
 }
 
 TEST(PostgresLine, FullThenChangesThenNothing) {
@@ -91,8 +95,9 @@ TEST(PostgresLine, FullThenChangesThenNothing) {
   EXPECT_EQ(Fingerprint(source, "lineitem", kLineitemColumns), Fingerprint(target, "lineitem", kLineitemColumns));
   EXPECT_EQ(Dependents(target), dependents);
 
-  Exec(source, "UPDATE lineitem SET l_quantity = l_quantity + 1, l_comment = 'changed', updated_at = clock_timestamp() "
-               "WHERE id % 10 = 0");
+  Exec(source,
+       "UPDATE lineitem SET l_quantity = l_quantity + 1, l_comment = 'changed', updated_at = clock_timestamp() "
+       "WHERE id % 10 = 0");
   project.Write(LineitemProject(source, target, "upsert", 2));
   RunOutcome changed = project.Run();
   ASSERT_EQ(changed.exit_code, 0) << changed.err;

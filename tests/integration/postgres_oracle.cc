@@ -17,14 +17,17 @@ std::string Fingerprint(const std::string& dsn, const std::string& relation, con
 }
 
 std::string DuplicateIds(const std::string& dsn, const std::string& table) {
-  return Scalar(dsn, absl::StrCat("SELECT count(*) FROM (SELECT id FROM ", table, " GROUP BY id HAVING count(*) > 1) d"));
+  return Scalar(dsn,
+                absl::StrCat("SELECT count(*) FROM (SELECT id FROM ", table, " GROUP BY id HAVING count(*) > 1) d"));
 }
 
 std::string LedgerViolations(const std::string& dsn, const std::string& table) {
-  const auto broken = Query(dsn, absl::StrCat(
-      "SELECT sequence, low_text, before FROM (SELECT sequence, kind, low_text, "
-      "lag(high_text) OVER (ORDER BY sequence) AS before FROM tidemark.ledger WHERE target_table = '", table, "') l "
-      "WHERE kind = 'window' AND before IS NOT NULL AND low_text IS DISTINCT FROM before"));
+  const auto broken = Query(
+      dsn, absl::StrCat("SELECT sequence, low_text, before FROM (SELECT sequence, kind, low_text, "
+                        "lag(high_text) OVER (ORDER BY sequence) AS before FROM tidemark.ledger WHERE target_table = '",
+                        table,
+                        "') l "
+                        "WHERE kind = 'window' AND before IS NOT NULL AND low_text IS DISTINCT FROM before"));
   std::string text;
   for (const auto& row : broken) absl::StrAppend(&text, absl::StrJoin(row, " "), "; ");
   return text;
@@ -50,7 +53,8 @@ void CreateLineitem(const std::string& dsn, int64_t rows) {
              substr('carefully final deposits sleep furiously above the quickly ironic accounts' || md5(i::text),
                     1 + (h % 40)::int, (10 + (h >> 15) % 34)::int),
              timestamptz '2025-01-01 00:00:00+00' + i * interval '1 millisecond'
-        FROM (SELECT i, (hashint8(i)::bigint & 2147483647) AS h FROM generate_series(1, )", rows, R"() AS i) s;
+        FROM (SELECT i, (hashint8(i)::bigint & 2147483647) AS h FROM generate_series(1, )",
+                         rows, R"() AS i) s;
     ALTER TABLE lineitem ADD PRIMARY KEY (id);
     CREATE INDEX lineitem_updated_at ON lineitem (updated_at);
     ANALYZE lineitem)"));

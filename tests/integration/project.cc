@@ -58,7 +58,8 @@ std::string TidemarkProgram() {
 }
 
 bool Balances(const nlohmann::json& job) {
-  return job.at("rows_read").get<int64_t>() == job.at("rows_loaded").get<int64_t>() + job.at("rows_filtered").get<int64_t>() +
+  return job.at("rows_read").get<int64_t>() == job.at("rows_loaded").get<int64_t>() +
+                                                   job.at("rows_filtered").get<int64_t>() +
                                                    job.at("rows_quarantined").get<int64_t>();
 }
 

@@ -96,7 +96,8 @@ absl::Status Describer::DescribeBoth() {
   result_.mutable_notes()->Assign(source->notes.begin(), source->notes.end());
   result_.mutable_notes()->Add(target.notes.begin(), target.notes.end());
   if (job_.target().strategy() != v1::LOAD_STRATEGY_FULL) {
-    result_.add_notes("rows deleted in the source stay in the target: incremental and upsert loads do not see deletes");
+    result_.add_notes(
+        "rows deleted in the source stay in the target: incremental and upsert loads do not see hard deletes");
   }
   return absl::OkStatus();
 }

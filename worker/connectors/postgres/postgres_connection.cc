@@ -26,7 +26,8 @@ struct ConninfoDeleter {
 
 // libpq's own message for an unreadable string may quote a part of it, and that may be the password.
 constexpr char kBadDsn[] =
-    "the connection string cannot be read; write postgresql://user:password@host:port/database and percent-encode special characters "
+    "the connection string cannot be read; write postgresql://user:password@host:port/database and percent-encode "
+    "special characters "
     "in the password";
 
 std::string PasswordOf(const std::string& dsn, bool* readable) {
@@ -95,18 +96,34 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
   const std::string connect_timeout = absl::StrCat(std::max<int64_t>(1, absl::ToInt64Seconds(options.connect_timeout)));
   const std::string user_timeout = Milliseconds(settings.timeouts.tcp_user_timeout);
   // The names after dbname win over what the string says.
-  const char* const keywords[] = {"dbname",           "application_name", "connect_timeout",     "client_encoding",
-                                  "tcp_user_timeout", "keepalives_idle",  "keepalives_interval", "keepalives_count", nullptr};
-  const char* const values[] = {dsn.c_str(),          options.application_name.c_str(), connect_timeout.c_str(), "UTF8",
-                                user_timeout.c_str(), "5", "5", "3", nullptr};
+  const char* const keywords[] = {"dbname",
+                                  "application_name",
+                                  "connect_timeout",
+                                  "client_encoding",
+                                  "tcp_user_timeout",
+                                  "keepalives_idle",
+                                  "keepalives_interval",
+                                  "keepalives_count",
+                                  nullptr};
+  const char* const values[] = {dsn.c_str(),
+                                options.application_name.c_str(),
+                                connect_timeout.c_str(),
+                                "UTF8",
+                                user_timeout.c_str(),
+                                "5",
+                                "5",
+                                "3",
+                                nullptr};
   std::unique_ptr<Connection> connection(new Connection(settings));
   connection->connection_ = PQconnectdbParams(keywords, values, /*expand_dbname=*/1);
-  if (connection->connection_ == nullptr) return absl::ResourceExhaustedError("out of memory while connecting to PostgreSQL");
+  if (connection->connection_ == nullptr)
+    return absl::ResourceExhaustedError("out of memory while connecting to PostgreSQL");
   if (PQstatus(connection->connection_) != CONNECTION_OK) {
     std::string message = PQerrorMessage(connection->connection_);
     if (!password.empty()) message = absl::StrReplaceAll(message, {{password, "***"}});
     // libpq 15 keeps no SQLSTATE of a refused connection; the server's words are the only sign.
-    const bool login = absl::StrContains(message, "authentication failed") || absl::StrContains(message, "no password supplied") ||
+    const bool login = absl::StrContains(message, "authentication failed") ||
+                       absl::StrContains(message, "no password supplied") ||
                        absl::StrContains(message, "pg_hba.conf") ||
                        (absl::StrContains(message, "role \"") && absl::StrContains(message, "does not exist"));
     const bool database = absl::StrContains(message, "database \"") && absl::StrContains(message, "does not exist");
@@ -115,7 +132,8 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
     if (database) return WithCode(status, absl::StatusCode::kNotFound);
     return status;
   }
-  PQsetNoticeProcessor(connection->connection_, [](void*, const char*) {}, nullptr);
+  PQsetNoticeProcessor(
+      connection->connection_, [](void*, const char*) {}, nullptr);
   connection->cancel_ = PQgetCancel(connection->connection_);
   TM_RETURN_IF_ERROR(connection->Configure());
   return connection;
@@ -144,10 +162,12 @@ absl::Status Connection::Configure() {
   }
   std::string sql = "SELECT set_config(v.name, v.value, false) FROM (VALUES ";
   for (size_t i = 0; i < wanted.size(); ++i) {
-    absl::StrAppend(&sql, i == 0 ? "" : ", ", "(", QuoteLiteral(wanted[i].first), ", ", QuoteLiteral(wanted[i].second), ")");
+    absl::StrAppend(&sql, i == 0 ? "" : ", ", "(", QuoteLiteral(wanted[i].first), ", ", QuoteLiteral(wanted[i].second),
+                    ")");
   }
   // Older servers lack some of the names.
-  absl::StrAppend(&sql, ") v(name, value) WHERE EXISTS (SELECT FROM pg_settings s WHERE lower(s.name) = lower(v.name))");
+  absl::StrAppend(&sql,
+                  ") v(name, value) WHERE EXISTS (SELECT FROM pg_settings s WHERE lower(s.name) = lower(v.name))");
   TM_RETURN_IF_ERROR(Annotate(Execute(sql).status(), "while setting up the session"));
   // Known since 14, and only on platforms that can poll for it: an error here is the platform's, not the user's.
   const absl::Status ignored =
@@ -211,8 +231,8 @@ absl::StatusOr<Connection::Result> Connection::Run(std::string_view sql, const s
   values.reserve(params.size());
   for (const Text& param : params) values.push_back(param.has_value() ? param->c_str() : nullptr);
   // Always the extended protocol: it refuses a second statement, so what a user wrote cannot bring one along.
-  if (!PQsendQueryParams(connection_, std::string(sql).c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
-                         nullptr, 0)) {
+  if (!PQsendQueryParams(connection_, std::string(sql).c_str(), static_cast<int>(values.size()), nullptr, values.data(),
+                         nullptr, nullptr, 0)) {
     return ErrorOf(nullptr);
   }
   return Drain();
@@ -258,7 +278,8 @@ absl::StatusOr<std::vector<ResultColumn>> Connection::DescribeStatement(std::str
 absl::Status Connection::BeginCopyOut(std::string_view sql) {
   Busy busy(this);
   if (cancelled()) return absl::CancelledError("cancelled");
-  if (!PQsendQueryParams(connection_, std::string(sql).c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0)) return ErrorOf(nullptr);
+  if (!PQsendQueryParams(connection_, std::string(sql).c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0))
+    return ErrorOf(nullptr);
   const Result result(PQgetResult(connection_));
   if (PQresultStatus(result.get()) == PGRES_COPY_OUT) {
     busy.Keep();
@@ -295,7 +316,8 @@ void Connection::AbandonCopyOut() {
 absl::Status Connection::BeginCopyIn(std::string_view sql) {
   Busy busy(this);
   if (cancelled()) return absl::CancelledError("cancelled");
-  if (!PQsendQueryParams(connection_, std::string(sql).c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0)) return ErrorOf(nullptr);
+  if (!PQsendQueryParams(connection_, std::string(sql).c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0))
+    return ErrorOf(nullptr);
   const Result result(PQgetResult(connection_));
   if (PQresultStatus(result.get()) == PGRES_COPY_IN) {
     busy.Keep();
@@ -361,11 +383,6 @@ void Connection::CancelLoop() {
 bool Connection::alive() const { return connection_ != nullptr && PQstatus(connection_) == CONNECTION_OK; }
 
 int Connection::server_version() const { return PQserverVersion(connection_); }
-
-std::string Connection::server_encoding() const {
-  const char* encoding = PQparameterStatus(connection_, "server_encoding");
-  return encoding == nullptr ? "" : encoding;
-}
 
 int Connection::backend_pid() const { return PQbackendPID(connection_); }
 

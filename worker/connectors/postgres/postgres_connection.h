@@ -37,8 +37,8 @@ struct ResultColumn {
 struct ServerTimeouts {
   // How often a backend that computes looks whether its client is still there.
   absl::Duration client_check_interval = absl::Seconds(1);
-  // A client that acknowledges nothing, or reads nothing of what is sent to it, for this long is gone. It bounds the pauses a
-  // reader may make while rows are waiting for it.
+  // A client that acknowledges nothing, or reads nothing of what is sent to it, for this long is gone. It bounds the
+  // pauses a reader may make while rows are waiting for it.
   absl::Duration tcp_user_timeout = absl::Seconds(20);
   // A session that holds a snapshot between two reads sends a statement every quarter of this.
   absl::Duration idle_in_transaction = absl::Seconds(20);
@@ -51,14 +51,15 @@ struct ConnectionSettings {
   bool read_only = false;
 };
 
-// One connection to a PostgreSQL server through libpq. Sessions run in UTC, ISO dates, UTF-8, with round-trip floats, whatever
-// the role's or the database's defaults say. All methods but Cancel are called by one thread at a time; the destructor
-// closes the connection, which rolls an open transaction back.
+// One connection to a PostgreSQL server through libpq. Sessions run in UTC, ISO dates, UTF-8, with round-trip floats,
+// whatever the role's or the database's defaults say. All methods but Cancel are called by one thread at a time; the
+// destructor closes the connection, which rolls an open transaction back.
 //
 // Errors are those of postgres_error.h: one line, with the SQLSTATE, and never with the connection string.
 class Connection {
  public:
-  // `dsn` is a postgresql:// or postgres:// URI. Unavailable if the server cannot be reached, Unauthenticated if it refuses the login.
+  // `dsn` is a postgresql:// or postgres:// URI. Unavailable if the server cannot be reached, Unauthenticated if it
+  // refuses the login.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const std::string& dsn, const SessionOptions& options,
                                                           const ConnectionSettings& settings);
   ~Connection();
@@ -74,15 +75,15 @@ class Connection {
   // The columns `sql` would return; it is parsed and analysed, not run.
   absl::StatusOr<std::vector<ResultColumn>> DescribeStatement(std::string_view sql);
 
-  // COPY ... TO STDOUT. ReadCopy returns the next message, valid until the next call; nullopt after the last, when the server has
-  // said that the copy is complete. An error means that what was read is not the whole.
+  // COPY ... TO STDOUT. ReadCopy returns the next message, valid until the next call; nullopt after the last, when the
+  // server has said that the copy is complete. An error means that what was read is not the whole.
   absl::Status BeginCopyOut(std::string_view sql);
   absl::StatusOr<std::optional<std::string_view>> ReadCopy();
   // Gives up a copy that is not read to its end; the transaction around it is failed then.
   void AbandonCopyOut();
 
-  // COPY ... FROM STDIN. Data may be cut anywhere. EndCopyIn returns the number of rows copied; AbandonCopyIn fails the copy, and
-  // with it the transaction.
+  // COPY ... FROM STDIN. Data may be cut anywhere. EndCopyIn returns the number of rows copied; AbandonCopyIn fails the
+  // copy, and with it the transaction.
   absl::Status BeginCopyIn(std::string_view sql);
   absl::Status WriteCopy(std::string_view data);
   absl::StatusOr<int64_t> EndCopyIn();
@@ -96,8 +97,6 @@ class Connection {
   bool alive() const;
   // 150020 for 15.20.
   int server_version() const;
-  // Of the database, e.g. "UTF8" or "SQL_ASCII".
-  std::string server_encoding() const;
   int backend_pid() const;
   const ServerTimeouts& timeouts() const { return settings_.timeouts; }
 

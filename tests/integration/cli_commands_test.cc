@@ -1,0 +1,160 @@
+// The commands around `run`: init, plan, validate, runs, connections, schema, version.
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/integration/project.h"
+#include "tests/integration/sqlite_file.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace tidemark::test {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+ProcessResult Tidemark(std::vector<std::string> words, const ProcessOptions& options = {}) {
+  words.insert(words.begin(), TidemarkProgram());
+  return *RunProcess(words, absl::Minutes(2), options);
+}
+
+std::vector<json> Lines(const std::string& text) {
+  std::vector<json> objects;
+  for (const auto line : absl::StrSplit(text, '\n', absl::SkipEmpty()))
+    objects.push_back(json::parse(line.begin(), line.end()));
+  return objects;
+}
+
+// The sample project, made once for all tests that only read or run it.
+class SampleTest : public ::testing::Test {
+ protected:
+  SampleTest() {
+    const ProcessResult init = Tidemark({"init", directory_.path()});
+    EXPECT_EQ(init.exit_code, 0) << init.err;
+    EXPECT_THAT(init.out, HasSubstr("next: tidemark run "));
+  }
+  std::string file() const { return directory_.File("tidemark.yaml"); }
+  ProcessResult Command(std::vector<std::string> words) {
+    return Tidemark(words, {.working_directory = directory_.path()});
+  }
+
+  TempDir directory_;
+};
+
+TEST_F(SampleTest, RunsMovesTheChangesAndThenNothing) {
+  const ProcessResult first = Tidemark({"run", file()});
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("read 1,000 = loaded 1,000 + filtered 0 + quarantined 0\n"));
+  EXPECT_THAT(first.out, HasSubstr("read 4,000 = loaded 4,000 + filtered 0 + quarantined 0\n"));
+  EXPECT_THAT(first.out, HasSubstr("completeness proved\n"));
+  EXPECT_THAT(first.out, Not(HasSubstr("\x1b[")));
+  SqliteExec(directory_.File("shop.db"), "UPDATE orders SET status = 'shipped' WHERE id <= 30");
+  const ProcessResult second = Tidemark({"run", file(), "orders"});
+  ASSERT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_THAT(second.out, HasSubstr("read 30 = loaded 30 + filtered 0 + quarantined 0\n"));
+  const ProcessResult third = Tidemark({"run", file(), "orders", "-o", "json"});
+  ASSERT_EQ(third.exit_code, 0) << third.err;
+  EXPECT_EQ(json::parse(third.out)["rows_read"], 0);
+  const std::string differences = absl::StrCat("ATTACH '", directory_.File("shop.db"), "' AS shop;",
+                                               "SELECT * FROM shop.orders EXCEPT SELECT * FROM main.orders");
+  EXPECT_THAT(SqliteQuery(directory_.File("warehouse.db"), differences), IsEmpty());
+}
+
+TEST_F(SampleTest, InitNeverOverwrites) {
+  const ProcessResult again = Tidemark({"init", directory_.path()});
+  EXPECT_EQ(again.exit_code, 2);
+  EXPECT_THAT(again.err, HasSubstr("is there already"));
+}
+
+TEST_F(SampleTest, PlanChangesNothing) {
+  const ProcessResult plan = Tidemark({"plan", file(), "-o", "ndjson"});
+  ASSERT_EQ(plan.exit_code, 0) << plan.err;
+  const std::vector<json> jobs = Lines(plan.out);
+  ASSERT_THAT(jobs, SizeIs(2));
+  const json& orders = jobs[1];
+  EXPECT_EQ(orders["job"], "orders");
+  EXPECT_EQ(orders["watermark_low"], nullptr);
+  EXPECT_TRUE(orders["watermark_high"].is_string());
+  EXPECT_EQ(orders["completeness"], "proved");
+  EXPECT_GE(orders["partitions"].size(), 1u);
+  EXPECT_EQ(orders["format"], "arrow");
+  ASSERT_EQ(orders["next_fire_times"].size(), 5u);
+  EXPECT_THAT(orders["next_fire_times"][0].get<std::string>(), ::testing::MatchesRegex("....-..-..T..:30:00Z"));
+  EXPECT_EQ(jobs[0]["next_fire_times"].size(), 0u);
+  EXPECT_THAT(Command({"runs", "list"}).err, HasSubstr("no runs yet"));
+  EXPECT_NE(RunProcess({"test", "-e", directory_.File("warehouse.db")}, absl::Minutes(1))->exit_code, 0);
+
+  const ProcessResult text = Tidemark({"plan", file(), "orders"});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("next fire times (Europe/Paris; UTC)"));
+  EXPECT_THAT(text.out, HasSubstr("hard deletes"));
+  EXPECT_EQ(Tidemark({"plan", file(), "nope"}).exit_code, 4);
+}
+
+TEST_F(SampleTest, RunsAreListedAndShown) {
+  EXPECT_EQ(Command({"runs", "list", "-o", "json"}).out, "[]\n");
+  EXPECT_EQ(Command({"runs", "get", "orders@latest"}).exit_code, 4);
+  ASSERT_EQ(Tidemark({"run", file(), "orders"}).exit_code, 0);
+  const ProcessResult second = Tidemark({"run", file(), "orders", "-o", "json"});
+  const std::string id = json::parse(second.out)["run_id"];
+  const json list = json::parse(Command({"runs", "list", "-o", "json"}).out);
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_EQ(list[0]["run_id"], id);
+  EXPECT_EQ(json::parse(Command({"runs", "list", "--limit", "1", "-o", "json"}).out).size(), 1u);
+  EXPECT_EQ(json::parse(Command({"runs", "list", "customers", "-o", "json"}).out).size(), 0u);
+  EXPECT_EQ(json::parse(Command({"runs", "get", "orders@latest", "-o", "json"}).out)["run_id"], id);
+  EXPECT_THAT(Command({"runs", "get", id}).out, HasSubstr("orders: success"));
+  EXPECT_THAT(Command({"runs", "get", id, "-o", "yaml"}).out, HasSubstr(absl::StrCat("run_id: \"", id, "\"\n")));
+  EXPECT_EQ(Command({"runs", "get", "nope"}).exit_code, 4);
+  EXPECT_THAT(Command({"runs", "list"}).out, HasSubstr("RUN "));
+  EXPECT_EQ(Tidemark({"runs", "list", "--project", directory_.File("none.yaml")}).exit_code, 2);
+}
+
+TEST_F(SampleTest, ConnectionsAreTested) {
+  const ProcessResult test = Command({"connections", "test", "shop", "-o", "json"});
+  EXPECT_EQ(test.exit_code, 0) << test.err;
+  const json list = json::parse(test.out);
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0]["ok"], true);
+  EXPECT_THAT(list[0]["server"].get<std::string>(), HasSubstr("SQLite"));
+  EXPECT_EQ(Command({"connections", "test", "nope"}).exit_code, 4);
+}
+
+TEST_F(SampleTest, Validate) {
+  const ProcessResult valid = Tidemark({"validate", file()});
+  EXPECT_EQ(valid.exit_code, 0);
+  EXPECT_THAT(valid.out, HasSubstr("valid, 2 connections, 2 jobs"));
+  const std::string bad = directory_.Write("bad.yaml", "connections: { a: { dsn: 'x' } }\njobs: { b: {} }\n");
+  const ProcessResult invalid = Tidemark({"validate", bad, "-o", "json"});
+  EXPECT_EQ(invalid.exit_code, 2);
+  const json result = json::parse(invalid.out);
+  EXPECT_EQ(result["valid"], false);
+  EXPECT_EQ(result["errors"].size(), 3u);
+  EXPECT_THAT(invalid.err, HasSubstr("bad.yaml:1:26: connections.a.dsn: a DSN starts with its scheme"));
+  EXPECT_THAT(
+      Tidemark({"validate", directory_.Write("scheme.yaml", "connections: { a: { dsn: 'ftp:x' } }\njobs: {}\n")}).err,
+      HasSubstr("scheme.yaml:1:26: connections.a.dsn: the DSN's scheme is not one of"));
+}
+
+TEST(CliTest, VersionSchemaAndUsage) {
+  EXPECT_THAT(Tidemark({"version"}).out, ::testing::MatchesRegex("tidemark [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+  EXPECT_EQ(json::parse(Tidemark({"schema"}).out)["title"], "Tidemark project file");
+  const ProcessResult help = Tidemark({"--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(help.out, HasSubstr("Examples:"));
+  EXPECT_THAT(help.err, IsEmpty());
+  const ProcessResult usage = Tidemark({"fly"});
+  EXPECT_EQ(usage.exit_code, 2);
+  EXPECT_THAT(usage.out, IsEmpty());
+}
+
+}  // namespace
+}  // namespace tidemark::test
