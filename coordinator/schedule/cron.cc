@@ -56,6 +56,8 @@ absl::StatusOr<uint64_t> ParseElement(const Field& field, absl::string_view elem
   if (stepped && (!absl::SimpleAtoi(split.second, &step) || step < 1)) {
     return Bad(field, element, "the step must be a whole number from 1");
   }
+  // A longer one leads out of the field as well, and must not lead out of an int.
+  step = std::min(step, field.max + 1);
   int low = field.min;
   int high = field.max;
   if (split.first != "*") {

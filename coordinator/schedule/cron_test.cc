@@ -139,6 +139,12 @@ TEST(CronTest, EveryMinuteNeverStandsStillNorGoesBack) {
   }
 }
 
+TEST(CronTest, AStepBeyondTheRangeLeavesItsFirstValue) {
+  EXPECT_THAT(Fires("1-5/2147483647 * * * *", "2026-03-01T00:01:00Z", 2),
+              ElementsAre("2026-03-01 01:01+00:00", "2026-03-01 02:01+00:00"));
+  EXPECT_THAT(Fires("*/2147483647 * * * *", "2026-03-01T00:00:00Z", 1), ElementsAre("2026-03-01 01:00+00:00"));
+}
+
 TEST(CronTest, ErrorsNameTheFieldAndTheText) {
   EXPECT_THAT(Error("60 * * * *"), HasSubstr("minute \"60\": out of range, 0 to 59"));
   EXPECT_THAT(Error("* 24 * * *"), HasSubstr("hour \"24\""));
