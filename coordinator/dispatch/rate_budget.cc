@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "coordinator/dispatch/connection_identity.h"
+#include "common/model/connection_identity.h"
 
 namespace tidemark::coordinator {
 
@@ -62,8 +62,9 @@ bool RateBudget::Admit(std::string_view worker, std::string_view connection, abs
   share.last_seen = std::max(share.last_seen, now);
   Rebalance(*source);
   if (share.told > 0) return true;
-  const int64_t fair = source->limit / static_cast<int64_t>(source->shares.size());
-  if (fair < 1 || source->limit - Sum(*source) < fair) return false;
+  // Of more readers than rows per second, as many read as there are rows; the others wait for one to end.
+  const int64_t fair = std::max<int64_t>(1, source->limit / static_cast<int64_t>(source->shares.size()));
+  if (source->limit - Sum(*source) < fair) return false;
   share.told = share.outstanding = fair;
   share.version = ++last_version_;
   return true;

@@ -102,6 +102,20 @@ TEST(RateBudgetTest, AnEarlierLeadersShareCountsInFullUntilItIsKnown) {
   EXPECT_TRUE(budget.Admit("b", "shop", absl::ZeroDuration()));
 }
 
+TEST(RateBudgetTest, OfMoreReadersThanRowsPerSecondSomeRead) {
+  RateBudget budget;
+  budget.SetConnections({Shop(1)});
+  ASSERT_TRUE(budget.Admit("a", "shop", absl::ZeroDuration()));
+  EXPECT_FALSE(budget.Admit("b", "shop", absl::ZeroDuration()));
+  EXPECT_FALSE(budget.Admit("c", "shop", absl::ZeroDuration()));
+  // The first has read what it wanted; two others ask on and on.
+  budget.Observe({}, RateBudget::kLinger);
+  EXPECT_TRUE(budget.Admit("b", "shop", RateBudget::kLinger));
+  EXPECT_EQ(Rows(budget, "b"), 1);
+  EXPECT_FALSE(budget.Admit("c", "shop", RateBudget::kLinger));
+  EXPECT_EQ(budget.Outstanding("shop"), 1);
+}
+
 // Workers come and go, replies are lost and overtake each other: what is in force at the readers never exceeds the
 // limit.
 TEST(RateBudgetTest, SharesInForceNeverExceedTheLimit) {
