@@ -233,6 +233,10 @@ TEST(ProjectRulesTest, AppendThatReadsRowsAgainNeedsAKey) {
                   HasSubstr("source.stamped_by: an append that is stamped by an application needs target.key")));
   EXPECT_THAT(JobErrors("table: t, watermark: w, stamped_by: application, lookback: 1h", "table: t"),
               ElementsAre(HasSubstr("source.lookback")));
+  EXPECT_THAT(JobErrors("table: t, watermark: w, stamped_by: application, lookback: 0s", "table: t, key: [id]"),
+              ElementsAre("6:82: jobs.orders.source.lookback: the clock of an application bounds nothing: give a "
+                          "lookback longer than 0s"));
+  EXPECT_THAT(JobErrors("table: t, watermark: w, lookback: 0s", "table: t, key: [id]"), IsEmpty());
   EXPECT_THAT(JobErrors("table: t, watermark: w, null_watermark: reread", "table: t"),
               ElementsAre(HasSubstr("source.null_watermark: reread needs target.key")));
 }
@@ -259,6 +263,19 @@ TEST(ProjectRulesTest, OneTargetTableForOneJob) {
                                   "  b:\n    source: {connection: warehouse, table: u}\n",
                                   "    target: {connection: again, table: t, strategy: full}\n")),
               ElementsAre("11:33: jobs.b.target.table: the job a already loads this table"));
+}
+
+TEST(ProjectRulesTest, TwoNamesForOneDatabaseAreOneTarget) {
+  const std::string connections =
+      absl::StrCat(kConnections, "  again: { dsn: 'postgres://other@DB:5432/wh' }\njobs:\n");
+  EXPECT_THAT(Errors(absl::StrCat(connections, "  a:\n    source: {connection: shop, table: t}\n",
+                                  "    target: {connection: warehouse, table: t, strategy: full}\n",
+                                  "  b:\n    source: {connection: shop, table: u}\n",
+                                  "    target: {connection: again, table: t, strategy: full}\n")),
+              ElementsAre("11:33: jobs.b.target.table: the job a already loads this table"));
+  EXPECT_THAT(Errors(absl::StrCat(connections, "  a:\n    source: {connection: again, table: t}\n",
+                                  "    target: {connection: warehouse, table: t, strategy: full}\n")),
+              ElementsAre("8:37: jobs.a.target.table: source and target are the same table"));
 }
 
 TEST(ReferenceTest, FilesAndEscapes) {

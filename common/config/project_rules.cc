@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
 #include "common/config/suggestion.h"
+#include "common/model/connection_identity.h"
+#include "common/model/duration.h"
 #include "common/model/enum_names.h"
 
 namespace tidemark {
@@ -69,8 +71,8 @@ class JobRules {
     Rule(!(Given("source.table") && Given("source.query")), keys, "source.query", "give a table or a query, not both");
     const v1::ConnectionSpec* from = project_.FindConnection(source.connection());
     const v1::ConnectionSpec* to = project_.FindConnection(job_.target().connection());
-    const bool same = from != nullptr && to != nullptr && from->dsn() == to->dsn() && !source.table().empty() &&
-                      source.table() == job_.target().table();
+    const bool same = from != nullptr && to != nullptr && ConnectionIdentity(*from) == ConnectionIdentity(*to) &&
+                      !source.table().empty() && source.table() == job_.target().table();
     Rule(!same, {"source.table", "target.table"}, "target.table", "source and target are the same table");
   }
 
@@ -86,9 +88,12 @@ class JobRules {
                             "source.horizon_wait", "source.max_hold", "source.lookback"}) {
       Rule(has_watermark || !Given(key) || windowed, {"source.watermark"}, key, "has no meaning without a watermark");
     }
-    Rule(!windowed || source.stamped_by() != v1::STAMPED_BY_APPLICATION || Given("source.lookback"),
-         {"source.stamped_by", "source.lookback"}, "source.stamped_by",
+    const bool by_application = windowed && source.stamped_by() == v1::STAMPED_BY_APPLICATION;
+    Rule(!by_application || Given("source.lookback"), {"source.stamped_by", "source.lookback"}, "source.stamped_by",
          "the clock of an application bounds nothing: give a lookback");
+    Rule(!by_application || !Given("source.lookback") || FromProto(source.lookback()) > absl::ZeroDuration(),
+         {"source.stamped_by", "source.lookback"}, "source.lookback",
+         "the clock of an application bounds nothing: give a lookback longer than 0s");
     Rule(!Given("source.query") || has_watermark ||
              (!absl::StrContains(source.query(), ":last_watermark") &&
               !absl::StrContains(source.query(), ":watermark_snapshot")),
@@ -129,7 +134,8 @@ void CheckRules(const Project& project, const Places& places, Diagnostics* diagn
     JobRules(project, job, places, diagnostics).Check();
     const v1::ConnectionSpec* connection = project.FindConnection(job.target().connection());
     if (connection == nullptr || job.target().table().empty()) continue;
-    const auto [other, fresh] = targets.try_emplace({connection->dsn(), job.target().table()}, job.name());
+    const auto [other, fresh] =
+        targets.try_emplace({ConnectionIdentity(*connection), job.target().table()}, job.name());
     if (fresh) continue;
     const std::string path = absl::StrCat("jobs.", job.name(), ".target.table");
     const auto at = places.find(path);

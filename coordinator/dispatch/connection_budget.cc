@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "coordinator/dispatch/connection_identity.h"
+#include "common/model/connection_identity.h"
 
 namespace tidemark::coordinator {
 

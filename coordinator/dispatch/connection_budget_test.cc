@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "coordinator/dispatch/connection_identity.h"
-
 namespace tidemark::coordinator {
 namespace {
 
@@ -29,23 +27,13 @@ PermitRecord Permit(const std::string& session, const std::string& connection) {
   return permit;
 }
 
-TEST(ConnectionIdentityTest, IsServerAndDatabaseWithoutSecrets) {
-  const auto identity = [](const std::string& dsn) { return ConnectionIdentity(Connection("shop", dsn)); };
-  EXPECT_EQ(identity("postgresql://u:s3cret@DB.example/shop?sslmode=require"), "postgresql://db.example:5432/shop");
-  EXPECT_EQ(identity("postgres://other@db.example:5432/shop"), "postgresql://db.example:5432/shop");
-  EXPECT_EQ(identity("postgresql://u:p@ss@[::1]:6000/shop"), "postgresql://[::1]:6000/shop");
-  EXPECT_EQ(identity("postgresql:///shop?host=/run/pg&port=6001"), "postgresql:///run/pg:6001/shop");
-  EXPECT_EQ(identity("sqlite:data/shop.db?mode=ro"), "sqlite:data/shop.db");
-  EXPECT_EQ(identity("generator:rows=5"), "connection:shop");
-  // The database is the user's own, which is no part of an identity.
-  EXPECT_EQ(identity("postgresql://u:s3cret@db"), "connection:shop");
-}
-
 TEST(ConnectionBudgetTest, ConnectionsOfOneDatabaseShareTheLowestLimit) {
   ConnectionBudget budget;
   budget.SetConnections({Connection("a", "postgresql://u@h/db", 3), Connection("b", "postgresql://v@h:5432/db", 2),
-                         Connection("c", "postgresql://h/other")});
+                         Connection("c", "postgresql://h/other"), Connection("d", "postgresql://me@h", 3),
+                         Connection("e", "postgresql://me@h", 1)});
   EXPECT_EQ(budget.Limit("a"), 2);
+  EXPECT_EQ(budget.Limit("d"), 1) << "the database of the user's name, both";
   EXPECT_EQ(budget.Limit("c"), ConnectionBudget::kDefaultLimit);
   EXPECT_EQ(budget.Limit("nowhere"), 0);
   budget.Grant(Permit("s1", "a"));

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/model/connection_identity.h"
 #include "common/model/duration.h"
-#include "coordinator/dispatch/connection_identity.h"
 
 namespace tidemark::coordinator {
 

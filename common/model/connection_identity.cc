@@ -1,7 +1,8 @@
-#include "coordinator/dispatch/connection_identity.h"
+#include "common/model/connection_identity.h"
 
+#include <algorithm>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -9,7 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "common/base/absl_view.h"
 
-namespace tidemark::coordinator {
+namespace tidemark {
 namespace {
 
 struct ServerScheme {
@@ -17,13 +18,15 @@ struct ServerScheme {
   // Schemes that speak to one kind of server have one name.
   std::string_view name;
   std::string_view default_port;
+  // Where a DSN names no database, it is the one that has the user's name.
+  bool database_of_user;
 };
 
 constexpr ServerScheme kServerSchemes[] = {
-    {"postgresql", "postgresql", "5432"},
-    {"postgres", "postgresql", "5432"},
-    {"mysql", "mysql", "3306"},
-    {"mariadb", "mysql", "3306"},
+    {"postgresql", "postgresql", "5432", true},
+    {"postgres", "postgresql", "5432", true},
+    {"mysql", "mysql", "3306", false},
+    {"mariadb", "mysql", "3306", false},
 };
 
 // "host:port" or "[v6]:port" -> lower-case host with its port.
@@ -36,7 +39,7 @@ std::string HostAndPort(std::string_view authority, std::string_view default_por
   return absl::StrCat(absl::AsciiStrToLower(Abs(host)), ":", Abs(port.empty() ? default_port : port));
 }
 
-// Empty if the DSN does not say which database it means.
+// Empty if this is no URL of a server.
 std::string ServerIdentity(const ServerScheme& scheme, std::string_view rest) {
   if (!rest.starts_with("//")) return "";
   rest.remove_prefix(2);
@@ -46,8 +49,12 @@ std::string ServerIdentity(const ServerScheme& scheme, std::string_view rest) {
   const size_t slash = rest.find('/');
   std::string_view authority = rest.substr(0, slash);
   std::string database(slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1));
+  std::string user;
   // A password may hold an @ of its own.
-  if (const size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
+  if (const size_t at = authority.rfind('@'); at != std::string_view::npos) {
+    user = std::string(authority.substr(0, std::min(at, authority.find(':'))));
+    authority.remove_prefix(at + 1);
+  }
 
   std::string host = HostAndPort(authority, scheme.default_port);
   std::string host_parameter;
@@ -57,13 +64,15 @@ std::string ServerIdentity(const ServerScheme& scheme, std::string_view rest) {
     if (pair.first == "host") host_parameter = std::string(pair.second);
     if (pair.first == "port") port_parameter = std::string(pair.second);
     if (pair.first == "dbname") database = std::string(pair.second);
+    if (pair.first == "user") user = std::string(pair.second);
   }
   if (!host_parameter.empty() || !port_parameter.empty()) {
     const std::string plain = host_parameter.empty() ? host.substr(0, host.rfind(':')) : host_parameter;
     const std::string port = port_parameter.empty() ? host.substr(host.rfind(':') + 1) : port_parameter;
     host = absl::StrCat(absl::AsciiStrToLower(plain), ":", port);
   }
-  if (database.empty()) return "";
+  // Without either, the database is that of the worker's account: one for all such DSNs.
+  if (database.empty() && scheme.database_of_user) database = user;
   return absl::StrCat(Abs(scheme.name), "://", host, "/", database);
 }
 
@@ -83,4 +92,4 @@ std::string ConnectionIdentity(const v1::ConnectionSpec& connection) {
   return absl::StrCat("connection:", connection.name());
 }
 
-}  // namespace tidemark::coordinator
+}  // namespace tidemark
