@@ -39,11 +39,23 @@ struct SourceDescription {
   std::vector<std::string> notes;
 };
 
+// Where the last window ended, from which the next one goes on.
+struct LastWindow {
+  // That of a proved window of this very source.
+  LastWindow(v1::Watermark watermark) : high(std::move(watermark)) {}  // NOLINT(google-explicit-constructor)
+
+  v1::Watermark high;
+  // Of a window that was not proved: rows at or below `high`, but not so far below, may have committed since.
+  absl::Duration lookback = absl::ZeroDuration();
+  // It read another server, timeline or file (SourceDescription::identity).
+  bool other_source = false;
+};
+
 // The upper bound of a window, and what it rests on. See CORRECTNESS on horizons for each engine's rule.
 struct HorizonProbe {
   // The greatest value the watermark column can hold that is strictly below the horizon.
   v1::Watermark high;
-  // Where the window starts: last_watermark, or below it by the lookback. Absent: from the type's minimum.
+  // Where the window starts: the last watermark, or below it by a lookback. Absent: from the type's minimum.
   std::optional<v1::Watermark> effective_low;
   v1::Completeness completeness;
   // high is not above low: nothing to move, and the watermark stays.
@@ -76,9 +88,10 @@ class SourceSession {
   // Reads the catalog alone.
   virtual absl::StatusOr<SourceDescription> Describe() = 0;
 
-  // A statement of its own, before any snapshot. `low` is the job's last watermark, absent for the first window.
+  // A statement of its own, before any snapshot. `last` is absent for the first window. The window reaches back behind
+  // it where that one was not proved, and where this one is not; after another source it is lookback at best.
   // Unimplemented where the source has no watermark to offer.
-  virtual absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<v1::Watermark>& low) = 0;
+  virtual absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) = 0;
 
   // Whether a row stands above `high` now (inside the snapshot, if one is open). True also when the source cannot tell
   // cheaply.

@@ -36,6 +36,7 @@ class Describer {
   absl::Status DescribeBoth();
   absl::Status ApplyNullPolicy();
   absl::Status FixHorizon();
+  std::optional<LastWindow> Last() const;
   absl::Status OpenSnapshotIfNeeded();
   absl::Status DecideToWait();
 
@@ -138,9 +139,7 @@ absl::Status Describer::FixHorizon() {
     }
     return absl::OkStatus();
   }
-  std::optional<v1::Watermark> low;
-  if (work_.window().has_low()) low = work_.window().low();
-  auto probe = source_.ProbeHorizon(low);
+  auto probe = source_.ProbeHorizon(Last());
   if (absl::IsUnimplemented(probe.status())) {
     return absl::InvalidArgumentError(absl::StrCat("this source has no watermark to offer (", probe.status().message(),
                                                    "): remove source.watermark and use strategy full"));
@@ -165,6 +164,15 @@ absl::Status Describer::FixHorizon() {
     *window_.mutable_low() = *std::move(probe->effective_low);
   }
   return absl::OkStatus();
+}
+
+std::optional<LastWindow> Describer::Last() const {
+  if (!work_.window().has_low()) return std::nullopt;
+  LastWindow last = work_.window().low();
+  last.lookback = absl::Seconds(work_.last_completeness().lookback_seconds());
+  last.other_source =
+      !work_.last_source_identity().empty() && work_.last_source_identity() != result_.source_identity();
+  return last;
 }
 
 absl::Status Describer::OpenSnapshotIfNeeded() {

@@ -67,6 +67,20 @@ TEST_F(DescribeTest, AnIncrementProbesThenOffersRangesAndPreparesTheTarget) {
   EXPECT_EQ(source_->described_window.high().text(), "200");
 }
 
+TEST_F(DescribeTest, TheProbeKnowsHowTheLastWindowEnded) {
+  ASSERT_TRUE(Run().ok());
+  EXPECT_EQ(source_->last_window->lookback, absl::ZeroDuration());
+  EXPECT_FALSE(source_->last_window->other_source);
+  task_.mutable_describe()->mutable_last_completeness()->set_lookback_seconds(900);
+  task_.mutable_describe()->set_last_source_identity("server-1");
+  ASSERT_TRUE(Run().ok());
+  EXPECT_EQ(source_->last_window->lookback, absl::Minutes(15));
+  EXPECT_FALSE(source_->last_window->other_source);
+  task_.mutable_describe()->set_last_source_identity("server-0");
+  ASSERT_TRUE(Run().ok());
+  EXPECT_TRUE(source_->last_window->other_source);
+}
+
 TEST_F(DescribeTest, TheFirstWindowProbesBeforeItOpensItsSnapshot) {
   task_.mutable_describe()->mutable_window()->clear_low();
   const auto result = Run();

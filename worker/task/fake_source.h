@@ -22,6 +22,8 @@ struct FakeSource {
   SourceDescription description;
   HorizonProbe probe;
   absl::Status probe_error;
+  // Of the latest probe.
+  std::optional<LastWindow> last_window;
   bool rows_above = false;
   int64_t null_watermarks = 0;
   std::string snapshot = "snapshot-1";
@@ -101,8 +103,9 @@ class FakeSourceSession final : public SourceSession {
     source_->Called("describe");
     return source_->description;
   }
-  absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<v1::Watermark>& low) override {
-    source_->Called(low.has_value() ? "probe above " + low->text() : "probe");
+  absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) override {
+    source_->Called(last.has_value() ? "probe above " + last->high.text() : "probe");
+    source_->last_window = last;
     if (!source_->probe_error.ok()) return source_->probe_error;
     return source_->probe;
   }

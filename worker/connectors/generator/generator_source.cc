@@ -161,20 +161,24 @@ class GeneratorSession final : public SourceSession {
     return description;
   }
 
-  absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<v1::Watermark>& low) override {
+  absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) override {
     if (watermark_.empty()) return absl::UnimplementedError("the job names no watermark");
     HorizonProbe probe;
     probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
     probe.completeness.add_premises("the rows follow from a formula: none is late");
     if (table_.rows() == 0) {
-      if (low) probe.high = *low;
+      if (last) probe.high = last->high;
       probe.empty = true;
       return probe;
     }
     probe.high = WatermarkOf(table_, watermark_, table_.rows() - 1);
-    if (low) {
-      TM_ASSIGN_OR_RETURN(const int64_t first, FirstAbove(table_, watermark_, *low));
+    if (last) {
+      TM_ASSIGN_OR_RETURN(const int64_t first, FirstAbove(table_, watermark_, last->high));
       probe.empty = first == table_.rows();
+      if (last->other_source) {
+        probe.completeness.set_level(v1::Completeness::LEVEL_LOOKBACK);
+        probe.completeness.add_premises("the last watermark is of another generated table");
+      }
     }
     return probe;
   }

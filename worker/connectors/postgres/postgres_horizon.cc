@@ -71,13 +71,20 @@ absl::StatusOr<std::string> Horizon::Evaluate(const std::string& expression) {
   return row[0].value_or("");
 }
 
-absl::StatusOr<HorizonProbe> Horizon::Probe(const std::optional<v1::Watermark>& low) {
+absl::StatusOr<HorizonProbe> Horizon::Probe(const std::optional<LastWindow>& last) {
+  const std::optional<v1::Watermark> low = last.has_value() ? std::optional(last->high) : std::nullopt;
   if (low.has_value() && low->type() != Value("").type()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the last watermark is a ", low->type(), ", but ", source_->watermark(), " of ", sql_->relation().label,
         " is now ", sql_->watermark()->column.native_type(), ": run once with --full-refresh"));
   }
   TM_ASSIGN_OR_RETURN(Findings findings, Examine());
+  findings.last_lookback = last.has_value() ? last->lookback : absl::ZeroDuration();
+  if (last.has_value() && last->other_source) {
+    findings.against.push_back(absl::StrCat("the last watermark ", low->text(),
+                                            " is of another server or timeline: this one may lack what was committed "
+                                            "there, or stamp below it"));
+  }
   switch (kind()) {
     case WatermarkKind::kInteger:
       return ProbeInteger(low, std::move(findings));
@@ -180,6 +187,8 @@ void Horizon::HoldForPrepared(const OpenTransactions& prepared, Findings& findin
                                         " is neither committed nor rolled back");
   if (prepared.prepared_since.has_value() && TooLong(prepared.now, *prepared.prepared_since)) {
     findings.against.push_back(absl::StrCat(what, " for longer than max_hold"));
+    // Its stamps are older than its PREPARE.
+    findings.least_lookback += absl::Microseconds(prepared.now - *prepared.prepared_since);
   } else {
     findings.holder = what;
   }
@@ -199,6 +208,9 @@ absl::StatusOr<Horizon::Bound> Horizon::BoundByActivity(const ActivityProbe& act
   }
   bound.instant -= kMargin;
   if (left_out) {
+    // The window after the one in which it ends must still reach its stamps.
+    findings.least_lookback =
+        std::max(findings.least_lookback, absl::Microseconds(activity.now - *bound.oldest + kMargin));
     findings.against.push_back(absl::StrCat("a transaction open for ",
                                             DurationText(absl::Seconds((activity.now - *bound.oldest) / kSecond)),
                                             ", longer than max_hold, was left out"));
@@ -222,6 +234,9 @@ absl::StatusOr<Horizon::Bound> Horizon::BoundByWaiting(absl::Duration wait, Find
                                             "horizon_wait: GRANT pg_read_all_stats TO the role"));
   } else {
     findings.grounds.push_back("every transaction open at the probe was waited out (pg_locks), with a margin of 1s");
+    findings.grounds.push_back(
+        "no procedure that commits inside itself stamps rows by statement_timestamp(): this role cannot see it "
+        "(GRANT pg_read_all_stats)");
   }
   HoldForPrepared(open, findings);
   return bound;
@@ -379,17 +394,26 @@ absl::StatusOr<HorizonProbe> Horizon::Conclude(const std::optional<v1::Watermark
   } else {
     completeness.set_level(v1::Completeness::LEVEL_LOOKBACK);
     for (const std::string& premise : findings.against) completeness.add_premises(premise);
-    if (low.has_value()) TM_RETURN_IF_ERROR(LookBack(*low, findings, probe));
     const bool in_time = kind() != WatermarkKind::kInteger && kind() != WatermarkKind::kXid8;
     if (in_time) completeness.set_lookback_seconds(absl::ToInt64Seconds(findings.least_lookback));
+  }
+  if (low.has_value() && !probe.empty) {
+    const bool proved = findings.against.empty();
+    if (proved && findings.last_lookback > absl::ZeroDuration()) {
+      completeness.add_premises(absl::StrCat("it reaches back ", DurationText(findings.last_lookback),
+                                             " behind the window before it, which was not proved"));
+    }
+    const absl::Duration least = proved ? absl::ZeroDuration() : findings.least_lookback;
+    TM_RETURN_IF_ERROR(LookBack(*low, std::max(least, findings.last_lookback), probe));
   }
   if (!findings.holder.empty())
     completeness.add_premises(absl::StrCat("the horizon stays at its last value: ", findings.holder));
   return probe;
 }
 
-absl::Status Horizon::LookBack(const v1::Watermark& low, const Findings& findings, HorizonProbe& probe) {
-  const int64_t seconds = absl::ToInt64Seconds(findings.least_lookback);
+absl::Status Horizon::LookBack(const v1::Watermark& low, absl::Duration lookback, HorizonProbe& probe) {
+  if (lookback == absl::ZeroDuration()) return absl::OkStatus();
+  const int64_t seconds = absl::ToInt64Seconds(lookback);
   std::string expression;
   switch (kind()) {
     case WatermarkKind::kInstant:

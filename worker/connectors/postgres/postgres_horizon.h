@@ -27,7 +27,7 @@ class Horizon {
 
   // See SourceSession::ProbeHorizon. Waits up to horizon_wait where a rule has to wait transactions out. Unavailable if
   // a first window has no bound because of a transaction that must end first.
-  absl::StatusOr<HorizonProbe> Probe(const std::optional<v1::Watermark>& low);
+  absl::StatusOr<HorizonProbe> Probe(const std::optional<LastWindow>& last);
 
   // See SourceSession::HorizonReached.
   absl::StatusOr<bool> Reached(const v1::Watermark& until);
@@ -41,6 +41,8 @@ class Horizon {
     std::vector<std::string> against;
     // The least overlap that lookback must have.
     absl::Duration least_lookback;
+    // How far the window reaches back even if it is proved itself, because the one before it was not.
+    absl::Duration last_lookback;
     // Empty unless the horizon is held.
     std::string holder;
   };
@@ -70,7 +72,7 @@ class Horizon {
   // Fills in what follows from `high`, or from what holds it.
   absl::StatusOr<HorizonProbe> Conclude(const std::optional<v1::Watermark>& low, const std::string& high,
                                         const Findings& findings);
-  absl::Status LookBack(const v1::Watermark& low, const Findings& findings, HorizonProbe& probe);
+  absl::Status LookBack(const v1::Watermark& low, absl::Duration lookback, HorizonProbe& probe);
 
   int64_t GreatestBelow(int64_t instant) const;
   // A moment as a value of the column, in SQL.

@@ -51,11 +51,11 @@ class PostgresHorizonTest : public ::testing::Test {
     job.mutable_source()->mutable_horizon_wait()->set_nanos(200'000'000);
     return job;
   }
-  HorizonProbe Probe(const v1::JobSpec& job, const std::optional<v1::Watermark>& low = std::nullopt) {
-    return Probe(job, low, dsn_);
+  HorizonProbe Probe(const v1::JobSpec& job, const std::optional<LastWindow>& last = std::nullopt) {
+    return Probe(job, last, dsn_);
   }
-  HorizonProbe Probe(const v1::JobSpec& job, const std::optional<v1::Watermark>& low, const std::string& dsn) {
-    auto probe = MustOpen(dsn, job)->ProbeHorizon(low);
+  HorizonProbe Probe(const v1::JobSpec& job, const std::optional<LastWindow>& last, const std::string& dsn) {
+    auto probe = MustOpen(dsn, job)->ProbeHorizon(last);
     EXPECT_TRUE(probe.ok()) << probe.status();
     return probe.ok() ? *std::move(probe) : HorizonProbe();
   }
@@ -188,6 +188,42 @@ TEST_F(PostgresHorizonTest, MaxHoldDegradesAndSaysSo) {
   EXPECT_THAT(Premises(probe), HasSubstr("longer than max_hold"));
   EXPECT_EQ(Scalar(dsn_, absl::StrCat("SELECT timestamptz '", low.text(), "' - '", probe.effective_low->text(), "'")),
             "00:15:00");
+}
+
+TEST_F(PostgresHorizonTest, AWindowReachesTheStampsThatTheOneBeforeItLeftOut) {
+  const auto writer = MustConnect(dsn_);
+  MustRun(*writer, "BEGIN");
+  MustRun(*writer, "INSERT INTO t (note) VALUES ('left out')");
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+  v1::JobSpec job = Job("at");
+  job.mutable_source()->mutable_max_hold()->set_nanos(200'000'000);
+  job.mutable_source()->mutable_lookback()->set_seconds(1);
+  const HorizonProbe degraded = Probe(job, Ago("1 hour"));
+  EXPECT_EQ(degraded.completeness.level(), kLookback);
+  EXPECT_FALSE(Below(*writer, degraded, "at", "note = 'left out'"));
+  EXPECT_GE(degraded.completeness.lookback_seconds(), 3) << "its lookback setting does not cover the open transaction";
+  MustRun(*writer, "COMMIT");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+
+  LastWindow last = degraded.high;
+  last.lookback = absl::Seconds(degraded.completeness.lookback_seconds());
+  const HorizonProbe next = Probe(Job("at"), last);
+  EXPECT_EQ(next.completeness.level(), kProved) << Premises(next);
+  EXPECT_THAT(Premises(next), HasSubstr("reaches back"));
+  HorizonProbe start;
+  start.high = *next.effective_low;
+  EXPECT_TRUE(Below(*writer, start, "at", "note = 'left out'")) << next.effective_low->text();
+}
+
+TEST_F(PostgresHorizonTest, AnotherServerIsReadFromFurtherBackOnce) {
+  LastWindow last = Ago("1 hour");
+  last.other_source = true;
+  const HorizonProbe probe = Probe(Job("at"), last);
+  EXPECT_EQ(probe.completeness.level(), kLookback);
+  EXPECT_THAT(Premises(probe), HasSubstr("another server"));
+  EXPECT_EQ(
+      Scalar(dsn_, absl::StrCat("SELECT timestamptz '", last.high.text(), "' - '", probe.effective_low->text(), "'")),
+      "00:15:00");
 }
 
 TEST_F(PostgresHorizonTest, WithoutTheRightToSeeOthersItWaitsThemOutOrSaysSo) {

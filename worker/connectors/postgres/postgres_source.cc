@@ -44,6 +44,9 @@ absl::StatusOr<std::string> IdentityOf(Connection& connection) {
   return row.status();
 }
 
+// What LOCK TABLE takes. A view's tables, and a query's, are not ours to find.
+bool IsLockable(const Relation& relation) { return relation.kind == 'r' || relation.kind == 'p'; }
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SourceSession>> PostgresSource::Open(const v1::ConnectionSpec& connection,
@@ -146,11 +149,11 @@ absl::StatusOr<SourceDescription> PostgresSource::Describe() {
   return description;
 }
 
-absl::StatusOr<HorizonProbe> PostgresSource::ProbeHorizon(const std::optional<v1::Watermark>& low) {
+absl::StatusOr<HorizonProbe> PostgresSource::ProbeHorizon(const std::optional<LastWindow>& last) {
   absl::MutexLock lock(&mutex_);
   TM_RETURN_IF_ERROR(CheckOutsideSnapshot());
   TM_RETURN_IF_ERROR(LoadWithWatermark());
-  return Horizon(connection_.get(), &*sql_, &job_.source()).Probe(low);
+  return Horizon(connection_.get(), &*sql_, &job_.source()).Probe(last);
 }
 
 absl::StatusOr<bool> PostgresSource::HorizonReached(const v1::Watermark& until) {
@@ -195,11 +198,29 @@ absl::StatusOr<std::string> PostgresSource::OpenSnapshot() {
   absl::MutexLock lock(&mutex_);
   TM_RETURN_IF_ERROR(CheckIdle());
   TM_RETURN_IF_ERROR(CheckOutsideSnapshot());
+  TM_RETURN_IF_ERROR(Load());
   TM_RETURN_IF_ERROR(connection_->ExecuteCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").status());
+  // The lock before the first statement, which takes the snapshot.
+  TM_RETURN_IF_ERROR(LockRelation());
   TM_RETURN_IF_ERROR(connection_->ExecuteCommand(MarkReaderSql()).status());
   TM_ASSIGN_OR_RETURN(const Row row, connection_->ExecuteRow("SELECT pg_export_snapshot()"));
   StayAlive();
+  if (IsLockable(*relation_)) {
+    const auto same = connection_->ExecuteRow("SELECT to_regclass($1)::oid = $2::oid",
+                                              {relation_->sql, absl::StrCat(relation_->oid)});
+    if (!same.ok()) return Explain(same.status());
+    if ((*same)[0] != "t") {
+      return absl::DataLossError(
+          absl::StrCat(relation_->label, " was replaced by another table while it was described"));
+    }
+  }
   return row[0].value_or("");
+}
+
+absl::Status PostgresSource::LockRelation() {
+  if (!IsLockable(*relation_)) return absl::OkStatus();
+  return Explain(
+      connection_->ExecuteCommand(absl::StrCat("LOCK TABLE ", relation_->sql, " IN ACCESS SHARE MODE")).status());
 }
 
 absl::Status PostgresSource::ImportSnapshot(std::string_view snapshot) {
@@ -217,7 +238,10 @@ absl::Status PostgresSource::ImportSnapshot(std::string_view snapshot) {
                 : imported;
   }
   StayAlive();
-  return Explain(connection_->ExecuteCommand(MarkReaderSql()).status());
+  TM_RETURN_IF_ERROR(Explain(connection_->ExecuteCommand(MarkReaderSql()).status()));
+  TM_RETURN_IF_ERROR(Load());
+  // The exporter may end before this session does.
+  return LockRelation();
 }
 
 absl::StatusOr<std::vector<v1::PartitionFacts>> PostgresSource::DescribePartitions(const v1::Window& window,

@@ -35,7 +35,7 @@ class PostgresSource final : public SourceSession {
   ~PostgresSource() override;
 
   absl::StatusOr<SourceDescription> Describe() override;
-  absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<v1::Watermark>& low) override;
+  absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) override;
   absl::StatusOr<bool> MayHoldRowsAbove(const v1::Watermark& high) override;
   absl::StatusOr<bool> HorizonReached(const v1::Watermark& until) override;
   absl::StatusOr<int64_t> CountNullWatermarks() override;
@@ -58,6 +58,8 @@ class PostgresSource final : public SourceSession {
   // What an error means where a snapshot may have gone with it.
   absl::Status Explain(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::string> CopySql(const ReadRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Keeps the relation from being truncated or replaced, which no snapshot sees through: its rows would be gone.
+  absl::Status LockRelation() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status BeginRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `read`: how the reading went. Ends what BeginRead began; a snapshot survives a failed read.
   absl::Status EndRead(const absl::Status& read) ABSL_LOCKS_EXCLUDED(mutex_);

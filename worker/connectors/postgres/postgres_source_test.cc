@@ -319,6 +319,22 @@ TEST_F(PostgresSourceTest, ASnapshotIsOneStateForAllWhoImportIt) {
   EXPECT_EQ(MustOpen(dsn_, TableJob("s"))->ImportSnapshot("nonsense").code(), absl::StatusCode::kDataLoss);
 }
 
+TEST_F(PostgresSourceTest, ATableInASnapshotIsNotTruncatedBeforeItIsRead) {
+  Exec(dsn_, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)");
+  auto holder = MustOpen(dsn_, TableJob("t"));
+  const auto snapshot = holder->OpenSnapshot();
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status();
+  const auto other = MustConnect(dsn_);
+  MustRun(*other, "SET lock_timeout = '200ms'");
+  EXPECT_FALSE(other->Execute("TRUNCATE t").ok());
+  // An importer keeps it so when the exporter has ended.
+  const auto importer = MustOpen(dsn_, TableJob("t"));
+  ASSERT_TRUE(importer->ImportSnapshot(*snapshot).ok());
+  holder.reset();
+  EXPECT_FALSE(other->Execute("TRUNCATE t").ok());
+  EXPECT_EQ(ReadKeys(*importer).size(), 10);
+}
+
 TEST_F(PostgresSourceTest, ALostSnapshotIsDataLoss) {
   Exec(dsn_, "CREATE TABLE s (id int PRIMARY KEY); INSERT INTO s SELECT generate_series(1, 100000)");
   const auto session = MustOpen(dsn_, TableJob("s"));

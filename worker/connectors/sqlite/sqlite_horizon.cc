@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/model/duration.h"
 #include "worker/connectors/sqlite/iso_text.h"
 
 namespace tidemark::sqlite {
@@ -80,6 +81,14 @@ void BecomeLookback(HorizonProbe* probe, absl::Duration lookback) {
   probe->probed_at.reset();
 }
 
+std::optional<v1::Watermark> HighOf(const std::optional<LastWindow>& last) {
+  return last ? std::optional(last->high) : std::nullopt;
+}
+
+std::string OtherFile(absl::string_view low) {
+  return absl::StrCat("the last watermark ", low, " is of another file: this one may lack what was written to that");
+}
+
 // The unit in which `value` is the time of now (Unix epoch), in microseconds; 0 if it is none. An ascending number that
 // happens to be near is treated alike at no cost.
 int64_t EpochUnit(int64_t value, absl::Time now) {
@@ -106,7 +115,8 @@ absl::StatusOr<std::optional<int64_t>> GreatestNumber(Database& db, const Source
 }
 
 absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
-                                           const std::optional<v1::Watermark>& low) {
+                                           const std::optional<LastWindow>& last) {
+  const std::optional<v1::Watermark> low = HighOf(last);
   HorizonProbe probe;
   probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
   // The clock under the barrier, the greatest number after it: every row is read for it where there is no index, and
@@ -165,6 +175,12 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
     }
     return probe;
   }
+  if (last && last->other_source) {
+    BecomeLookback(&probe, absl::ZeroDuration());
+    AddPremise(&probe, OtherFile(low->text()));
+    AddPremise(&probe, "numbers have no distance in time to reach back by");
+    return probe;
+  }
   AddPremise(&probe, absl::StrCat("the file's one writer at a time numbers ", source.watermark, " in ascending order"));
   AddPremise(&probe, "a transaction still open numbers above all that have committed");
   return probe;
@@ -194,7 +210,8 @@ HorizonProbe ProbeNothing(const SourceRelation& source, const std::optional<v1::
 }
 
 absl::StatusOr<HorizonProbe> ProbeTexts(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
-                                        const std::optional<v1::Watermark>& low) {
+                                        const std::optional<LastWindow>& last) {
+  const std::optional<v1::Watermark> low = HighOf(last);
   TM_ASSIGN_OR_RETURN(const std::optional<WatermarkFormat> detected, DetectWatermarkFormat(db, source, low));
   if (!detected) return ProbeNothing(source, low);
   const WatermarkFormat& format = *detected;
@@ -223,6 +240,11 @@ absl::StatusOr<HorizonProbe> ProbeTexts(Database& db, const SourceRelation& sour
     }
     TM_ASSIGN_OR_RETURN(now, SourceClock(db));
   }
+  const bool behind = low && CompareByValue(format.AtOrBelow(now, zone), low->text()) < 0;
+  if (why_not.empty() && behind) {
+    why_not = absl::StrCat("the source's clock is behind the last watermark ", low->text());
+  }
+  if (why_not.empty() && last && last->other_source) why_not = OtherFile(low->text());
   if (why_not.empty() && naive && HasSummerTime(zone, now)) {
     why_not = absl::StrCat("the zone ", zone.name(), " has summer time, and ", source.watermark, " no offset");
     lookback = std::max(lookback, kSummerTimeLookback);
@@ -242,11 +264,21 @@ absl::StatusOr<HorizonProbe> ProbeTexts(Database& db, const SourceRelation& sour
     AddPremise(&probe, why_not);
   }
   if (!low) return probe;
-  const int order = CompareByValue(probe.high.text(), low->text());
-  if (order < 0) AddPremise(&probe, absl::StrCat("the source's clock is behind the last watermark ", low->text()));
-  probe.empty = order <= 0;
-  if (!why_not.empty()) {
-    TM_ASSIGN_OR_RETURN(std::string back, format.Minus(low->text(), lookback));
+  probe.empty = CompareByValue(probe.high.text(), low->text()) <= 0;
+  std::string from = low->text();
+  if (behind) {
+    // Rows are being stamped below the last watermark: read what is there again, and do not step back.
+    from = probe.high.text();
+    probe.high = *low;
+    probe.empty = false;
+  }
+  const absl::Duration reach = std::max(why_not.empty() ? absl::ZeroDuration() : lookback, last->lookback);
+  if (reach > absl::ZeroDuration() && !probe.empty) {
+    if (why_not.empty()) {
+      AddPremise(&probe, absl::StrCat("it reaches back ", DurationText(reach),
+                                      " behind the window before it, which was not proved"));
+    }
+    TM_ASSIGN_OR_RETURN(std::string back, format.Minus(from, reach));
     probe.effective_low = format.Watermark(std::move(back), zone_name);
   }
   return probe;
@@ -336,16 +368,16 @@ absl::StatusOr<std::optional<WatermarkFormat>> DetectWatermarkFormat(Database& d
 }
 
 absl::StatusOr<HorizonProbe> ProbeFileHorizon(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
-                                              const std::optional<v1::Watermark>& low) {
+                                              const std::optional<LastWindow>& last) {
   const v1::Column* column = source.Find(source.watermark);
   if (column == nullptr) return absl::UnimplementedError(absl::StrCat(source.what, " is read without a watermark"));
-  if (IsIntegerColumn(*column)) return ProbeIntegers(db, source, spec, low);
+  if (IsIntegerColumn(*column)) return ProbeIntegers(db, source, spec, last);
   switch (column->type().kind()) {
     case Type::KIND_DATE:
     case Type::KIND_TIMESTAMP:
     case Type::KIND_TIMESTAMPTZ:
     case Type::KIND_STRING:
-      return ProbeTexts(db, source, spec, low);
+      return ProbeTexts(db, source, spec, last);
     default:
       return absl::InvalidArgumentError(
           absl::StrCat("column ", column->name(), " (", column->native_type(),

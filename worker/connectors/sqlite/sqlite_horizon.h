@@ -18,10 +18,10 @@ namespace tidemark::sqlite {
 // that is not there yet will bear a stamp of a later clock: BEGIN IMMEDIATE, the clock, ROLLBACK is an exact barrier,
 // held for microseconds. For a column of ascending integers the same barrier proves the greatest one.
 //
-// Lookback instead, said with its reason: the file is read-only or stays locked, the application stamps, or the zone of
-// a naive column has summer time.
+// Lookback instead, said with its reason: the file is read-only or stays locked, the application stamps, the zone of a
+// naive column has summer time, the clock is behind the last window, or that was read from another file.
 absl::StatusOr<HorizonProbe> ProbeFileHorizon(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
-                                              const std::optional<v1::Watermark>& low);
+                                              const std::optional<LastWindow>& last);
 
 // The one spelling of the watermark column's texts. All values from `low`'s day on are looked at, and a sample before
 // the first window; the rest of a window is checked as it is read. nullopt if there is nothing to tell it by.

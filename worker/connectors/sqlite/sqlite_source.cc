@@ -108,9 +108,9 @@ class FileSourceSession final : public SourceSession {
     return description;
   }
 
-  absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<v1::Watermark>& low) override {
+  absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) override {
     TM_ASSIGN_OR_RETURN(const SourceRelation* source, Resolved());
-    return ProbeFileHorizon(*file_, *source, job_.source(), low);
+    return ProbeFileHorizon(*file_, *source, job_.source(), last);
   }
 
   absl::StatusOr<bool> MayHoldRowsAbove(const v1::Watermark& high) override {

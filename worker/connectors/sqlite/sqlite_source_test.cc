@@ -147,8 +147,30 @@ TEST_F(SqliteSource, TheBarrierProvesAndTheClockDecides) {
   // A last watermark from the future: the clock has been set back.
   const auto behind = session->ProbeHorizon(At("2999-01-01 00:00:00"));
   ASSERT_TRUE(behind.ok()) << behind.status();
-  EXPECT_TRUE(behind->empty);
   EXPECT_THAT(behind->completeness.DebugString(), HasSubstr("behind"));
+  EXPECT_EQ(behind->completeness.level(), v1::Completeness::LEVEL_LOOKBACK);
+  // What is stamped now stands below it: it is read, and the watermark does not step back.
+  EXPECT_FALSE(behind->empty);
+  EXPECT_LT(behind->effective_low->text(), before);
+  EXPECT_EQ(behind->high.text(), "2999-01-01 00:00:00");
+}
+
+TEST_F(SqliteSource, AWindowReachesBackBehindOneThatWasNotProvedOrOfAnotherFile) {
+  Sql("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME DEFAULT CURRENT_TIMESTAMP); "
+      "INSERT INTO t (id) VALUES (1)");
+  LastWindow last = At("2024-01-01 00:00:00");
+  last.lookback = absl::Minutes(30);
+  const auto after = Source(Job("t", "at"))->ProbeHorizon(last);
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_EQ(after->completeness.level(), v1::Completeness::LEVEL_PROVED);
+  EXPECT_THAT(after->completeness.DebugString(), HasSubstr("reaches back"));
+  EXPECT_EQ(after->effective_low->text(), "2023-12-31 23:30:00");
+  last.other_source = true;
+  last.lookback = absl::ZeroDuration();
+  const auto other = Source(Job("t", "at"))->ProbeHorizon(last);
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ(other->completeness.level(), v1::Completeness::LEVEL_LOOKBACK);
+  EXPECT_EQ(other->effective_low->text(), "2023-12-31 23:45:00");
 }
 
 TEST_F(SqliteSource, AWriterThatStaysMakesItLookBackAndSayWhy) {
