@@ -67,6 +67,11 @@ absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& j
                                                 absl::StrJoin(completeness.premises(), "; "),
                                                 "), whose windows reach back behind the watermark"));
   }
+  // A backfill may have brought rows that stand above the watermark.
+  verdict.overlap = head.has_ranges();
+  if (verdict.overlap && Appends(run.spec) && run.spec.target().key().empty()) {
+    return RefuseDoubles(run.spec, "a backfill has loaded rows that its window may read again");
+  }
   if (!head.exists()) {
     if (!job.last_watermark.has_value()) return verdict;
     return Refuse(job, absl::StrCat("holds no ledger of this job, which stands at ", Text(*job.last_watermark)));
@@ -86,7 +91,7 @@ absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& j
       head.kind() == v1::WINDOW_KIND_FULL && (!history.head_run.has_value() || IsUnboundedFull(*history.head_run));
   const bool lookback =
       description.has_effective_low() && run.window.has_low() && !Same(description.effective_low(), run.window.low());
-  verdict.overlap = after_full || lookback;
+  verdict.overlap |= after_full || lookback;
   if (verdict.overlap && Appends(run.spec) && run.spec.target().key().empty()) {
     return RefuseDoubles(run.spec, after_full ? "its last run was a full load, which reads beyond its watermark"
                                               : "its window reaches back behind the watermark");

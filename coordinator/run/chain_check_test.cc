@@ -177,6 +177,21 @@ TEST_F(ChainCheckTest, ABackfillNeedsAKeyToAppend) {
   EXPECT_TRUE(Check()->overlap);
 }
 
+TEST_F(ChainCheckTest, AfterABackfillRowsMayComeAgain) {
+  description_.mutable_ledger()->set_has_ranges(true);
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("backfill"), HasSubstr("target.key")));
+  job_.spec.mutable_target()->add_key("id");
+  ASSERT_TRUE(Check().ok());
+  EXPECT_TRUE(Check()->overlap);
+  // Also before the first window.
+  job_.last_watermark.reset();
+  history_ = {};
+  description_.clear_ledger();
+  EXPECT_FALSE(Check()->overlap);
+  description_.mutable_ledger()->set_has_ranges(true);
+  EXPECT_TRUE(Check()->overlap);
+}
+
 TEST_F(ChainCheckTest, AJobThatChangedSaysHowItGoesOn) {
   const std::optional<RunRecord> before = history_.last_success;
   EXPECT_TRUE(CheckChange(job_, before).ok());

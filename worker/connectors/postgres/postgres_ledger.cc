@@ -90,9 +90,17 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::stri
           "WHERE target_table = $1 AND cluster_id = $2 AND job_uid = $3 AND kind IN ('window', 'full') "
           "ORDER BY sequence DESC LIMIT 1",
           {std::string(target), std::string(cluster_id), std::string(job_uid)}));
+  TM_ASSIGN_OR_RETURN(
+      const Row ranges,
+      connection.ExecuteRow(
+          "SELECT coalesce(max(sequence) FILTER (WHERE kind = 'range') > "
+          "coalesce(max(sequence) FILTER (WHERE kind = 'full'), -1), false) FROM tidemark.ledger "
+          "WHERE target_table = $1 AND cluster_id = $2 AND job_uid = $3",
+          {std::string(target), std::string(cluster_id), std::string(job_uid)}));
   v1::LedgerHead head;
   head.set_cluster_id(std::string(cluster_id));
   head.set_job_uid(std::string(job_uid));
+  head.set_has_ranges(ranges[0] == "t");
   if (rows.empty()) return head;
   const Row& row = rows[0];
   head.set_exists(true);

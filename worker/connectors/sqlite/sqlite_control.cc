@@ -205,7 +205,14 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Database& db, absl::string_view ta
       db.Prepare("SELECT run_id, sequence, kind, cluster_id, job_uid, high_type, high_text, high_precision, high_zone "
                  "FROM _tidemark_ledger WHERE target_table = ? AND kind <> 'range' ORDER BY rowid DESC LIMIT 1"));
   read.BindText(1, table);
+  TM_ASSIGN_OR_RETURN(
+      Statement ranges,
+      db.Prepare("SELECT max(rowid) FILTER (WHERE kind = 'range') > coalesce(max(rowid) FILTER (WHERE kind = 'full'), 0) "
+                 "FROM _tidemark_ledger WHERE target_table = ?"));
+  ranges.BindText(1, table);
   v1::LedgerHead head;
+  TM_RETURN_IF_ERROR(ranges.Step().status());
+  head.set_has_ranges(ranges.Int(0) != 0);
   TM_ASSIGN_OR_RETURN(const bool row, read.Step());
   if (!row) return head;
   head.set_exists(true);
