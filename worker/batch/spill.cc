@@ -1,5 +1,6 @@
 #include "worker/batch/spill.h"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 #include <vector>
@@ -17,7 +18,7 @@ class MemoryThenDisk final : public Spill {
   MemoryThenDisk(SpillOptions options, MemoryBudget* budget) : options_(std::move(options)), budget_(budget) {}
   ~MemoryThenDisk() override {
     entries_.clear();
-    budget_->Give(kept_bytes_ + lent_bytes_);
+    budget_->Give(kept_bytes_ + lent_bytes_ + reserved_bytes_);
   }
 
   absl::Status Append(Chunk chunk) override;
@@ -26,6 +27,9 @@ class MemoryThenDisk final : public Spill {
   void AwaitReadable() override;
   absl::StatusOr<std::optional<Chunk>> Next() override;
   void Rewind() override;
+  absl::StatusOr<bool> TakeForNext() override;
+  void RewindToReserve() override;
+  absl::Status Reserve() override;
   void Cancel() override;
   int64_t spilled_bytes() const override;
 
@@ -38,11 +42,15 @@ class MemoryThenDisk final : public Spill {
 
   absl::StatusOr<SpillFile*> File();
   bool ReadableLocked() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return cancelled_.load() || finished_ || position_ < entries_.size();
+    return cancelled_.load() || finished_ || (!whole_only_ && position_ < entries_.size());
   }
   absl::StatusOr<Chunk> ReadBack(const SpillFile::Place& place, int64_t sequence);
-  absl::Status TakeForLarge(int64_t bytes);
+  // What a chunk of that size on disk takes of the budget while it is in use.
+  int64_t MemoryFor(int64_t bytes) const;
+  absl::Status TakeForLarge(int64_t memory);
   absl::Status MoveKeptToDisk();
+  // The largest chunk on disk, in bytes.
+  int64_t LargestOnDisk() const;
   void GiveBackLent();
 
   const SpillOptions options_;
@@ -59,12 +67,18 @@ class MemoryThenDisk final : public Spill {
   int64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // The reader waits for room for a large chunk: new ones go to disk.
   bool disk_only_ ABSL_GUARDED_BY(mutex_) = false;
+  // Readable only as a whole.
+  bool whole_only_ ABSL_GUARDED_BY(mutex_) = false;
 
   // Of the reader thread. `position_` is written under the mutex, for Readable.
   size_t position_ = 0;
   bool header_checked_ = false;
-  // Bytes of the budget that the chunk last handed out holds.
+  // Bytes of the budget that the chunk last handed out holds, or the next one will.
   int64_t lent_bytes_ = 0;
+  // `lent_bytes_` were taken for the chunk yet to be handed out.
+  bool lent_ahead_ = false;
+  // Bytes of the budget that whichever chunk is in use may have.
+  int64_t reserved_bytes_ = 0;
 };
 
 absl::Status Cancelled() { return absl::CancelledError("the move was cancelled"); }
@@ -109,7 +123,8 @@ void MemoryThenDisk::AwaitReadable() {
 }
 
 absl::StatusOr<std::optional<Chunk>> MemoryThenDisk::Next() {
-  GiveBackLent();
+  if (!lent_ahead_) GiveBackLent();
+  lent_ahead_ = false;
   SpillFile::Place place;
   {
     absl::MutexLock lock(&mutex_);
@@ -130,9 +145,68 @@ absl::StatusOr<std::optional<Chunk>> MemoryThenDisk::Next() {
 
 void MemoryThenDisk::Rewind() {
   GiveBackLent();
+  if (reserved_bytes_ > 0) budget_->Give(reserved_bytes_);
+  reserved_bytes_ = 0;
   absl::MutexLock lock(&mutex_);
   position_ = 0;
   header_checked_ = false;
+}
+
+absl::StatusOr<bool> MemoryThenDisk::TakeForNext() {
+  if (lent_ahead_) return true;
+  GiveBackLent();
+  int64_t memory = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_.load()) return Cancelled();
+    if (position_ >= entries_.size() || entries_[position_].chunk.has_value()) return true;
+    memory = MemoryFor(entries_[position_].place.length);
+  }
+  if (memory <= reserved_bytes_) return true;
+  if (!budget_->TryTake(memory)) {
+    // What is in the way may be this task's own.
+    TM_RETURN_IF_ERROR(MoveKeptToDisk());
+    if (!budget_->TryTake(memory)) return false;
+  }
+  absl::MutexLock lock(&mutex_);
+  disk_only_ = false;
+  lent_bytes_ = memory;
+  lent_ahead_ = true;
+  return true;
+}
+
+void MemoryThenDisk::RewindToReserve() {
+  Rewind();
+  absl::MutexLock lock(&mutex_);
+  whole_only_ = true;
+}
+
+absl::Status MemoryThenDisk::Reserve() {
+  GiveBackLent();
+  if (int64_t memory = MemoryFor(LargestOnDisk()); memory > reserved_bytes_) {
+    // Who waits holds nothing. What was kept in memory needs room too, once it is on disk.
+    if (reserved_bytes_ > 0) budget_->Give(std::exchange(reserved_bytes_, 0));
+    TM_RETURN_IF_ERROR(MoveKeptToDisk());
+    memory = MemoryFor(LargestOnDisk());
+    const int64_t taken = budget_->Take(memory, cancelled_);
+    if (taken < 0) return Cancelled();
+    reserved_bytes_ = taken;
+  }
+  return absl::OkStatus();
+}
+
+int64_t MemoryThenDisk::LargestOnDisk() const {
+  absl::MutexLock lock(&mutex_);
+  int64_t largest = 0;
+  for (const Entry& entry : entries_) {
+    if (!entry.chunk.has_value()) largest = std::max(largest, entry.place.length);
+  }
+  return largest;
+}
+
+int64_t MemoryThenDisk::MemoryFor(int64_t bytes) const {
+  if (bytes <= options_.in_flight) return 0;
+  return bytes > options_.memory_share ? budget_->total() : std::min(bytes, budget_->total());
 }
 
 void MemoryThenDisk::Cancel() {
@@ -159,7 +233,8 @@ absl::StatusOr<SpillFile*> MemoryThenDisk::File() {
 }
 
 absl::StatusOr<Chunk> MemoryThenDisk::ReadBack(const SpillFile::Place& place, int64_t sequence) {
-  if (place.length > options_.in_flight) TM_RETURN_IF_ERROR(TakeForLarge(place.length));
+  const int64_t memory = MemoryFor(place.length);
+  if (memory > std::max(lent_bytes_, reserved_bytes_)) TM_RETURN_IF_ERROR(TakeForLarge(memory));
   TM_ASSIGN_OR_RETURN(SpillFile * file, File());
   if (!header_checked_) {
     TM_RETURN_IF_ERROR(file->CheckHeader());
@@ -168,11 +243,10 @@ absl::StatusOr<Chunk> MemoryThenDisk::ReadBack(const SpillFile::Place& place, in
   return file->Read(place, sequence);
 }
 
-absl::Status MemoryThenDisk::TakeForLarge(int64_t bytes) {
+absl::Status MemoryThenDisk::TakeForLarge(int64_t memory) {
   // Who waits holds nothing that another could wait for: all that waits in Take is served in the end.
   TM_RETURN_IF_ERROR(MoveKeptToDisk());
-  const bool alone = bytes > options_.memory_share;
-  const int64_t taken = budget_->Take(alone ? budget_->total() : bytes, cancelled_);
+  const int64_t taken = budget_->Take(memory, cancelled_);
   absl::MutexLock lock(&mutex_);
   disk_only_ = false;
   if (taken < 0) return Cancelled();
@@ -209,6 +283,7 @@ absl::Status MemoryThenDisk::MoveKeptToDisk() {
 void MemoryThenDisk::GiveBackLent() {
   if (lent_bytes_ > 0) budget_->Give(lent_bytes_);
   lent_bytes_ = 0;
+  lent_ahead_ = false;
 }
 
 }  // namespace

@@ -47,11 +47,21 @@ class Spill {
   virtual void AwaitReadable() = 0;
 
   // The next chunk after the read position, waiting for the writer; nullopt after the last. The chunk before it must be
-  // out of use by then: its memory counts as free. A chunk on disk that is larger than the task's share waits for the
-  // worker's whole budget. DataLoss, naming file and offset, if a record on disk is not what was written.
+  // out of use by then: its memory counts as free. A chunk on disk that is larger than `in_flight` waits for room in
+  // the worker's budget, one larger than the task's share for the whole budget. DataLoss, naming file and offset, if a
+  // record on disk is not what was written.
   virtual absl::StatusOr<std::optional<Chunk>> Next() = 0;
-  // Sets the read position to the first chunk again.
+  // Sets the read position to the first chunk again, and gives back what Reserve took.
   virtual void Rewind() = 0;
+
+  // A reader that holds what other tasks wait for (the one place of a file's writer) must not wait for memory, which
+  // they may hold: asked before Next when Readable, whether Next would not wait for memory. If so, the memory is taken.
+  virtual absl::StatusOr<bool> TakeForNext() = 0;
+  // For such a reader whom TakeForNext refused, once it has let go of all that others wait for. RewindToReserve begins
+  // anew: from then on Readable means that the writer has finished. Reserve, when Readable, waits for the memory of the
+  // largest chunk on disk and holds it until Rewind: after it no Next waits for memory.
+  virtual void RewindToReserve() = 0;
+  virtual absl::Status Reserve() = 0;
 
   // Append and Next return Cancelled from now on, also those that wait.
   virtual void Cancel() = 0;

@@ -270,6 +270,49 @@ TEST_F(SpillTest, ManyTasksWithLargeValuesAllFinish) {
   EXPECT_TRUE(NoFiles());
 }
 
+TEST_F(SpillTest, AReaderThatMustNotWaitIsToldAndComesBackWithAllItNeeds) {
+  const int64_t large = 300'000;
+  ASSERT_TRUE(budget_.TryTake(budget_.total() - 10'000));
+  auto spill = Open(/*memory_share=*/400'000, /*in_flight=*/2'000);
+  ASSERT_TRUE(spill->Append(Frames(0)).ok());
+  ASSERT_TRUE(spill->Append(Frames(1, large)).ok());
+  EXPECT_TRUE(*spill->TakeForNext());
+  ASSERT_TRUE(spill->Next().ok());
+  EXPECT_FALSE(*spill->TakeForNext());
+  spill->RewindToReserve();
+  EXPECT_FALSE(spill->Readable()) << "a larger chunk may come";
+  ASSERT_TRUE(spill->Append(Frames(2, large + 50'000)).ok());
+  spill->Finish(absl::OkStatus());
+  EXPECT_TRUE(spill->Readable());
+  EXPECT_EQ(budget_.used(), budget_.total() - 10'000) << "who is to wait holds nothing";
+  std::thread reader([&] { EXPECT_TRUE(spill->Reserve().ok()); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  budget_.Give(budget_.total() - 10'000);
+  reader.join();
+  // All of it is there now, whatever others take.
+  EXPECT_EQ(budget_.used(), large + 50'000);
+  ASSERT_TRUE(budget_.TryTake(budget_.total() - budget_.used()));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(*spill->TakeForNext());
+    auto chunk = spill->Next();
+    ASSERT_TRUE(chunk.ok() && chunk->has_value()) << chunk.status();
+    EXPECT_EQ((*chunk)->rows(), i + 1);
+  }
+  EXPECT_TRUE(*spill->TakeForNext());
+  EXPECT_FALSE((*spill->Next()).has_value());
+  spill->Rewind();
+  EXPECT_EQ(budget_.used(), budget_.total() - large - 50'000);
+  // Free as it is, the memory is taken for one chunk at a time.
+  EXPECT_TRUE(*spill->TakeForNext());
+  ASSERT_TRUE(spill->Next().ok());
+  EXPECT_TRUE(*spill->TakeForNext());
+  EXPECT_EQ(budget_.used(), budget_.total() - 50'000);
+  ASSERT_TRUE(spill->Next().ok());
+  EXPECT_EQ(budget_.used(), budget_.total() - 50'000);
+  spill.reset();
+  budget_.Give(budget_.used());
+}
+
 TEST_F(SpillTest, CancelEndsEveryWait) {
   auto waiting_for_writer = Open(1000);
   std::thread first([&] { EXPECT_EQ(waiting_for_writer->Next().status().code(), absl::StatusCode::kCancelled); });

@@ -32,6 +32,10 @@ struct FakeTarget {
   std::optional<int64_t> reported_rows ABSL_GUARDED_BY(mutex);
   // Writes wait until Release or Cancel.
   bool stuck ABSL_GUARDED_BY(mutex) = false;
+  // One move writes at a time, as into a file: from its first row to its end, whoever comes meanwhile waits.
+  bool one_writer ABSL_GUARDED_BY(mutex) = false;
+  const void* writing ABSL_GUARDED_BY(mutex) = nullptr;
+  int waiting_writers ABSL_GUARDED_BY(mutex) = 0;
   // Rows and bytes by partition, of committed moves.
   std::map<int, std::pair<int64_t, std::string>> moves ABSL_GUARDED_BY(mutex);
   std::vector<v1::ChunkFormat> formats ABSL_GUARDED_BY(mutex) = {v1::CHUNK_FORMAT_PG_COPY_BINARY,
@@ -137,12 +141,21 @@ class FakeTargetSession final : public TargetSession {
   class Writer final : public MoveWriter {
    public:
     Writer(FakeTargetSession* session, int partition) : session_(session), partition_(partition) {}
+    ~Writer() override {
+      absl::MutexLock lock(&session_->target_->mutex);
+      if (session_->target_->writing == this) session_->target_->writing = nullptr;
+    }
     absl::Status Write(const Chunk& chunk) override {
       FakeTarget& target = *session_->target_;
       absl::MutexLock lock(&target.mutex);
       const auto go_on = [&] { return !target.stuck || session_->cancelled_; };
       target.mutex.Await(absl::Condition(&go_on));
+      const auto turn = [&] { return target.writing == nullptr || target.writing == this || session_->cancelled_; };
+      ++target.waiting_writers;
+      if (target.one_writer) target.mutex.Await(absl::Condition(&turn));
+      --target.waiting_writers;
       if (session_->cancelled_) return absl::CancelledError("canceling statement due to user request");
+      if (target.one_writer) target.writing = this;
       if (absl::Status error = FakeTarget::Next(target.write_errors); !error.ok()) return error;
       rows_ += chunk.rows();
       bytes_ += chunk.pg_tuples();
@@ -153,6 +166,7 @@ class FakeTargetSession final : public TargetSession {
       absl::MutexLock lock(&target.mutex);
       absl::Status error = FakeTarget::Next(target.commit_errors);
       if (!error.ok() && !target.commits_before_failing) return error;
+      if (target.writing == this) target.writing = nullptr;
       const bool done = !target.moves.emplace(partition_, std::make_pair(rows_, bytes_)).second;
       if (!error.ok()) return error;
       return MoveOutcome{target.reported_rows.value_or(rows_), done};

@@ -67,7 +67,7 @@ class MoveExtract {
 
 // From the spill into the target's staging. A retryable error of the target is met with a fresh session and the spill
 // from its start, by the job's retry policy; an answer to COMMIT that was lost, with a look at the moves that are
-// there.
+// there. While it has the target open it never waits for memory: moves that wait for their turn to write may hold it.
 class MoveLoad {
  public:
   using OpenTarget = std::function<absl::StatusOr<std::unique_ptr<TargetSession>>()>;
@@ -94,6 +94,7 @@ class MoveLoad {
   // The rows that are committed for this partition; nullopt if it is not there.
   absl::StatusOr<std::optional<int64_t>> StagedRows(TargetSession& session);
   void Finish(int64_t rows, bool already_done);
+  void StartAgain();
   void Close();
 
   const v1::Task task_;
@@ -113,6 +114,8 @@ class MoveLoad {
   absl::Status lost_answer_;
   // An error of the spill or of the source behind it: no other target session would mend it.
   bool spill_failed_ = false;
+  // The target is opened only with the memory of the largest chunk at hand.
+  bool reserves_ = false;
   bool done_ = false;
   std::unique_ptr<MoveWriter> writer_;
   int64_t rows_written_ = 0;

@@ -52,9 +52,7 @@ absl::StatusOr<Step> MoveLoad::Run() {
     return unknown_ ? lost_answer_ : error;
   }
   spill_->Rewind();
-  rows_written_ = 0;
-  progress_->rows_loaded = 0;
-  state_ = State::kOpen;
+  StartAgain();
   return Step::Wait(retry_.BackoffBefore(tries_ + 1, *rng_));
 }
 
@@ -63,6 +61,12 @@ absl::StatusOr<Step> MoveLoad::RunOnce() {
     case State::kOpen:
       // A target session that waits for a slow source would be idle in its transaction, which servers end.
       if (!spill_->Readable()) return Step::Blocked();
+      if (reserves_) {
+        if (absl::Status reserved = spill_->Reserve(); !reserved.ok()) {
+          spill_failed_ = true;
+          return reserved;
+        }
+      }
       TM_RETURN_IF_ERROR(Open());
       return done_ ? Step::Done() : Step::More();
     case State::kWrite:
@@ -93,7 +97,17 @@ absl::Status MoveLoad::Open() {
 
 absl::StatusOr<Step> MoveLoad::WriteOne() {
   if (!spill_->Readable()) return Step::Blocked();
-  auto chunk = spill_->Next();
+  const absl::StatusOr<bool> room = spill_->TakeForNext();
+  if (room.ok() && !*room) {
+    // Its memory may be held by moves that wait for this one's place in the target: a file has one writer at a time.
+    // This move steps back, and comes again with all the memory it will need, so that this happens to it once.
+    Close();
+    spill_->RewindToReserve();
+    reserves_ = true;
+    StartAgain();
+    return Step::More();
+  }
+  auto chunk = room.ok() ? spill_->Next() : room.status();
   if (!chunk.ok()) {
     spill_failed_ = true;
     return chunk.status();
@@ -143,6 +157,12 @@ void MoveLoad::Finish(int64_t rows, bool already_done) {
   result_.set_already_done(already_done);
   result_.set_spilled_bytes(spill_->spilled_bytes());
   *result_.mutable_load_time() = ToProto(clock_->Monotonic() - started_);
+}
+
+void MoveLoad::StartAgain() {
+  rows_written_ = 0;
+  progress_->rows_loaded = 0;
+  state_ = State::kOpen;
 }
 
 void MoveLoad::Close() {

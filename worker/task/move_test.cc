@@ -6,6 +6,9 @@
 
 #include <fcntl.h>
 #include <filesystem>
+#include <thread>
+
+#include "absl/synchronization/notification.h"
 
 #include "worker/task/fake_source.h"
 #include "worker/task/fake_target.h"
@@ -258,6 +261,101 @@ TEST_F(MoveTest, ADamagedSpillIsNotLoaded) {
   EXPECT_EQ(Load().code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(target_->MovedRows(), 0);
   EXPECT_EQ(waits_, 0);
+}
+
+// A load whose chunks are all in the spill, on a thread of its own once Start is called.
+struct Loading {
+  Loading(v1::Task task, const std::vector<std::string>& chunks, int64_t memory_share, const SpillOptions& base,
+          MemoryBudget* budget, std::shared_ptr<test::FakeTarget> target, const Clock* clock, Rng* rng) {
+    SpillOptions options = base;
+    options.name = std::to_string(task.move().partition());
+    options.memory_share = memory_share;
+    options.in_flight = 100;
+    spill = *OpenSpill(options, budget);
+    for (const std::string& text : chunks) {
+      progress.rows_read += static_cast<int64_t>(text.size());
+      EXPECT_TRUE(spill->Append(Chunk::FromPgTuples(text, static_cast<int64_t>(text.size()))).ok());
+    }
+    spill->Finish(absl::OkStatus());
+    load.emplace(
+        task,
+        [target]() -> absl::StatusOr<std::unique_ptr<TargetSession>> { return test::FakeTargetSession::Open(target); },
+        &slot, spill.get(), clock, rng, &progress);
+  }
+  ~Loading() {
+    if (thread.joinable()) thread.join();
+  }
+
+  void Start() {
+    thread = std::thread([this] {
+      absl::StatusOr<Step> step = Step::More();
+      while (step.ok() && step->kind == Step::Kind::kMore) step = load->Run();
+      status = step.status();
+      over.Notify();
+    });
+  }
+  // Whether it ends by itself. What it kept is given back, as at the end of a task.
+  bool Ends() {
+    const bool ended = over.WaitForNotificationWithTimeout(absl::Seconds(10));
+    spill->Cancel();
+    slot.Cancel();
+    thread.join();
+    load.reset();
+    spill.reset();
+    return ended;
+  }
+
+  std::unique_ptr<Spill> spill;
+  SessionSlot<TargetSession> slot;
+  MoveProgress progress;
+  std::optional<MoveLoad> load;
+  absl::Notification over;
+  absl::Status status;
+  std::thread thread;
+};
+
+TEST_F(MoveTest, WhoHasTheTurnToWriteDoesNotWaitForMemory) {
+  {
+    absl::MutexLock lock(&target_->mutex);
+    target_->one_writer = true;
+  }
+  SpillOptions base;
+  base.directory = directory_;
+  v1::Task other_task = task_;
+  other_task.mutable_move()->set_partition(6);
+  const std::string small(50, 's');
+  // Larger than its share: it needs the whole budget. And one that needs only more than is left.
+  for (const int64_t share : {int64_t{100}, int64_t{950'000}}) {
+    {
+      absl::MutexLock lock(&target_->mutex);
+      target_->moves.clear();
+    }
+    const std::string large(900'000, 'l');
+    // What others keep in memory meanwhile.
+    const std::vector<std::string> kept(7, std::string(100'000, 'k'));
+    Loading without(other_task, kept, 1 << 20, base, &budget_, target_, &clock_, &rng_);
+    Loading with_turn(task_, {small, large, small}, share, base, &budget_, target_, &clock_, &rng_);
+    ASSERT_EQ(budget_.used(), static_cast<int64_t>(2 * small.size()) + 700'000);
+    ASSERT_TRUE(with_turn.load->Run().ok());
+    ASSERT_TRUE(with_turn.load->Run().ok());
+    EXPECT_EQ(with_turn.progress.rows_loaded, 50);
+    without.Start();
+    {
+      absl::MutexLock lock(&target_->mutex);
+      const auto waits = [&] { return target_->waiting_writers == 1; };
+      target_->mutex.Await(absl::Condition(&waits));
+    }
+    with_turn.Start();
+    EXPECT_TRUE(without.Ends()) << "waits for its turn";
+    EXPECT_TRUE(with_turn.Ends()) << "waits for memory";
+    EXPECT_EQ(with_turn.status, absl::OkStatus());
+    EXPECT_EQ(without.status, absl::OkStatus());
+    absl::MutexLock lock(&target_->mutex);
+    EXPECT_TRUE(target_->moves[5].second == small + large + small);
+    EXPECT_EQ(target_->moves[6].first, 700'000);
+    EXPECT_EQ(target_->open, 0);
+  }
+  EXPECT_EQ(budget_.used(), 0);
 }
 
 TEST_F(MoveTest, ReadsNoFasterThanItsShare) {
