@@ -32,6 +32,8 @@ struct WriteBatch {
 struct RunFilter {
   std::string job_name = {};  // Empty: any.
   std::optional<RunStatus> status = {};
+  // Only runs that moved their job's chain, see MovedChain. The newest of them is found without reading the others.
+  bool moved_chain = false;
   // Runs created before the run of this id (ids sort by creation); empty: from the newest.
   std::string before = {};
   int limit = 100;  // 0: all.

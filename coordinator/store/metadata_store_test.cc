@@ -388,6 +388,32 @@ TEST_P(StoreSuite, ListsInOrder) {
   EXPECT_THAT(Each(store_->ListAudit(2), &AuditEvent::action), testing::ElementsAre("third", "second"));
 }
 
+TEST_P(StoreSuite, FindsTheRunThatMovedTheChain) {
+  const JobRecord orders = StoredJob("orders");
+  const auto run = [&](const std::string& id, RunStatus status, v1::WindowKind kind, bool empty = false) {
+    RunRecord record = SampleRun(orders, id);
+    record.status = status;
+    record.window.set_kind(kind);
+    record.description->set_empty_window(empty);
+    return record;
+  };
+  const RunRecord other = SampleRun(StoredJob("customers"), "r0");
+  RunRecord full_of_nothing = run("r3", RunStatus::kSuccess, v1::WINDOW_KIND_FULL, true);
+  ASSERT_EQ(Apply({.runs = {other, run("r1", RunStatus::kSuccess, v1::WINDOW_KIND_WINDOW),
+                            run("r2", RunStatus::kSuccess, v1::WINDOW_KIND_RANGE), full_of_nothing,
+                            run("r4", RunStatus::kSuccess, v1::WINDOW_KIND_WINDOW, true),
+                            run("r5", RunStatus::kFailed, v1::WINDOW_KIND_WINDOW),
+                            run("r6", RunStatus::kRunning, v1::WINDOW_KIND_FULL)}}),
+            absl::OkStatus());
+  // A full load replaces the target even by nothing; an empty window leaves the chain as it is.
+  EXPECT_THAT(RunIds({.job_name = "orders", .moved_chain = true}), testing::ElementsAre("r3", "r1"));
+  EXPECT_THAT(RunIds({.job_name = "orders", .moved_chain = true, .limit = 1}), testing::ElementsAre("r3"));
+  RunRecord ends = *store_->GetRun("r6");
+  ends.status = RunStatus::kSuccess;
+  ASSERT_EQ(Apply({.runs = {ends}}), absl::OkStatus());
+  EXPECT_THAT(RunIds({.job_name = "orders", .moved_chain = true, .limit = 1}), testing::ElementsAre("r6"));
+}
+
 TEST_P(StoreSuite, OfRacingWritersOneWins) {
   const JobRecord job = StoredJob("orders");
   RunRecord run = SampleRun(job, "r1");

@@ -62,6 +62,12 @@ std::optional<Enum> Parse(const NameTable<Enum, n>& table, std::string_view name
 
 }  // namespace
 
+bool MovedChain(const RunRecord& run) {
+  if (run.status != RunStatus::kSuccess || run.window.kind() == v1::WINDOW_KIND_RANGE) return false;
+  const bool empty = run.description.has_value() && run.description->empty_window();
+  return !empty || run.window.kind() != v1::WINDOW_KIND_WINDOW;
+}
+
 std::string_view Name(RunStatus status) { return Find(kRunStatuses, status); }
 std::string_view Name(RunPhase phase) { return Find(kRunPhases, phase); }
 std::string_view Name(TaskState state) { return Find(kTaskStates, state); }

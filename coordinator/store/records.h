@@ -75,6 +75,10 @@ struct RunRecord {
   int64_t revision = 0;
 };
 
+// The run has moved its job's chain: a success that wrote a window or a full load into the target's ledger. A window
+// that was empty wrote nothing, and a backfill stands apart.
+bool MovedChain(const RunRecord& run);
+
 enum class TaskState { kQueued, kLeased, kSucceeded, kFailed, kCancelled };
 
 struct TaskRecord {

@@ -177,7 +177,8 @@ const SqliteTable& RunTable() {
                                                                           "window_spec",
                                                                           "spec",
                                                                           "description",
-                                                                          "counts"}));
+                                                                          "counts",
+                                                                          "moved_chain"}));
   return *table;
 }
 
@@ -222,6 +223,7 @@ absl::StatusOr<SqliteValues> Values(const RunRecord& run, int64_t job_id) {
       std::move(spec_json),
       std::move(description),
       std::move(counts_json),
+      int64_t{MovedChain(run)},
   };
 }
 
@@ -255,6 +257,7 @@ absl::StatusOr<RunRecord> ReadRun(SqliteRow& row) {
     TM_RETURN_IF_ERROR(ParseJson(*description, &run.description.emplace()));
   }
   TM_RETURN_IF_ERROR(ParseJson(row.Text(), &run.counts));
+  row.Skip(1);  // moved_chain
   run.revision = row.Integer();
   return run;
 }

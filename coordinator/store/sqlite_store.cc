@@ -220,6 +220,8 @@ class SqliteStore final : public MetadataStore {
     if (!filter.job_name.empty()) require("job_name =", filter.job_name);
     if (filter.status.has_value()) require("status =", std::string(Name(*filter.status)));
     if (!filter.before.empty()) require("id <", filter.before);
+    // As the index says it.
+    if (filter.moved_chain) absl::StrAppend(&where, where.empty() ? " WHERE " : " AND ", "moved_chain");
     // SQLite takes a negative limit for none.
     values.emplace_back(filter.limit > 0 ? int64_t{filter.limit} : int64_t{-1});
     absl::MutexLock lock(&mutex_);

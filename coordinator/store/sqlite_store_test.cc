@@ -148,6 +148,26 @@ TEST_F(SqliteStoreTest, MigratesEveryOlderSchema) {
                               "VALUES (3, 'u', 'orders', 'connection:shop', 'q', 't', 1, 4, 'i', "
                               "'{\"name\": \"orders\", \"dropped_later\": 1}', 5)"),
           absl::OkStatus());
+      // As the versions before the fourth have written them.
+      const auto run = [](const char* id, const char* status, const char* kind, const char* description) {
+        return absl::StrCat(
+            "INSERT INTO etl_runs (id, job_id, job_uid, job_name, run_key, created_at, rows_read, rows_loaded, "
+            "rows_filtered, rows_quarantined, bytes_read, status, phase, sequence, partitions, "
+            "peak_source_connections, describe_micros, wait_micros, move_micros, commit_micros, window_spec, spec, "
+            "description, counts, version) VALUES ('",
+            id, "', 3, 'u', 'orders', '", id, "', '2026-01-01T00:00:00.000000Z', 0, 0, 0, 0, 0, '", status,
+            "', 'done', 1, 0, 0, 0, 0, 0, 0, '{\"kind\":\"", kind, "\"}', '{}', ", description, ", '{}', 1);");
+      };
+      ASSERT_EQ(
+          version >= 4
+              ? absl::OkStatus()
+              : database->RunScript(absl::StrCat(
+                    run("r1", "success", "WINDOW_KIND_WINDOW", "'{\"estimated_rows\":\"5\"}'"),
+                    run("r2", "success", "WINDOW_KIND_FULL", "'{\"empty_window\":true}'"),
+                    run("r3", "success", "WINDOW_KIND_WINDOW", "'{\"empty_window\":true,\"notes\":[\"n\"]}'"),
+                    run("r4", "success", "WINDOW_KIND_RANGE", "'{}'"), run("r5", "failed", "WINDOW_KIND_FULL", "NULL"),
+                    run("r6", "success", "WINDOW_KIND_FULL", "NULL"))),
+          absl::OkStatus());
     }
     if (version < Migrations().size()) {
       const auto reader = OpenSqliteStoreReadOnly(path_);
@@ -160,8 +180,29 @@ TEST_F(SqliteStoreTest, MigratesEveryOlderSchema) {
     ASSERT_TRUE(job.ok()) << job.status();
     EXPECT_EQ(job->revision, 5);
     EXPECT_EQ(job->last_sequence, 4);
+    const auto moved = store->ListRuns({.job_name = "orders", .moved_chain = true});
+    ASSERT_TRUE(moved.ok()) << moved.status();
+    std::string ids;
+    for (const RunRecord& run : *moved) ids += run.id;
+    EXPECT_EQ(ids, version < 4 ? "r6r2r1" : "");
     ASSERT_EQ(store->Apply(epoch, {.jobs = {*job}, .audit = {{clock_.Now(), "a", "b", "c", "d"}}}), absl::OkStatus());
   }
+}
+
+TEST_F(SqliteStoreTest, FindsTheRunThatMovedTheChainWithoutReadingTheOthers) {
+  Open();
+  std::string plan;
+  ASSERT_EQ(OpenRaw()->Query("EXPLAIN QUERY PLAN SELECT id FROM etl_runs WHERE job_name = 'orders' AND moved_chain "
+                             "ORDER BY id DESC LIMIT 1",
+                             {},
+                             [&plan](SqliteRow& row) {
+                               row.Skip(3);
+                               plan += row.Text();
+                               return absl::OkStatus();
+                             }),
+            absl::OkStatus());
+  EXPECT_THAT(plan, HasSubstr("etl_runs_moved_chain"));
+  EXPECT_THAT(plan, ::testing::Not(HasSubstr("SORT")));
 }
 
 TEST_F(SqliteStoreTest, AStepThatFailsLeavesTheFileAsItWas) {

@@ -139,10 +139,21 @@ CREATE TABLE etl_schemas (
 );
 )sql";
 
+// Every run asks for the last one that moved its job's chain, behind any number that found nothing new. The messages
+// are JSON as Protobuf writes it: without spaces, enums by name, false left out.
+constexpr std::string_view kMovedChain = R"sql(
+ALTER TABLE etl_runs ADD COLUMN moved_chain BOOLEAN NOT NULL DEFAULT FALSE;
+UPDATE etl_runs SET moved_chain = TRUE
+WHERE status = 'success' AND window_spec NOT LIKE '%"WINDOW_KIND_RANGE"%'
+  AND (window_spec NOT LIKE '%"WINDOW_KIND_WINDOW"%' OR coalesce(description, '') NOT LIKE '%"empty_window":true%');
+CREATE INDEX etl_runs_moved_chain ON etl_runs (job_name, id) WHERE moved_chain;
+)sql";
+
 constexpr Migration kMigrations[] = {
     {1, "jobs, runs, tasks, permits", kJobsAndRuns},
     {2, "leadership, identity, audit", kLeadership},
     {3, "connections, contracts", kConnectionsAndContracts},
+    {4, "the run that moved the chain", kMovedChain},
 };
 
 }  // namespace
