@@ -52,6 +52,13 @@ void ConnectionBudget::Grant(PermitRecord permit) {
   permits_.insert_or_assign(std::move(id), Entry{std::move(permit), std::nullopt});
 }
 
+void ConnectionBudget::TakeStored(const PermitRecord& permit) {
+  const auto held = permits_.find(permit.session_id);
+  if (held == permits_.end()) return Grant(permit);
+  held->second.permit.in_snapshot = permit.in_snapshot;
+  held->second.permit.revision = permit.revision;
+}
+
 bool ConnectionBudget::Release(std::string_view session_id) {
   const auto it = permits_.find(session_id);
   if (it == permits_.end()) return false;

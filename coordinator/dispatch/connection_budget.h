@@ -31,6 +31,9 @@ class ConnectionBudget {
   bool Same(std::string_view connection, std::string_view other) const;
 
   void Grant(PermitRecord permit);
+  // Of a permit that is held, takes over what the store knows better; its state and when it will be gone are known here
+  // alone. Grants one that is not held.
+  void TakeStored(const PermitRecord& permit);
   // The session is known gone. False if no permit has the id.
   bool Release(std::string_view session_id);
   void Clear() { permits_.clear(); }

@@ -59,6 +59,23 @@ TEST(ConnectionBudgetTest, ALoweredLimitGrantsNothingUntilSessionsEnd) {
   EXPECT_EQ(budget.Spare("a"), 1);
 }
 
+TEST(ConnectionBudgetTest, WhatTheStoreSaysOfAPermitLeavesItsStateAlone) {
+  ConnectionBudget budget;
+  budget.SetConnections({Connection("a", "sqlite:x", 2)});
+  budget.Grant(Permit("s1", "a"));
+  budget.Condemn("s1", absl::Seconds(5));
+  PermitRecord stored = Permit("s1", "a");
+  stored.in_snapshot = true;
+  stored.revision = 3;
+  budget.TakeStored(stored);
+  EXPECT_TRUE(budget.Find("s1")->in_snapshot);
+  EXPECT_EQ(budget.Find("s1")->revision, 3);
+  EXPECT_EQ(budget.Find("s1")->state, PermitRecord::State::kClosing);
+  EXPECT_TRUE(budget.Condemned("s1"));
+  budget.TakeStored(Permit("s2", "a"));
+  EXPECT_EQ(budget.Spare("a"), 0);
+}
+
 TEST(ConnectionBudgetTest, ACondemnedSessionStaysTakenUntilItIsKnownGone) {
   ConnectionBudget budget;
   budget.SetConnections({Connection("a", "sqlite:x", 1)});

@@ -11,15 +11,30 @@
 namespace tidemark::coordinator {
 namespace {
 
-constexpr int kPage = 50;
-
 absl::Status LeadershipLost(const absl::Status& why) {
   return absl::FailedPreconditionError(absl::StrCat("leadership lost: ", why.message()));
 }
 
+// Trying again does not help by itself.
+bool NeedsMending(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status) || absl::IsDataLoss(status);
+}
+
 }  // namespace
 
-ClusterState::ClusterState(MetadataStore* store, const Clock* clock) : store_(store), clock_(clock) {}
+ClusterState::ClusterState(MetadataStore* store, const Clock* clock, bool resume)
+    : store_(store), clock_(clock), resume_(resume) {}
+
+absl::Status ClusterState::Answered(absl::Status answer) {
+  if (answer.ok()) {
+    failure_.reset();
+  } else if (failure_.has_value()) {
+    failure_->error = answer;
+  } else {
+    failure_ = StoreFailure{answer, clock_->Monotonic()};
+  }
+  return answer;
+}
 
 absl::Status ClusterState::Lead(std::string_view holder, absl::Duration ttl) {
   TM_ASSIGN_OR_RETURN(cluster_id_, store_->ClusterId());
@@ -29,20 +44,20 @@ absl::Status ClusterState::Lead(std::string_view holder, absl::Duration ttl) {
 
 absl::Status ClusterState::Renew(absl::Duration ttl) {
   absl::Status renewed = store_->RenewLeadership(epoch_, ttl);
-  if (!absl::IsFailedPrecondition(renewed)) return renewed;
+  if (!absl::IsFailedPrecondition(renewed)) return Answered(std::move(renewed));
   deposed_ = true;
-  return LeadershipLost(renewed);
+  return Answered(LeadershipLost(renewed));
 }
 
 absl::Status ClusterState::RaiseEpoch(std::string_view holder, absl::Duration ttl, int64_t at_least) {
   absl::StatusOr<int64_t> raised = store_->AcquireLeadership(holder, ttl, at_least);
   if (raised.ok()) {
     epoch_ = *raised;
-    return absl::OkStatus();
+    return Answered(absl::OkStatus());
   }
-  if (!absl::IsFailedPrecondition(raised.status())) return raised.status();
+  if (!absl::IsFailedPrecondition(raised.status())) return Answered(raised.status());
   deposed_ = true;
-  return LeadershipLost(raised.status());
+  return Answered(LeadershipLost(raised.status()));
 }
 
 void ClusterState::Resign() {
@@ -55,14 +70,18 @@ absl::Status ClusterState::Refresh() {
   if (deposed_)
     return LeadershipLost(absl::FailedPreconditionError("another coordinator leads, or this one was shut down"));
   if (!in_doubt_) return absl::OkStatus();
-  TM_RETURN_IF_ERROR(Read());
+  // That it can be read says nothing of whether it can be written.
+  if (absl::Status read = Read(); !read.ok()) return Answered(std::move(read));
   in_doubt_ = false;
   return absl::OkStatus();
 }
 
 absl::Status ClusterState::Read() {
   TM_ASSIGN_OR_RETURN(const std::vector<JobRecord> jobs, store_->ListJobs());
-  TM_ASSIGN_OR_RETURN(const std::vector<RunRecord> unfinished, store_->ListUnfinishedRuns());
+  std::vector<RunRecord> unfinished;
+  if (resume_) {
+    TM_ASSIGN_OR_RETURN(unfinished, store_->ListUnfinishedRuns());
+  }
   TM_ASSIGN_OR_RETURN(const std::vector<PermitRecord> permits, store_->ListPermits());
   for (const RunRecord& run : unfinished) TM_RETURN_IF_ERROR(ReadRun(run));
   // Runs that have ended in the store while the image was in doubt.
@@ -79,7 +98,7 @@ absl::Status ClusterState::Read() {
   std::set<std::string> stored;
   for (const PermitRecord& permit : permits) {
     stored.insert(permit.session_id);
-    if (budget_.Find(permit.session_id) == nullptr) budget_.Grant(permit);
+    budget_.TakeStored(permit);
   }
   std::vector<std::string> dropped;
   for (const PermitRecord* permit : budget_.All()) {
@@ -97,9 +116,18 @@ absl::Status ClusterState::ReadRun(const RunRecord& record) {
     state->fence_epoch = epoch_;
     state->phase_since = clock_->Monotonic();
   }
+  if (state->run.phase != record.phase) state->phase_since = clock_->Monotonic();
   state->run = record;
+  const std::map<std::string, TaskRecord, std::less<>> before = std::move(state->tasks);
   state->tasks.clear();
-  for (const TaskRecord& task : tasks) state->tasks[task.id] = task;
+  for (const TaskRecord& task : tasks) {
+    // Cancelled by the write that was in doubt: its worker may still be at it.
+    const auto was = before.find(task.id);
+    if (was != before.end() && was->second.state == TaskState::kLeased && task.state == TaskState::kCancelled) {
+      state->draining.insert({task.id, task.attempt, task.worker_id, task.incarnation});
+    }
+    state->tasks[task.id] = task;
+  }
   return absl::OkStatus();
 }
 
@@ -111,13 +139,15 @@ absl::Status ClusterState::Write(WriteBatch batch, const std::vector<RunDraft*>&
     absl::Status status = store_->Apply(epoch_, batch);
     if (absl::IsFailedPrecondition(status)) {
       deposed_ = true;
-      return LeadershipLost(status);
+      return Answered(LeadershipLost(status));
     }
     if (absl::IsAlreadyExists(status)) return status;
     if (!status.ok()) {
       in_doubt_ = true;
-      return absl::UnavailableError(absl::StrCat("the metadata store did not take a change: ", status.message()));
+      return Answered(absl::Status(NeedsMending(status) ? status.code() : absl::StatusCode::kUnavailable,
+                                   absl::StrCat("the metadata store did not take a change: ", status.message())));
     }
+    (void)Answered(absl::OkStatus());
   }
   Publish(batch, drafts);
   return absl::OkStatus();
@@ -187,20 +217,10 @@ const v1::ConnectionSpec* ClusterState::FindConnection(std::string_view name) co
 
 absl::StatusOr<ChainHistory> ClusterState::History(const JobRecord& job, std::string_view head_run_id) const {
   ChainHistory history;
-  RunFilter filter{.job_name = job.spec.name(), .status = RunStatus::kSuccess, .before = "", .limit = kPage};
-  while (!history.last_success.has_value()) {
-    TM_ASSIGN_OR_RETURN(std::vector<RunRecord> page, store_->ListRuns(filter));
-    for (RunRecord& run : page) {
-      if (run.window.kind() == v1::WINDOW_KIND_RANGE || run.job_uid != job.uid) continue;
-      // An empty window wrote nothing into the ledger.
-      const bool empty = run.description.has_value() && run.description->empty_window();
-      if (empty && run.window.kind() == v1::WINDOW_KIND_WINDOW) continue;
-      history.last_success = std::move(run);
-      break;
-    }
-    if (page.size() < kPage) break;
-    filter.before = page.back().id;
-  }
+  TM_ASSIGN_OR_RETURN(std::vector<RunRecord> newest,
+                      store_->ListRuns({.job_name = job.spec.name(), .moved_chain = true, .limit = 1}));
+  // Of another uid, it is an earlier job of this name that ran, and this one has not.
+  if (!newest.empty() && newest[0].job_uid == job.uid) history.last_success = std::move(newest[0]);
   if (!head_run_id.empty()) {
     absl::StatusOr<RunRecord> head = store_->GetRun(head_run_id);
     if (head.ok()) {
@@ -214,9 +234,7 @@ absl::StatusOr<ChainHistory> ClusterState::History(const JobRecord& job, std::st
 
 absl::StatusOr<int64_t> ClusterState::NextSequence(const JobRecord& job) const {
   // Runs are created in the order of their sequences, and their ids sort by creation.
-  TM_ASSIGN_OR_RETURN(
-      const std::vector<RunRecord> newest,
-      store_->ListRuns({.job_name = job.spec.name(), .status = std::nullopt, .before = "", .limit = 1}));
+  TM_ASSIGN_OR_RETURN(const std::vector<RunRecord> newest, store_->ListRuns({.job_name = job.spec.name(), .limit = 1}));
   int64_t last = job.last_sequence;
   for (const RunRecord& run : newest) last = std::max(last, run.sequence);
   return last + 1;

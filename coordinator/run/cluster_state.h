@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "coordinator/dispatch/connection_budget.h"
 #include "coordinator/run/chain_check.h"
+#include "coordinator/run/coordinator.h"
 #include "coordinator/run/run_state.h"
 #include "coordinator/store/metadata_store.h"
 #include "tidemark/v1/spec.pb.h"
@@ -23,8 +24,8 @@ namespace tidemark::coordinator {
 // reading anew. Not thread-safe.
 class ClusterState {
  public:
-  // Both must outlive it.
-  ClusterState(MetadataStore* store, const Clock* clock);
+  // Both must outlive it. Without `resume`, stored runs that have not ended stay out of the image.
+  ClusterState(MetadataStore* store, const Clock* clock, bool resume);
 
   // Takes the leader's lease; then the image is read.
   absl::Status Lead(std::string_view holder, absl::Duration ttl);
@@ -39,10 +40,13 @@ class ClusterState {
   // Reads the store anew if a write before left the image in doubt. Call it before every decision. FailedPrecondition
   // once the leadership is lost.
   absl::Status Refresh();
+  // What is stored may differ from the image: nothing may be decided before Refresh.
+  bool in_doubt() const { return in_doubt_ || deposed_; }
 
   // Writes `batch` with what the drafts add to it, as one, and publishes. Grants and drops of permits are the batch's.
   // FailedPrecondition "leadership lost": another leads. Unavailable: it may have happened, and the call that led here
-  // should be repeated. AlreadyExists as the store says.
+  // should be repeated; so for ResourceExhausted, PermissionDenied and DataLoss, but the store needs mending first.
+  // AlreadyExists as the store says.
   absl::Status Write(WriteBatch batch, const std::vector<RunDraft*>& drafts);
 
   std::map<std::string, std::unique_ptr<RunState>, std::less<>>& runs() { return runs_; }
@@ -69,18 +73,25 @@ class ClusterState {
   absl::StatusOr<int64_t> NextSequence(const JobRecord& job) const;
 
   MetadataStore& store() const { return *store_; }
+  // See Coordinator.
+  const std::optional<StoreFailure>& store_failure() const { return failure_; }
 
  private:
   absl::Status Read();
   absl::Status ReadRun(const RunRecord& record);
   void Publish(const WriteBatch& batch, const std::vector<RunDraft*>& drafts);
 
+  // Notes how the store has answered and passes it on.
+  absl::Status Answered(absl::Status answer);
+
   MetadataStore* const store_;
   const Clock* const clock_;
+  const bool resume_;
   std::string cluster_id_;
   int64_t epoch_ = 0;
   bool in_doubt_ = false;
   bool deposed_ = false;
+  std::optional<StoreFailure> failure_;
 
   std::map<std::string, JobRecord, std::less<>> jobs_;
   std::map<std::string, std::unique_ptr<RunState>, std::less<>> runs_;

@@ -127,6 +127,11 @@ absl::Status Coordinator::CancelRun(std::string_view id) {
   return status;
 }
 
+std::optional<StoreFailure> Coordinator::store_failure() const {
+  absl::MutexLock lock(&mutex_);
+  return core_->store_failure();
+}
+
 uint64_t Coordinator::version() const {
   absl::MutexLock lock(&mutex_);
   return version_;

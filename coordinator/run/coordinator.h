@@ -42,6 +42,9 @@ struct CoordinatorOptions {
   // sessions end within `dead_process_grace` (the server's client_connection_check_interval).
   bool workers_died_with_us = false;
   absl::Duration dead_process_grace = absl::Seconds(2);
+  // False: the runs that an earlier process left stay as they are, for another to take up, and none is started: such a
+  // coordinator makes previews.
+  bool resume = true;
   PlanLimits plan_limits;
 };
 
@@ -77,6 +80,16 @@ struct RunProgress {
   std::string error;
 };
 
+// The store has failed, and has not taken a write since.
+struct StoreFailure {
+  // Of the last attempt, whatever it was.
+  absl::Status error;
+  // Monotonic: when the first attempt failed.
+  absl::Duration since;
+
+  bool operator==(const StoreFailure&) const = default;
+};
+
 // What a run would do, found by a describe that changes nothing in source, target or the job's history.
 struct Preview {
   v1::Window window;
@@ -89,8 +102,9 @@ struct Preview {
 // thread: an adapter calls Tick at NextWake (see Ticker). Thread-safe.
 //
 // Everything is written to the store before it takes effect outside. Unavailable from any method means that the store
-// did not answer and the call may be repeated. FailedPrecondition "leadership lost" means another coordinator has taken
-// over: this one can change nothing any more.
+// did not answer and the call may be repeated; ResourceExhausted (the disk is full), PermissionDenied or DataLoss that
+// it will not answer before someone has mended it. FailedPrecondition "leadership lost" means another coordinator has
+// taken over: this one can change nothing any more.
 class Coordinator {
  public:
   // Takes the leader's lease, then recovers what earlier leaders left unfinished. FailedPrecondition names the living
@@ -115,7 +129,8 @@ class Coordinator {
   // Asks a worker what a run would do. Stores no run and no task; needs a permit of the source like any describe. The
   // preview is forgotten when WaitPreview has returned it.
   absl::StatusOr<std::string> StartPreview(std::string_view job, const RunRequest& request);
-  // The preview, or why a run would fail; DeadlineExceeded if `timeout` passed first.
+  // The preview, or why a run would fail, with the code of what went wrong (Unavailable: source or target cannot be
+  // reached); DeadlineExceeded if `timeout` passed first.
   absl::StatusOr<Preview> WaitPreview(std::string_view preview_id, absl::Duration timeout);
 
   absl::StatusOr<RunRecord> GetRun(std::string_view id) const;
@@ -129,6 +144,10 @@ class Coordinator {
   // Stops the run's tasks and drops its staging; the run ends as cancelled soon after. FailedPrecondition: it has
   // ended, or its commit is under way. Idempotent.
   absl::Status CancelRun(std::string_view id);
+
+  // How the store fails now; nothing while it takes what is written. A failure ends with the next write that succeeds,
+  // and one is tried every third of the leader's lease at the least.
+  std::optional<StoreFailure> store_failure() const;
 
   // Grows with every change. WaitForChange returns when it differs from `seen`, or after `timeout`.
   uint64_t version() const;

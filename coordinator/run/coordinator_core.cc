@@ -15,7 +15,9 @@ std::string RateKey(std::string_view worker_id, std::string_view incarnation) {
 }
 
 CoordinatorCore::CoordinatorCore(const CoordinatorOptions& options)
-    : options_(options), state_(options.store, options.clock), controller_("", options.plan_limits, options.rng) {}
+    : options_(options),
+      state_(options.store, options.clock, options.resume),
+      controller_("", options.plan_limits, options.rng) {}
 
 absl::StatusOr<std::unique_ptr<CoordinatorCore>> CoordinatorCore::Start(const CoordinatorOptions& options) {
   std::unique_ptr<CoordinatorCore> core(new CoordinatorCore(options));
@@ -143,6 +145,7 @@ absl::StatusOr<v1::Window> CoordinatorCore::WindowOf(const JobRecord& job, const
 }
 
 absl::StatusOr<std::string> CoordinatorCore::StartRun(std::string_view job_name, const RunRequest& request) {
+  if (!options_.resume) return absl::FailedPreconditionError("this coordinator makes previews and starts no run");
   TM_RETURN_IF_ERROR(state_.Refresh());
   const JobRecord* job = state_.FindJobByName(job_name);
   if (job == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(job_name)));
@@ -208,15 +211,17 @@ absl::Status CoordinatorCore::CancelRun(std::string_view id) {
 
 absl::Status CoordinatorCore::Store(RunChange& change) {
   RunState& state = *change.state;
+  // Before the write, which may happen and not be answered. An epoch that is raised for nothing does no harm.
+  if (change.raise_epoch) raises_[state.run.id] = std::max(change.fence_epoch, state_.epoch());
   TM_RETURN_IF_ERROR(state_.Write(std::move(change.with), {&change.draft}));
-  if (state.preview) state.plan = std::move(change.plan);
+  if (state.preview) {
+    state.plan = std::move(change.plan);
+    state.failure = change.failure;
+  }
   for (auto it = receipts_.begin(); it != receipts_.end();) {
     const auto task = state.tasks.find(it->first);
     const bool over = task != state.tasks.end() && task->second.state != TaskState::kLeased;
     it = over ? receipts_.erase(it) : std::next(it);
-  }
-  if (change.raise_epoch) {
-    raises_[state.run.id] = std::max(change.fence_epoch, state_.epoch());
   }
   return absl::OkStatus();
 }
@@ -262,42 +267,54 @@ absl::Status CoordinatorCore::CheckSnapshot(RunState& state, bool& again) {
   return Store(change);
 }
 
+absl::Status CoordinatorCore::GiveUp(RunState& state, const std::string& why) {
+  RunChange change(&state);
+  if (state.run.phase == RunPhase::kAborting) {
+    TM_RETURN_IF_ERROR(Take(EndAbort{.remark = "its staging is left behind: " + why}, change.draft, Now()));
+  } else {
+    TM_RETURN_IF_ERROR(controller_.Fail(change, ContextOf(state), why, /*drop_staging=*/false));
+  }
+  return Store(change);
+}
+
+absl::Status CoordinatorCore::SettleRun(RunState& state, bool& again) {
+  if (const auto raise = raises_.find(state.run.id); raise != raises_.end()) {
+    TM_RETURN_IF_ERROR(RaiseEpoch(state, raise->second));
+    again = true;
+  }
+  if (!ConnectionsKnown(state)) {
+    if (!project_applied_) return absl::OkStatus();
+    again = true;
+    return GiveUp(state,
+                  absl::StrCat("job ", state.run.job_name, ": its connections ", state.run.spec.source().connection(),
+                               " and ", state.run.spec.target().connection(), " are not both in the project any more"));
+  }
+  if (state.run.phase == RunPhase::kQueued) {
+    const bool must_wait =
+        !state.preview && std::any_of(state_.runs().begin(), state_.runs().end(), [&state](const auto& entry) {
+          const RunState& other = *entry.second;
+          if (&other == &state || other.preview || Ended(other.run.phase)) return false;
+          if (other.run.job_uid != state.run.job_uid) return false;
+          return other.run.phase != RunPhase::kQueued || other.run.sequence < state.run.sequence;
+        });
+    if (must_wait) return absl::OkStatus();
+    TM_RETURN_IF_ERROR(BeginQueued(state));
+    again = true;
+  }
+  return CheckSnapshot(state, again);
+}
+
 absl::Status CoordinatorCore::SettleOnce(bool& again) {
   for (auto& [id, state] : state_.runs()) {
     if (Ended(state->run.phase)) continue;
-    if (const auto raise = raises_.find(id); raise != raises_.end()) {
-      TM_RETURN_IF_ERROR(RaiseEpoch(*state, raise->second));
-      again = true;
-    }
-    if (!ConnectionsKnown(*state)) {
-      if (!project_applied_) continue;
-      RunChange change(state.get());
-      const std::string why =
-          absl::StrCat("job ", state->run.job_name, ": its connections ", state->run.spec.source().connection(),
-                       " and ", state->run.spec.target().connection(), " are not both in the project any more");
-      if (state->run.phase == RunPhase::kAborting) {
-        TM_RETURN_IF_ERROR(Take(EndAbort{.remark = "its staging is left behind: " + why}, change.draft, Now()));
-      } else {
-        TM_RETURN_IF_ERROR(controller_.Fail(change, ContextOf(*state), why, /*drop_staging=*/false));
-      }
-      TM_RETURN_IF_ERROR(Store(change));
-      again = true;
-      continue;
-    }
-    if (state->run.phase == RunPhase::kQueued) {
-      const bool must_wait =
-          !state->preview &&
-          std::any_of(state_.runs().begin(), state_.runs().end(), [&state = state](const auto& entry) {
-            const RunState& other = *entry.second;
-            if (&other == state.get() || other.preview || Ended(other.run.phase)) return false;
-            if (other.run.job_uid != state->run.job_uid) return false;
-            return other.run.phase != RunPhase::kQueued || other.run.sequence < state->run.sequence;
-          });
-      if (must_wait) continue;
-      TM_RETURN_IF_ERROR(BeginQueued(*state));
-      again = true;
-    }
-    TM_RETURN_IF_ERROR(CheckSnapshot(*state, again));
+    absl::Status settled = SettleRun(*state, again);
+    if (settled.ok()) continue;
+    // The store's trouble is everyone's. What is wrong with one run (its records are damaged) stops that run alone.
+    const bool everyones = state_.in_doubt() || absl::IsUnavailable(settled) || absl::IsResourceExhausted(settled) ||
+                           absl::IsPermissionDenied(settled);
+    if (everyones) return settled;
+    TM_RETURN_IF_ERROR(GiveUp(*state, absl::StrCat("job ", state->run.job_name, " cannot go on: ", settled.message())));
+    again = true;
   }
   TM_RETURN_IF_ERROR(SettleHorizons(again));
   const size_t runs = state_.runs().size();
@@ -328,7 +345,7 @@ void CoordinatorCore::SweepEnded() {
         previews_.insert_or_assign(
             id, Preview{state.run.window, state.run.description.value_or(v1::DescribeResult()), state.plan});
       } else {
-        previews_.insert_or_assign(id, absl::FailedPreconditionError(state.run.error));
+        previews_.insert_or_assign(id, absl::Status(state.failure, state.run.error));
       }
     }
     raises_.erase(id);
@@ -349,6 +366,7 @@ absl::Status CoordinatorCore::Tick() {
 }
 
 absl::Duration CoordinatorCore::NextWake() const {
+  if (state_.in_doubt()) return absl::ZeroDuration();
   const Moment now = Now();
   absl::Duration next =
       std::min({next_renewal_, workers_.NextExpiry(options_.lease), state_.budget().NextGone(), rates_.NextChange()});

@@ -37,6 +37,8 @@ class CoordinatorCore {
   std::vector<std::string> UnfinishedRuns(std::string_view job) const;
   absl::Status CancelRun(std::string_view id);
 
+  std::optional<StoreFailure> store_failure() const { return state_.store_failure(); }
+
   absl::Status Tick();
   absl::Duration NextWake() const;
 
@@ -65,6 +67,9 @@ class CoordinatorCore {
   // Takes the runs on that can go on by themselves; after every event.
   absl::Status Settle();
   absl::Status SettleOnce(bool& again);
+  absl::Status SettleRun(RunState& state, bool& again);
+  // Ends the run as failed, with its staging left behind: nothing of it can go on.
+  absl::Status GiveUp(RunState& state, const std::string& why);
   absl::Status BeginQueued(RunState& state);
   absl::Status CheckSnapshot(RunState& state, bool& again);
   void SweepEnded();

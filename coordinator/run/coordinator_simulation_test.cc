@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "coordinator/run/faulty_store.h"
 #include "coordinator/run/simulated_worker.h"
 
 namespace tidemark::coordinator {
@@ -22,6 +23,8 @@ struct Plot {
   SimulatedFaults faults;
   // Per step, per mille.
   int coordinator_death = 1;
+  // Writes that happen and are not answered, per mille.
+  int doubtful_write = 0;
 };
 
 class Simulation {
@@ -33,6 +36,8 @@ class Simulation {
     world_.lease = kLease;
     world_.server_side_timeouts = plot.embedded ? absl::Seconds(1) : kServerSide;
     store_ = NewMemoryStore(&clock_, seed);
+    faulty_store_ = std::make_unique<FaultyStore>(store_.get());
+    faulty_store_->rng = &rng_;
     limit_ = 1 + static_cast<int>(rng_.Below(3));
     world_.source.rows = 500;
     for (int i = 0; i < 3; ++i)
@@ -106,7 +111,8 @@ class Simulation {
     }
     if (coordinator_ != nullptr || clock_.Monotonic() < back_at_) return;
     CoordinatorOptions options;
-    options.store = store_.get();
+    options.store = faulty_store_.get();
+    faulty_store_->doubtful_per_mille = 0;
     options.clock = &clock_;
     options.rng = &coordinator_rng_;
     options.holder = "simulation";
@@ -118,6 +124,7 @@ class Simulation {
     coordinator_ = *std::move(started);
     const absl::Status applied = coordinator_->ApplyProject(connections_, jobs_);
     ASSERT_TRUE(applied.ok()) << applied;
+    faulty_store_->doubtful_per_mille = plot_.doubtful_write;
   }
 
   void StartRuns() {
@@ -127,6 +134,7 @@ class Simulation {
       request.request_id = job + std::to_string(left);
       // A trigger may come twice.
       const absl::StatusOr<std::string> first = coordinator_->StartRun(job, request);
+      if (plot_.doubtful_write > 0 && absl::IsUnavailable(first.status())) continue;
       ASSERT_TRUE(first.ok()) << first.status();
       const absl::StatusOr<std::string> again = coordinator_->StartRun(job, request);
       ASSERT_TRUE(again.ok() && *again == *first);
@@ -244,6 +252,7 @@ class Simulation {
   Rng coordinator_rng_;
   SimulatedWorld world_;
   std::unique_ptr<MetadataStore> store_;
+  std::unique_ptr<FaultyStore> faulty_store_;
   std::unique_ptr<CoordinatorCore> coordinator_;
   absl::Duration back_at_;
   std::vector<std::unique_ptr<SimulatedWorker>> workers_;
@@ -309,6 +318,12 @@ TEST(CoordinatorSimulationTest, WorkersDieAndFallSilent) {
 TEST(CoordinatorSimulationTest, TheCoordinatorDiesAndWorkersGoOn) {
   const Outcome outcome =
       Replay({.embedded = false, .faults = {.death = 0, .silence = 1}, .coordinator_death = 8}, 300000);
+  EXPECT_GT(outcome.succeeded, outcome.failed);
+}
+
+TEST(CoordinatorSimulationTest, TheStoreDoesNotAlwaysAnswer) {
+  const Outcome outcome = Replay(
+      {.embedded = false, .faults = {.death = 0, .silence = 0}, .coordinator_death = 0, .doubtful_write = 20}, 500000);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/run/coordinator_core.h"
+#include "coordinator/run/faulty_store.h"
 #include "coordinator/run/simulated_stores.h"
 
 namespace tidemark::coordinator {
@@ -31,14 +32,15 @@ class CoordinatorTest : public testing::Test {
     Boot();
   }
 
-  void Boot(bool died_with_us = true) {
+  void Boot(bool died_with_us = true, bool resume = true) {
     core_.reset();
     CoordinatorOptions options;
-    options.store = store_.get();
+    options.store = &faults_;
     options.clock = &clock_;
     options.rng = &rng_;
     options.holder = "test";
     options.workers_died_with_us = died_with_us;
+    options.resume = resume;
     absl::StatusOr<std::unique_ptr<CoordinatorCore>> core = CoordinatorCore::Start(options);
     ASSERT_TRUE(core.ok()) << core.status();
     core_ = *std::move(core);
@@ -128,6 +130,21 @@ class CoordinatorTest : public testing::Test {
     return Complete(request);
   }
 
+  // Answers a describe of a job that stands where `before` left it: nothing is new.
+  absl::Status DescribeNothingNew(const v1::Task& task, const RunRecord& before) {
+    v1::CompleteTaskRequest report = Report(task);
+    *report.mutable_describe()->mutable_high() = before.window.high();
+    *report.mutable_describe()->mutable_ledger() = HeadOf(before);
+    report.mutable_describe()->set_empty_window(true);
+    return Complete(report);
+  }
+
+  absl::Status Abort(const v1::Task& task) {
+    v1::CompleteTaskRequest report = Report(task);
+    report.mutable_abort();
+    return Complete(report);
+  }
+
   void Beat(const std::vector<v1::Task>& held) {
     v1::HeartbeatRequest request;
     request.set_worker_id("w");
@@ -169,6 +186,7 @@ class CoordinatorTest : public testing::Test {
   SimulatedClock clock_;
   Rng rng_{1};
   std::unique_ptr<MetadataStore> store_ = NewMemoryStore(&clock_, 1);
+  FaultyStore faults_{store_.get()};
   std::unique_ptr<CoordinatorCore> core_;
 };
 
@@ -458,10 +476,159 @@ TEST_F(CoordinatorTest, ALedgerAheadOfTheStoreIsAdoptedAndAudited) {
   ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900, head).ok());
   EXPECT_EQ(ValueOf(*store_->GetJob("orders")->last_watermark), 700);
   EXPECT_EQ(store_->ListAudit(1).value()[0].action, "adopt_ledger");
+  // What the first describe has prepared is for another window, and the next one may be empty.
+  ASSERT_TRUE(Abort(Next(v1::Task::kAbort)).ok());
   const v1::Task again = Next(v1::Task::kDescribe);
   EXPECT_EQ(ValueOf(again.describe().window().low()), 700);
   EXPECT_GT(again.sequence(), 8);
   EXPECT_EQ(store_->GetRun(id)->phase, RunPhase::kDescribing);
+}
+
+TEST_F(CoordinatorTest, AnEmptyWindowDropsWhatAnEarlierAttemptHasPrepared) {
+  FirstRun(900);
+  const RunRecord before = store_->ListRuns({}).value()[0];
+  const std::string id = Start();
+  // It may have prepared the staging before it failed.
+  ASSERT_TRUE(Fail(Next(v1::Task::kDescribe), SimulatedError(14, "the network blinked", true)).ok());
+  clock_.Advance(absl::Minutes(1));
+  Beat({});
+  const v1::Task second = Next(v1::Task::kDescribe);
+  EXPECT_EQ(second.attempt(), 2);
+  ASSERT_TRUE(DescribeNothingNew(second, before).ok());
+  const v1::Task abort = Next(v1::Task::kAbort);
+  EXPECT_GT(abort.epoch(), second.epoch()) << "the first attempt may be at it still";
+  EXPECT_EQ(core_->GetProgress(id)->error, "");
+  ASSERT_TRUE(Abort(abort).ok());
+  ASSERT_TRUE(DescribeNothingNew(Next(v1::Task::kDescribe), before).ok());
+  EXPECT_EQ(store_->GetRun(id)->status, RunStatus::kSuccess);
+}
+
+TEST_F(CoordinatorTest, AnEndlessRowOfEmptyWindowsCostsNothingToLookBehind) {
+  FirstRun(900);
+  const RunRecord before = store_->ListRuns({}).value()[0];
+  const auto find_nothing = [&] {
+    Start();
+    ASSERT_TRUE(DescribeNothingNew(Next(v1::Task::kDescribe), before).ok());
+  };
+  find_nothing();
+  faults_.runs_listed = 0;
+  find_nothing();
+  const int64_t of_one = faults_.runs_listed;
+  for (int i = 0; i < 120; ++i) find_nothing();
+  faults_.runs_listed = 0;
+  find_nothing();
+  EXPECT_EQ(faults_.runs_listed, of_one);
+  // And the run behind them all is found.
+  job_.mutable_source()->set_watermark("updated_at");
+  ASSERT_TRUE(core_->ApplyProject(connections_, {job_}).ok());
+  EXPECT_THAT(std::string(core_->StartRun("orders", {}).status().message()), HasSubstr("source.watermark was id"));
+}
+
+TEST_F(CoordinatorTest, AWriteInDoubtStillRaisesTheFence) {
+  Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  const v1::Task move = Next(v1::Task::kMove);
+  v1::TaskError lost = SimulatedError(15, "snapshot gone", false);
+  lost.set_snapshot_lost(true);
+  // The first write drops the permit, the second queues the move again, the third starts the run over.
+  faults_.doubtful_write = 3;
+  EXPECT_TRUE(absl::IsUnavailable(Fail(move, lost)));
+  EXPECT_TRUE(absl::IsFailedPrecondition(Fail(move, lost))) << "that life of the run is over";
+  EXPECT_GT(Next(v1::Task::kAbort).epoch(), move.epoch());
+}
+
+TEST_F(CoordinatorTest, AWriteInDoubtStillKnowsWhoHoldsTheSnapshot) {
+  Start();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  faults_.doubtful_write = 1;
+  EXPECT_TRUE(absl::IsUnavailable(Describe(describe, 900)));
+  ASSERT_TRUE(Describe(describe, 900).ok());
+  const v1::Task move = Next(v1::Task::kMove);
+  EXPECT_EQ(move.session().session_id(), describe.session().session_id());
+  EXPECT_FALSE(move.session().open());
+  // Its row is written by the revision it has now.
+  ASSERT_TRUE(Move(move, 5).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  ASSERT_TRUE(Commit(Next(v1::Task::kCommit), 10, 10).ok());
+}
+
+TEST_F(CoordinatorTest, AStoreThatFailsSaysSinceWhenAndWhy) {
+  EXPECT_EQ(core_->store_failure(), std::nullopt);
+  const absl::Duration since = clock_.Monotonic();
+  faults_.write_error = absl::ResourceExhaustedError("state.db: database or disk is full");
+  const absl::Status refused = core_->StartRun("orders", {}).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+  clock_.Advance(absl::Seconds(6));
+  EXPECT_FALSE(core_->Tick().ok());
+  ASSERT_TRUE(core_->store_failure().has_value());
+  EXPECT_TRUE(absl::IsResourceExhausted(core_->store_failure()->error));
+  EXPECT_THAT(std::string(core_->store_failure()->error.message()), HasSubstr("disk is full"));
+  EXPECT_EQ(core_->store_failure()->since, since);
+  faults_.write_error = absl::PermissionDeniedError("state.db: attempt to write a readonly database");
+  EXPECT_TRUE(absl::IsPermissionDenied(core_->StartRun("orders", {}).status()));
+  EXPECT_TRUE(absl::IsPermissionDenied(core_->store_failure()->error));
+  faults_.write_error = absl::InternalError("state.db: odd");
+  EXPECT_TRUE(absl::IsUnavailable(core_->StartRun("orders", {}).status()));
+  faults_.write_error = absl::OkStatus();
+  EXPECT_EQ(core_->NextWake(), absl::ZeroDuration()) << "what is in doubt is read at once";
+  ASSERT_TRUE(core_->Tick().ok());
+  EXPECT_EQ(core_->store_failure(), std::nullopt);
+}
+
+TEST_F(CoordinatorTest, ARunWhoseRecordsAreUnreadableFailsAlone) {
+  v1::JobSpec other = job_;
+  other.set_name("customers");
+  other.mutable_target()->set_table("customers");
+  ASSERT_TRUE(core_->ApplyProject(connections_, {job_, other}).ok());
+  Start();
+  const std::string second = Start();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  faults_.unreadable_job = "orders";
+  ASSERT_TRUE(Fail(describe, SimulatedError(3, "no such table", false)).ok());
+  const RunRecord run = store_->GetRun(second).value();
+  EXPECT_EQ(run.phase, RunPhase::kFailed);
+  EXPECT_THAT(run.error, HasSubstr("unreadable run"));
+  EXPECT_TRUE(core_->Tick().ok());
+  ASSERT_TRUE(core_->StartRun("customers", {}).ok());
+  EXPECT_EQ(Next(v1::Task::kDescribe).job().name(), "customers");
+}
+
+TEST_F(CoordinatorTest, WithoutResumeTheRunsOfTheDeadAreLeftAlone) {
+  const std::string id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  Next(v1::Task::kMove);
+  const int64_t revision = store_->GetRun(id)->revision;
+  Boot(/*died_with_us=*/true, /*resume=*/false);
+  clock_.Advance(absl::Seconds(6));
+  ASSERT_TRUE(core_->Tick().ok());
+  EXPECT_THAT(Poll().tasks(), IsEmpty());
+  EXPECT_THAT(core_->UnfinishedRuns(""), IsEmpty());
+  const std::string preview = core_->StartPreview("orders", {}).value();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  EXPECT_TRUE((*core_->TakePreview(preview))->ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(core_->StartRun("orders", {}).status()));
+  EXPECT_EQ(store_->GetRun(id)->revision, revision);
+  const std::vector<TaskRecord> tasks = store_->ListTasks(id).value();
+  EXPECT_EQ(std::count_if(tasks.begin(), tasks.end(), [](const auto& t) { return t.state == TaskState::kLeased; }), 1);
+  // The next one takes it up; its snapshot died with its sessions.
+  Boot();
+  EXPECT_THAT(core_->UnfinishedRuns(""), ElementsAre(id));
+  EXPECT_EQ(Next(v1::Task::kAbort).run_id(), id);
+}
+
+TEST_F(CoordinatorTest, APreviewThatFailsSaysWhatKindOfFailureItIs) {
+  job_.mutable_retry()->set_attempts(1);
+  ASSERT_TRUE(core_->ApplyProject(connections_, {job_}).ok());
+  const auto preview_after = [&](const v1::TaskError& error) {
+    const std::string id = core_->StartPreview("orders", {}).value();
+    EXPECT_TRUE(Fail(Next(v1::Task::kDescribe), error).ok());
+    return (**core_->TakePreview(id)).status();
+  };
+  const absl::Status unreachable = preview_after(SimulatedError(14, "no route to the source", true));
+  EXPECT_TRUE(absl::IsUnavailable(unreachable)) << unreachable;
+  EXPECT_THAT(std::string(unreachable.message()), HasSubstr("no route to the source"));
+  EXPECT_TRUE(absl::IsNotFound(preview_after(SimulatedError(5, "no such table", false))));
+  EXPECT_TRUE(absl::IsFailedPrecondition(preview_after(SimulatedError(0, "of no kind", false))));
 }
 
 TEST_F(CoordinatorTest, ATaskThatWasNeverReceivedIsLeasedAgain) {

@@ -94,7 +94,7 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
     change.with.audit.push_back(Adopted(context.now, *context.job, head));
     v1::Window window = run.window;
     *window.mutable_low() = head.high();
-    return Take(DescribeAgain{.window = window, .sequence = chain->sequence}, draft, context.now);
+    return DescribeAnew(change, context, window, chain->sequence);
   }
   if (result.should_wait() && !final_horizon && !preview) {
     return Take(WaitForHorizon{.description = result}, draft, context.now);
@@ -107,6 +107,8 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
   if (window.kind() != v1::WINDOW_KIND_RANGE && result.has_high()) *window.mutable_high() = result.high();
   if (window.kind() == v1::WINDOW_KIND_WINDOW && result.empty_window()) {
     window.clear_high();
+    // An attempt before this one may have prepared the staging, which nobody would drop any more.
+    if (task.attempt > 1 && !preview) return DescribeAnew(change, context, window, chain->sequence);
     RunRecord& empty = draft.mutable_run();
     empty.window = window;
     empty.description = result;
@@ -144,6 +146,15 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
   draft.mutable_run().error.clear();
   if (plan->ranges.empty()) return Take(BeginCommit(), draft, context.now);
   return absl::OkStatus();
+}
+
+absl::Status RunController::DescribeAnew(RunChange& change, const Context& context, const v1::Window& window,
+                                         int64_t sequence) const {
+  RunRecord& run = change.draft.mutable_run();
+  run.window = window;
+  run.sequence = sequence;
+  change.raise_epoch = true;
+  return Take(StartOver{.reason = ""}, change.draft, context.now);
 }
 
 absl::Status RunController::Moved(RunChange& change, const Context& context, const TaskRecord& task,
@@ -247,6 +258,7 @@ absl::Status RunController::Aborted(RunChange& change, const Context& context, c
 absl::Status RunController::Failed(RunChange& change, const Context& context, const TaskRecord& task,
                                    const v1::TaskError& error) const {
   RunDraft& draft = change.draft;
+  if (error.code() != 0) change.failure = static_cast<absl::StatusCode>(error.code());
   if (error.fence_epoch() > 0) {
     // The target has seen a later leader of this same store (it was restored), or a later life of this run.
     change.raise_epoch = error.fence_epoch() > draft.base().fence_epoch;

@@ -26,8 +26,9 @@ struct RunChange {
   // fence.
   bool raise_epoch = false;
   int64_t fence_epoch = 0;
-  // Of a preview: what it was made for.
+  // Of a preview: what it was made for, or of what kind the failure is that ends it.
   Plan plan;
+  absl::StatusCode failure = absl::StatusCode::kFailedPrecondition;
 };
 
 // Decides how a run goes on after each thing that happens to it. Pure: reads the run, the job and the moment, and
@@ -85,6 +86,9 @@ class RunController {
 
  private:
   absl::Status Finished(RunChange& change, const Context& context, const v1::RowCounts& counts) const;
+  // Drops what was staged, then describes again.
+  absl::Status DescribeAnew(RunChange& change, const Context& context, const v1::Window& window,
+                            int64_t sequence) const;
   absl::Status Retry(RunChange& change, const Context& context, const TaskRecord& task, const std::string& error,
                      bool counts_as_failure) const;
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "coordinator/plan/partition_planner.h"
 #include "coordinator/store/metadata_store.h"
@@ -34,6 +35,8 @@ struct RunState {
   // A preview is never stored and ends with its description.
   bool preview = false;
   Plan plan;
+  // If it fails: of what kind.
+  absl::StatusCode failure = absl::StatusCode::kFailedPrecondition;
 
   // What the tasks' epoch is: raised when the run starts again, so that the target's fence stops what is left of its
   // former tasks.

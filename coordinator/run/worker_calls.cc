@@ -283,18 +283,15 @@ absl::Status CoordinatorCore::Report(RunState& state, const TaskRecord& task, co
   };
   switch (request.outcome_case()) {
     case v1::CompleteTaskRequest::kError: {
-      const PermitRecord* permit = task.session_id.empty() ? nullptr : state_.budget().Find(task.session_id);
-      // Its session may be of no more use; an importer that found no snapshot tells that no other will.
+      // Its session is of no more use; an importer that found no snapshot tells that no other will. Whether or not the
+      // write is answered.
       if (request.error().snapshot_lost()) {
         state_.budget().SetInSnapshot(task.session_id, false);
+        state_.budget().SetState(task.session_id, PermitRecord::State::kClosing);
         state.snapshot_closed = true;
       }
       TM_RETURN_IF_ERROR(controller_.Failed(change, context, task, request.error()));
-      TM_RETURN_IF_ERROR(Store(change));
-      if (permit != nullptr && request.error().snapshot_lost()) {
-        state_.budget().SetState(task.session_id, PermitRecord::State::kClosing);
-      }
-      return absl::OkStatus();
+      return Store(change);
     }
     case v1::CompleteTaskRequest::kDescribe: {
       TM_RETURN_IF_ERROR(fits(v1::TASK_KIND_DESCRIBE));
