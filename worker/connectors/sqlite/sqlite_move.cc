@@ -91,7 +91,7 @@ class StagingWriter final : public MoveWriter {
       declared.push_back(held->declared);
       places.emplace_back("?");
     }
-    TM_ASSIGN_OR_RETURN(binder_, RowBinder::Create(move_.schema, declared));
+    TM_ASSIGN_OR_RETURN(binder_, RowBinder::Create(move_.schema, declared, table->rowid_column));
     TM_ASSIGN_OR_RETURN(insert_,
                         db.Prepare(absl::StrCat("INSERT INTO ", Quoted(staging), " (", absl::StrJoin(columns, ", "),
                                                 ") VALUES (", absl::StrJoin(places, ", "), ")")));

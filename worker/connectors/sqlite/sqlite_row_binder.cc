@@ -12,25 +12,28 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "worker/batch/arrow_schema.h"
 #include "worker/connectors/sqlite/column_type.h"
 #include "worker/connectors/sqlite/decimal_text.h"
 #include "worker/connectors/sqlite/iso_text.h"
+#include "worker/connectors/sqlite/sqlite_database.h"
 
 namespace tidemark::sqlite {
 namespace {
 
 using Type = v1::LogicalType;
+using Bound = RowBinder::Bound;
 using Cell = RowBinder::Cell;
 
 // Decimal digits a REAL keeps, whatever they are ("Datatypes In SQLite", section 3).
 constexpr int kRealDigits = 15;
 
-// Lies at the end of the row's step only.
-void BindText(sqlite3_stmt* statement, int parameter, const std::string& text) {
-  sqlite3_bind_text64(statement, parameter, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+// SQLite makes a copy: `text` does not live until the row's step.
+Bound BindText(sqlite3_stmt* statement, int parameter, const std::string& text) {
+  return sqlite3_bind_text64(statement, parameter, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
 template <typename Array, typename Put>
@@ -38,7 +41,7 @@ class TypedCell final : public Cell {
  public:
   explicit TypedCell(Put put) : put_(std::move(put)) {}
   void Start(const arrow::Array& array) override { array_ = static_cast<const Array*>(&array); }
-  const char* Bind(int64_t row, sqlite3_stmt* statement, int parameter) override {
+  Bound Bind(int64_t row, sqlite3_stmt* statement, int parameter) override {
     return put_(*array_, row, statement, parameter);
   }
 
@@ -54,81 +57,75 @@ std::unique_ptr<Cell> MakeCell(Put put) {
 
 template <typename Array>
 std::unique_ptr<Cell> IntegerCell() {
-  return MakeCell<Array>([](const Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
-    sqlite3_bind_int64(statement, parameter, static_cast<int64_t>(array.Value(row)));
-    return nullptr;
+  return MakeCell<Array>([](const Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
+    return sqlite3_bind_int64(statement, parameter, static_cast<int64_t>(array.Value(row)));
   });
 }
 
 template <typename Array>
 std::unique_ptr<Cell> FloatCell() {
-  return MakeCell<Array>([](const Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+  return MakeCell<Array>([](const Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
     const double value = array.Value(row);
     if (std::isnan(value)) return "NaN (it would be stored as NULL)";
-    sqlite3_bind_double(statement, parameter, value);
-    return nullptr;
+    return sqlite3_bind_double(statement, parameter, value);
   });
 }
 
 std::unique_ptr<Cell> UnsignedCell() {
   return MakeCell<arrow::UInt64Array>(
-      [](const arrow::UInt64Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+      [](const arrow::UInt64Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
         const uint64_t value = array.Value(row);
         if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
           return "an integer above 9223372036854775807";
-        sqlite3_bind_int64(statement, parameter, static_cast<int64_t>(value));
-        return nullptr;
+        return sqlite3_bind_int64(statement, parameter, static_cast<int64_t>(value));
       });
 }
 
 std::unique_ptr<Cell> TextCell() {
   return MakeCell<arrow::StringArray>(
-      [](const arrow::StringArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+      [](const arrow::StringArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
         const auto text = array.GetView(row);
-        sqlite3_bind_text64(statement, parameter, text.data() != nullptr ? text.data() : "", text.size(), SQLITE_STATIC,
-                            SQLITE_UTF8);
-        return nullptr;
+        return sqlite3_bind_text64(statement, parameter, text.data() != nullptr ? text.data() : "", text.size(),
+                                   SQLITE_STATIC, SQLITE_UTF8);
       });
 }
 
 std::unique_ptr<Cell> BytesCell() {
-  return MakeCell<arrow::BinaryArray>([](const arrow::BinaryArray& array, int64_t row, sqlite3_stmt* statement,
-                                         int parameter) -> const char* {
-    const auto bytes = array.GetView(row);
-    sqlite3_bind_blob64(statement, parameter, bytes.data() != nullptr ? bytes.data() : "", bytes.size(), SQLITE_STATIC);
-    return nullptr;
-  });
+  return MakeCell<arrow::BinaryArray>(
+      [](const arrow::BinaryArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
+        const auto bytes = array.GetView(row);
+        return sqlite3_bind_blob64(statement, parameter, bytes.data() != nullptr ? bytes.data() : "", bytes.size(),
+                                   SQLITE_STATIC);
+      });
 }
 
 std::unique_ptr<Cell> BooleanCell() {
   return MakeCell<arrow::BooleanArray>(
-      [](const arrow::BooleanArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
-        sqlite3_bind_int(statement, parameter, array.Value(row) ? 1 : 0);
-        return nullptr;
+      [](const arrow::BooleanArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
+        return sqlite3_bind_int(statement, parameter, array.Value(row) ? 1 : 0);
       });
 }
 
-const char* BindDecimalText(const std::string& text, bool numeric_affinity, sqlite3_stmt* statement, int parameter) {
+Bound BindDecimalText(const std::string& text, bool numeric_affinity, sqlite3_stmt* statement, int parameter) {
   int64_t ignored;
   if (numeric_affinity && SignificantDigits(text) > kRealDigits && !absl::SimpleAtoi(text, &ignored)) {
     return "a decimal of more than 15 digits (declare the column DECIMAL_TEXT)";
   }
-  BindText(statement, parameter, text);
-  return nullptr;
+  return BindText(statement, parameter, text);
 }
 
 template <typename Array, typename Value>
 std::unique_ptr<Cell> DecimalCell(int scale, bool numeric_affinity) {
-  return MakeCell<Array>([scale, numeric_affinity](const Array& array, int64_t row, sqlite3_stmt* statement,
-                                                   int parameter) -> const char* {
-    return BindDecimalText(ScaledText(Value(array.GetValue(row)).ToIntegerString(), scale), numeric_affinity, statement,
-                           parameter);
-  });
+  return MakeCell<Array>(
+      [scale, numeric_affinity](const Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
+        return BindDecimalText(ScaledText(Value(array.GetValue(row)).ToIntegerString(), scale), numeric_affinity,
+                               statement, parameter);
+      });
 }
 
 std::unique_ptr<Cell> UnboundedDecimalCell(bool numeric_affinity) {
   return MakeCell<arrow::StringArray>([numeric_affinity](const arrow::StringArray& array, int64_t row,
-                                                         sqlite3_stmt* statement, int parameter) -> const char* {
+                                                         sqlite3_stmt* statement, int parameter) -> Bound {
     const std::string text(array.GetView(row));
     // NaN and infinities of PostgreSQL's numeric stay texts, which a column of TEXT affinity keeps and numeric affinity
     // does too.
@@ -138,37 +135,34 @@ std::unique_ptr<Cell> UnboundedDecimalCell(bool numeric_affinity) {
 
 std::unique_ptr<Cell> DateCell() {
   return MakeCell<arrow::Date32Array>(
-      [](const arrow::Date32Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+      [](const arrow::Date32Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
         std::string text;
         if (!AppendDate(array.Value(row), &text)) return "a year outside 0001 to 9999";
-        BindText(statement, parameter, text);
-        return nullptr;
+        return BindText(statement, parameter, text);
       });
 }
 
 std::unique_ptr<Cell> TimeCell() {
   return MakeCell<arrow::Time64Array>(
-      [](const arrow::Time64Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+      [](const arrow::Time64Array& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
         std::string text;
         AppendTime(array.Value(row), &text);
-        BindText(statement, parameter, text);
-        return nullptr;
+        return BindText(statement, parameter, text);
       });
 }
 
 std::unique_ptr<Cell> TimestampCell(const char* suffix) {
   return MakeCell<arrow::TimestampArray>(
-      [suffix](const arrow::TimestampArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+      [suffix](const arrow::TimestampArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
         std::string text;
         if (!AppendTimestamp(array.Value(row), ' ', &text)) return "a year outside 0001 to 9999";
-        BindText(statement, parameter, text + suffix);
-        return nullptr;
+        return BindText(statement, parameter, text + suffix);
       });
 }
 
 std::unique_ptr<Cell> UuidCell() {
   return MakeCell<arrow::FixedSizeBinaryArray>(
-      [](const arrow::FixedSizeBinaryArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> const char* {
+      [](const arrow::FixedSizeBinaryArray& array, int64_t row, sqlite3_stmt* statement, int parameter) -> Bound {
         constexpr char kHex[] = "0123456789abcdef";
         const uint8_t* bytes = array.GetValue(row);
         std::string text;
@@ -177,8 +171,7 @@ std::unique_ptr<Cell> UuidCell() {
           text.push_back(kHex[bytes[i] >> 4]);
           text.push_back(kHex[bytes[i] & 15]);
         }
-        BindText(statement, parameter, text);
-        return nullptr;
+        return BindText(statement, parameter, text);
       });
 }
 
@@ -226,13 +219,17 @@ std::unique_ptr<Cell> CellOf(const Type& type, const std::string& declared) {
 RowBinder::~RowBinder() = default;
 
 absl::StatusOr<std::unique_ptr<RowBinder>> RowBinder::Create(const v1::TableSchema& schema,
-                                                             const std::vector<std::string>& declared) {
+                                                             const std::vector<std::string>& declared,
+                                                             absl::string_view rowid_column) {
   if (static_cast<int>(declared.size()) != schema.columns_size())
     return absl::InternalError("a declared type is missing");
   std::unique_ptr<RowBinder> binder(new RowBinder);
   binder->schema_ = schema;
-  for (int i = 0; i < schema.columns_size(); ++i)
+  for (int i = 0; i < schema.columns_size(); ++i) {
     binder->cells_.push_back(CellOf(schema.columns(i).type(), declared[i]));
+    const bool is_rowid = !rowid_column.empty() && absl::EqualsIgnoreCase(schema.columns(i).name(), rowid_column);
+    if (is_rowid) binder->rowid_column_ = i;
+  }
   return binder;
 }
 
@@ -259,15 +256,24 @@ absl::Status RowBinder::Start(const arrow::RecordBatch& batch) {
 absl::Status RowBinder::Bind(int64_t row, sqlite3_stmt* statement, int first_parameter) {
   for (size_t i = 0; i < cells_.size(); ++i) {
     const int parameter = first_parameter + static_cast<int>(i);
-    if (arrays_[i]->IsNull(row)) {
-      sqlite3_bind_null(statement, parameter);
-      continue;
+    Bound bound = SQLITE_OK;
+    if (!arrays_[i]->IsNull(row)) {
+      bound = cells_[i]->Bind(row, statement, parameter);
+    } else if (static_cast<int>(i) == rowid_column_) {
+      bound = "NULL in the table's INTEGER PRIMARY KEY (it would get a number of its own)";
+    } else {
+      bound = sqlite3_bind_null(statement, parameter);
     }
-    if (const char* what = cells_[i]->Bind(row, statement, parameter); what != nullptr) {
-      const v1::Column& column = schema_.columns(static_cast<int>(i));
-      return absl::InvalidArgumentError(absl::StrCat("column ", column.name(), " (", Describe(column.type()),
-                                                     ") holds ", what, ", which SQLite cannot hold exactly"));
+    if (bound.code == SQLITE_OK && bound.cannot_hold == nullptr) continue;
+    const v1::Column& column = schema_.columns(static_cast<int>(i));
+    const std::string what = absl::StrCat("column ", column.name(), " (", Describe(column.type()), ")");
+    if (bound.cannot_hold != nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(what, " holds ", bound.cannot_hold, ", which SQLite cannot hold exactly"));
     }
+    // The parameter is NULL now: the row must not be stored.
+    return SqliteError(nullptr, bound.code,
+                       absl::StrCat(sqlite3_db_filename(sqlite3_db_handle(statement), "main"), ", ", what));
   }
   return absl::OkStatus();
 }
