@@ -5,12 +5,14 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/base/status_macros.h"
+#include "worker/connectors/sqlite/sqlite_row_batch.h"
 
 namespace tidemark::sqlite {
 namespace {
@@ -61,7 +63,8 @@ absl::Status CutByInterpolation(Database& db, const SourceRelation& source, cons
   return absl::OkStatus();
 }
 
-// The keys of the window's rows, each `stride`-th, in the order of the key.
+// The keys of the window's rows, each `stride`-th, in the order of the key. A cut point is told to the coordinator:
+// InvalidArgument for one that is no valid text.
 absl::StatusOr<std::vector<Key>> SampleKeys(Database& db, const SourceRelation& source, const v1::Window& window,
                                             const std::vector<std::string>& columns) {
   TM_ASSIGN_OR_RETURN(Selection selection, source.SelectWindow(window));
@@ -81,7 +84,17 @@ absl::StatusOr<std::vector<Key>> SampleKeys(Database& db, const SourceRelation& 
     if (!row) return keys;
     if (position++ % stride != 0) continue;
     Key key;
-    for (size_t i = 0; i < columns.size(); ++i) key.emplace_back(statement.Text(static_cast<int>(i)));
+    for (size_t i = 0; i < columns.size(); ++i) {
+      const absl::string_view value = statement.Text(static_cast<int>(i));
+      if (!IsUtf8(value)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("column ", columns[i], " of ", source.what, " holds TEXT that is not valid UTF-8, where x'",
+                         absl::BytesToHexString(value),
+                         "': rows cannot be partitioned by it, nor read; mend the row, or convert the column in "
+                         "source.query"));
+      }
+      key.emplace_back(value);
+    }
     keys.push_back(std::move(key));
     if (keys.size() < kSampleLimit) continue;
     for (size_t i = 0; i < keys.size() / 2; ++i) keys[i] = std::move(keys[2 * i]);

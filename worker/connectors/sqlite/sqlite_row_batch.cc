@@ -32,40 +32,6 @@ using Type = v1::LogicalType;
 using Cells = RowBatch::Cells;
 using StoredValue = RowBatch::StoredValue;
 
-// SQLite stores whatever bytes it is given as TEXT; Arrow and every other store demand UTF-8.
-bool IsUtf8(absl::string_view text) {
-  const auto* at = reinterpret_cast<const unsigned char*>(text.data());
-  const auto* end = at + text.size();
-  while (at < end) {
-    if (end - at >= 8) {
-      uint64_t word;
-      std::memcpy(&word, at, 8);
-      if ((word & 0x8080808080808080u) == 0) {
-        at += 8;
-        continue;
-      }
-    }
-    if (*at < 0x80) {
-      ++at;
-      continue;
-    }
-    const int more = *at >= 0xf0 ? 3 : *at >= 0xe0 ? 2 : 1;
-    if (*at < 0xc2 || *at > 0xf4 || end - at <= more) return false;
-    uint32_t code = *at & (0x3f >> more);
-    for (int i = 1; i <= more; ++i) {
-      if ((at[i] & 0xc0) != 0x80) return false;
-      code = code << 6 | (at[i] & 0x3f);
-    }
-    // Overlong forms, surrogates, beyond Unicode.
-    if ((more == 2 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
-        (more == 3 && (code < 0x10000 || code > 0x10ffff))) {
-      return false;
-    }
-    at += more + 1;
-  }
-  return true;
-}
-
 // A column whose builder is `Builder` and whose values `Read` takes. Read(value, builder) returns nullptr, or what
 // the value should have been.
 template <typename Builder, typename Read>
@@ -345,6 +311,39 @@ const char* StorageName(int storage) {
 }
 
 }  // namespace
+
+bool IsUtf8(absl::string_view text) {
+  const auto* at = reinterpret_cast<const unsigned char*>(text.data());
+  const auto* end = at + text.size();
+  while (at < end) {
+    if (end - at >= 8) {
+      uint64_t word;
+      std::memcpy(&word, at, 8);
+      if ((word & 0x8080808080808080u) == 0) {
+        at += 8;
+        continue;
+      }
+    }
+    if (*at < 0x80) {
+      ++at;
+      continue;
+    }
+    const int more = *at >= 0xf0 ? 3 : *at >= 0xe0 ? 2 : 1;
+    if (*at < 0xc2 || *at > 0xf4 || end - at <= more) return false;
+    uint32_t code = *at & (0x3f >> more);
+    for (int i = 1; i <= more; ++i) {
+      if ((at[i] & 0xc0) != 0x80) return false;
+      code = code << 6 | (at[i] & 0x3f);
+    }
+    // Overlong forms, surrogates, beyond Unicode.
+    if ((more == 2 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
+        (more == 3 && (code < 0x10000 || code > 0x10ffff))) {
+      return false;
+    }
+    at += more + 1;
+  }
+  return true;
+}
 
 absl::string_view RowBatch::StoredValue::Text() const {
   const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(handle));

@@ -19,6 +19,9 @@ class Schema;
 
 namespace tidemark::sqlite {
 
+// SQLite stores whatever bytes it is given as TEXT; Arrow, protocol buffers and every other store demand UTF-8.
+bool IsUtf8(absl::string_view text);
+
 // Collects rows of a running statement into an Arrow batch. A value of another storage class than its column's type, or
 // outside what the type holds, is an error that names the column and the row: nothing is ever converted to fit.
 class RowBatch {

@@ -284,6 +284,18 @@ TEST_F(SqliteSource, ASnapshotInRollbackModeLetsWritersCommit) {
   EXPECT_THAT(description->notes, ::testing::Contains(HasSubstr("rollback-journal")));
 }
 
+TEST_F(SqliteSource, AKeyThatIsNoTextIsRefusedBeforeItIsTold) {
+  Sql("CREATE TABLE t (id TEXT PRIMARY KEY, n INTEGER); INSERT INTO t VALUES ('a', 1), ('b', 2), "
+      "(CAST(x'63ff' AS TEXT), 3), ('d', 4)");
+  const auto session = Source(Job("t"));
+  const absl::Status refused = session->DescribePartitions({}, "", 4).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()),
+              AllOf(HasSubstr("column id"), HasSubstr("valid UTF-8"), HasSubstr("63ff")));
+  Sql("UPDATE t SET id = 'c' WHERE n = 3");
+  EXPECT_TRUE(Source(Job("t"))->DescribePartitions({}, "", 4).ok());
+}
+
 TEST_F(SqliteSource, IntegerKeysAreCutWhereRowsAre) {
   Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT); CREATE INDEX t_at ON t (at); WITH RECURSIVE n(i) AS (SELECT 1 "
       "UNION ALL SELECT i + 1 FROM n "
