@@ -121,7 +121,8 @@ class SqliteStore final : public StoreUnderTest {
   std::string UserTables() const override {
     return "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
            "AND name NOT IN "
-           "('_tidemark_fence', '_tidemark_ledger', '_tidemark_moves', '_tidemark_quarantine') ORDER BY name";
+           "('_tidemark_fence', '_tidemark_ledger', '_tidemark_moves', '_tidemark_quarantine', '_tidemark_staging') "
+           "ORDER BY name";
   }
   std::string ControlTable(const std::string& name) const override { return absl::StrCat("_tidemark_", name); }
 

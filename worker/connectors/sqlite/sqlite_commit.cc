@@ -38,6 +38,20 @@ absl::StatusOr<int64_t> CheckMoves(Database& db, const RunIdentity& run, const v
   return staged;
 }
 
+// A table that this job has loaded and that is gone is not made anew of one window's rows: the rest would be missing,
+// and nothing would say so.
+absl::Status CheckTableStands(Database& db, absl::string_view table, const v1::LedgerHead& head, const RunIdentity& run,
+                              v1::WindowKind kind) {
+  const bool loaded = head.exists() && head.cluster_id() == run.cluster_id && head.job_uid() == run.job_uid;
+  if (kind == v1::WINDOW_KIND_FULL || !loaded) return absl::OkStatus();
+  TM_ASSIGN_OR_RETURN(const std::optional<Relation> found, FindRelation(db, table));
+  if (found) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the target table ", table, " is gone, though the ledger has loads of this job up to ",
+                   head.has_high() ? head.high().text() : absl::StrCat("run ", head.run_id()),
+                   ": restore it, or run with --full-refresh"));
+}
+
 // A full refresh of a job that otherwise appends or merges: its rows were staged for that, and move into a table of
 // their own first.
 absl::Status LoadAside(Database& db, absl::string_view aside, const v1::JobSpec& job, const MergeTables& tables,
@@ -107,6 +121,7 @@ absl::StatusOr<v1::CommitResult> CommitRun(Database& db, absl::string_view table
   TM_RETURN_IF_ERROR(RaiseFence(db, table, job.name(), run, false));
   TM_ASSIGN_OR_RETURN(const v1::LedgerHead head, ReadLedgerHead(db, table));
   TM_RETURN_IF_ERROR(CheckChain(head, run, work.window(), job.name()));
+  TM_RETURN_IF_ERROR(CheckTableStands(db, table, head, run, work.window().kind()));
 
   MergeTables tables;
   tables.target = std::string(table);
@@ -129,8 +144,7 @@ absl::StatusOr<v1::CommitResult> CommitRun(Database& db, absl::string_view table
                                             counts.loaded(), ", filtered ", counts.filtered(), ", quarantined ",
                                             counts.quarantined()));
   }
-  TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE IF EXISTS ", Quoted(tables.staging))));
-  TM_RETURN_IF_ERROR(DeleteMoves(db, run.run_id));
+  TM_RETURN_IF_ERROR(DropStaging(db, run.run_id));
   TM_RETURN_IF_ERROR(InsertLedgerEntry(db, table, run, work.window(), counts, result.swap()));
   TM_RETURN_IF_ERROR(transaction.Commit());
   return result;

@@ -42,6 +42,12 @@ CREATE TABLE IF NOT EXISTS _tidemark_moves (
   partition INTEGER NOT NULL,
   rows INTEGER NOT NULL,
   PRIMARY KEY (run_id, partition)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _tidemark_staging (
+  run_id TEXT PRIMARY KEY NOT NULL,
+  target_table TEXT NOT NULL COLLATE NOCASE,
+  cluster_id TEXT NOT NULL,
+  job_uid TEXT NOT NULL,
+  sequence INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _tidemark_quarantine (
   run_id TEXT NOT NULL,
   target_table TEXT NOT NULL,
@@ -168,10 +174,49 @@ absl::Status InsertMove(Database& db, absl::string_view run_id, int partition, i
   return write.Run();
 }
 
-absl::Status DeleteMoves(Database& db, absl::string_view run_id) {
-  TM_ASSIGN_OR_RETURN(Statement write, db.Prepare("DELETE FROM _tidemark_moves WHERE run_id = ?"));
-  write.BindText(1, run_id);
+absl::Status RecordStaging(Database& db, absl::string_view table, const RunIdentity& run) {
+  TM_ASSIGN_OR_RETURN(Statement write,
+                      db.Prepare("INSERT INTO _tidemark_staging (run_id, target_table, cluster_id, job_uid, sequence) "
+                                 "VALUES (?, ?, ?, ?, ?)"));
+  write.BindText(1, run.run_id);
+  write.BindText(2, table);
+  write.BindText(3, run.cluster_id);
+  write.BindText(4, run.job_uid);
+  write.BindInt(5, run.sequence);
   return write.Run();
+}
+
+absl::Status DropStaging(Database& db, absl::string_view run_id) {
+  // A file that an earlier version has prepared lacks the list of staging tables.
+  TM_RETURN_IF_ERROR(CreateControlTables(db));
+  TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE IF EXISTS ", Quoted(StagingName(run_id)))));
+  for (const char* sql :
+       {"DELETE FROM _tidemark_moves WHERE run_id = ?", "DELETE FROM _tidemark_staging WHERE run_id = ?"}) {
+    TM_ASSIGN_OR_RETURN(Statement write, db.Prepare(sql));
+    write.BindText(1, run_id);
+    TM_RETURN_IF_ERROR(write.Run());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DropDeadStaging(Database& db, const RunIdentity& run) {
+  std::vector<std::string> dead;
+  {
+    TM_ASSIGN_OR_RETURN(Statement read,
+                        db.Prepare("SELECT run_id FROM _tidemark_staging WHERE cluster_id = ? AND job_uid = ? AND "
+                                   "sequence < ? AND run_id <> ?"));
+    read.BindText(1, run.cluster_id);
+    read.BindText(2, run.job_uid);
+    read.BindInt(3, run.sequence);
+    read.BindText(4, run.run_id);
+    while (true) {
+      TM_ASSIGN_OR_RETURN(const bool row, read.Step());
+      if (!row) break;
+      dead.emplace_back(read.Text(0));
+    }
+  }
+  for (const std::string& run_id : dead) TM_RETURN_IF_ERROR(DropStaging(db, run_id));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Database& db, absl::string_view run_id) {
@@ -207,8 +252,9 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Database& db, absl::string_view ta
   read.BindText(1, table);
   TM_ASSIGN_OR_RETURN(
       Statement ranges,
-      db.Prepare("SELECT max(rowid) FILTER (WHERE kind = 'range') > coalesce(max(rowid) FILTER (WHERE kind = 'full'), 0) "
-                 "FROM _tidemark_ledger WHERE target_table = ?"));
+      db.Prepare(
+          "SELECT max(rowid) FILTER (WHERE kind = 'range') > coalesce(max(rowid) FILTER (WHERE kind = 'full'), 0) "
+          "FROM _tidemark_ledger WHERE target_table = ?"));
   ranges.BindText(1, table);
   v1::LedgerHead head;
   TM_RETURN_IF_ERROR(ranges.Step().status());

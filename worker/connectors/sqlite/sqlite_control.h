@@ -10,7 +10,8 @@
 #include "worker/connector/target.h"
 #include "worker/connectors/sqlite/sqlite_database.h"
 
-// The tables by which a target file defends itself: _tidemark_fence, _ledger, _moves, _quarantine, and staging.
+// The tables by which a target file defends itself: _tidemark_fence, _ledger, _moves, _quarantine, the list of staging
+// tables (_staging), and those.
 // Functions that write run inside the caller's transaction, which holds the file's write lock: what they have checked
 // stays true until it ends.
 namespace tidemark::sqlite {
@@ -28,7 +29,14 @@ absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view
 
 absl::StatusOr<std::vector<v1::StagedMove>> ReadMoves(Database& db, absl::string_view run_id);
 absl::Status InsertMove(Database& db, absl::string_view run_id, int partition, int64_t rows);
-absl::Status DeleteMoves(Database& db, absl::string_view run_id);
+
+// Notes whose staging it is, for DropDeadStaging. Once, when staging is made.
+absl::Status RecordStaging(Database& db, absl::string_view table, const RunIdentity& run);
+// Drops the run's staging, if there is any, and its moves.
+absl::Status DropStaging(Database& db, absl::string_view run_id);
+// Drops what earlier runs of the job have left: their commits would be refused as superseded by this one's, and whoever
+// should have aborted them may be no more.
+absl::Status DropDeadStaging(Database& db, const RunIdentity& run);
 
 struct LedgerEntry {
   v1::RowCounts counts;

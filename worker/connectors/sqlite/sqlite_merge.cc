@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "worker/connectors/sqlite/iso_text.h"
+#include "worker/connectors/sqlite/sqlite_catalog.h"
 #include "worker/connectors/sqlite/sqlite_control.h"
 
 namespace tidemark::sqlite {
@@ -72,6 +74,23 @@ absl::Status CheckLoaded(const MergeTables& tables, int64_t wanted, int64_t chan
   return absl::FailedPreconditionError(absl::StrCat("of ", wanted, " rows ", changed, " arrived in table ",
                                                     tables.target,
                                                     "; a trigger or an ON CONFLICT clause of the table drops rows"));
+}
+
+// A NULL for the table's rowid would become a number that the source never had. (A full load's staging has the table's
+// own key: there the writer sees to it.)
+absl::Status RefuseNullRowids(Database& db, const MergeTables& tables) {
+  TM_ASSIGN_OR_RETURN(const std::optional<Relation> table, FindRelation(db, tables.target));
+  if (!table) return absl::OkStatus();
+  for (const std::string& column : tables.columns) {
+    if (!absl::EqualsIgnoreCase(column, table->rowid_column)) continue;
+    TM_ASSIGN_OR_RETURN(const auto nulls, db.QueryInt(absl::StrCat("SELECT count(*) FROM ", Quoted(tables.staging),
+                                                                   " WHERE ", Quoted(column), " IS NULL")));
+    if (nulls.value_or(0) == 0) continue;
+    return absl::InvalidArgumentError(absl::StrCat("column ", column, " holds NULL in ", *nulls,
+                                                   " rows, and is the INTEGER PRIMARY KEY of table ", tables.target,
+                                                   ", where SQLite would give them numbers of its own"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -139,12 +158,25 @@ absl::Status Append(Database& db, const MergeTables& tables, bool skip_loaded, v
       const std::string w = Quoted(tables.watermark);
       same_version = absl::StrCat(" AND t.", w, " IS s.", w, " COLLATE ", kOrder);
     }
+    // One pass over the target, which need not have an index of the key.
+    TM_RETURN_IF_ERROR(db.Exec(
+        absl::StrCat("DROP TABLE IF EXISTS temp.tidemark_matched; CREATE TEMP TABLE tidemark_matched AS SELECT s.rowid "
+                     "AS row, max(NOT ",
+                     ContentDiffers(tables.columns, "t", "s"), ") AS same FROM ", target, " t JOIN ", staging, " s ON ",
+                     KeysEqual(tables), same_version, " GROUP BY s.rowid")));
+    // A version has one content. What comes in its name with another is neither loaded already nor to be lost.
+    TM_ASSIGN_OR_RETURN(
+        const int64_t conflicts,
+        Quarantine(db, tables.target, tables.run_id, tables.staging, tables.columns,
+                   "rowid IN (SELECT row FROM temp.tidemark_matched WHERE NOT same)", "conflicting_version"));
+    counts->set_quarantined(counts->quarantined() + conflicts);
     TM_ASSIGN_OR_RETURN(
         const int64_t skipped,
-        Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (SELECT s.rowid FROM ", target, " t JOIN ",
-                                staging, " s ON ", KeysEqual(tables), same_version, ")")));
+        Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (SELECT row FROM temp.tidemark_matched)")));
     AddFiltered("already_loaded", skipped, counts);
+    TM_RETURN_IF_ERROR(db.Exec("DROP TABLE temp.tidemark_matched"));
   }
+  TM_RETURN_IF_ERROR(RefuseNullRowids(db, tables));
   TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("INSERT INTO ", target, " (", ColumnList(tables.columns), ") SELECT ",
                                           ColumnList(tables.columns), " FROM ", staging, " ORDER BY ",
                                           Quoted(kPartitionColumn), ", rowid")));
@@ -167,6 +199,7 @@ absl::Status Upsert(Database& db, const MergeTables& tables, v1::RowCounts* coun
                       Delete(db, absl::StrCat("DELETE FROM ", staging, " WHERE rowid IN (", matched, "NOT ",
                                               ContentDiffers(tables.columns, "t", "s"), ")")));
   AddFiltered("unchanged", unchanged, counts);
+  TM_RETURN_IF_ERROR(RefuseNullRowids(db, tables));
   // A key equal by a collation of its own may be spelled anew: it is set too.
   const std::string assignments = absl::StrJoin(tables.columns, ", ", [](std::string* out, const std::string& column) {
     absl::StrAppend(out, Quoted(column), " = excluded.", Quoted(column));

@@ -10,7 +10,8 @@
 #include "worker/connectors/sqlite/sqlite_database.h"
 
 // Staged rows into a table that keeps what it has. Every function runs inside the caller's transaction and adds what it
-// did to `counts`; what it leaves out of the load it takes out of staging.
+// did to `counts`; what it leaves out of the load it takes out of staging. Append and Upsert: InvalidArgument if a row
+// has NULL where the target has its rowid (INTEGER PRIMARY KEY).
 namespace tidemark::sqlite {
 
 struct MergeTables {
@@ -39,7 +40,7 @@ absl::Status QuarantineNullKeys(Database& db, const MergeTables& tables, v1::Row
 absl::Status KeepOneRowPerKey(Database& db, const MergeTables& tables, v1::RowCounts* counts);
 
 // Appends the staged rows. With `skip_loaded`, those whose key and watermark the target has already count as filtered
-// ("already_loaded").
+// ("already_loaded") if it has them with the same content, and go to quarantine if it has them with another only.
 absl::Status Append(Database& db, const MergeTables& tables, bool skip_loaded, v1::RowCounts* counts);
 
 // Inserts or updates by key; staging holds one row per key. Rows the target has in a later version ("superseded") or

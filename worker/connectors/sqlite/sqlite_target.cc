@@ -89,8 +89,10 @@ class FileTargetSession final : public TargetSession {
     if (committed) return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " is committed already"));
     // A run is prepared again when it starts again, with another snapshot and other partitions: nothing staged before
     // may stay.
-    TM_RETURN_IF_ERROR(DropStaging(*db, run));
+    TM_RETURN_IF_ERROR(DropStaging(*db, run.run_id));
+    TM_RETURN_IF_ERROR(DropDeadStaging(*db, run));
     TM_RETURN_IF_ERROR(CreateStaging(*db, run, schema));
+    TM_RETURN_IF_ERROR(RecordStaging(*db, table_, run));
     return transaction.Commit();
   }
 
@@ -140,7 +142,7 @@ class FileTargetSession final : public TargetSession {
     // A zombie must not drop what the run's new attempts have staged.
     const absl::Status fence = RaiseFence(*db, table_, job_.name(), run, false);
     if (FenceEpochOf(fence) > 0) return fence;
-    TM_RETURN_IF_ERROR(DropStaging(*db, run));
+    TM_RETURN_IF_ERROR(DropStaging(*db, run.run_id));
     return transaction.Commit();
   }
 
@@ -255,11 +257,6 @@ class FileTargetSession final : public TargetSession {
       }
     }
     for (const std::string& name : table.PrimaryKey()) schema->add_primary_key(name);
-  }
-
-  static absl::Status DropStaging(Database& db, const RunIdentity& run) {
-    TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE IF EXISTS ", Quoted(StagingName(run.run_id)))));
-    return DeleteMoves(db, run.run_id);
   }
 
   // A full load stages into what will be the table. Others stage rows and the partition they came with, in columns

@@ -7,6 +7,7 @@
 #include <arrow/record_batch.h>
 #include <arrow/util/decimal.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@
 #include "gtest/gtest.h"
 #include "worker/batch/arrow_schema.h"
 #include "worker/connectors/sqlite/sqlite_file_testing.h"
+#include "worker/connectors/sqlite/sqlite_row_binder.h"
 #include "worker/connectors/sqlite/sqlite_swap.h"
 #include "worker/connectors/sqlite/writer_queue.h"
 
@@ -88,6 +90,181 @@ class SqliteTarget : public ::testing::Test, protected FileFixture {
     return std::string(LoadFull(1, schema, chunk).status().message());
   }
 };
+
+v1::Window WindowOf(v1::WindowKind kind, const std::string& low, const std::string& high) {
+  v1::Window window;
+  window.set_kind(kind);
+  if (!low.empty()) window.mutable_low()->set_text(low);
+  if (!high.empty()) window.mutable_high()->set_text(high);
+  return window;
+}
+
+// Loads of rows (id, note, w) into table t.
+class SqliteRows : public SqliteTarget {
+ protected:
+  SqliteRows() : job_(Job("t", "w")) { job_.mutable_target()->add_key("id"); }
+
+  // `values` is a list of SQL rows.
+  absl::StatusOr<v1::CommitResult> Load(int number, const v1::Window& window, const std::string& values) {
+    Sql(absl::StrCat(
+        "DROP TABLE IF EXISTS s; CREATE TABLE s (id INTEGER, note TEXT, w TIMESTAMP); INSERT INTO s VALUES ", values));
+    const auto source = Source(Job("s"));
+    const v1::TableSchema schema = source->Describe()->schema;
+    const auto chunks = ReadChunks(*source);
+    if (!chunks.ok()) return chunks.status();
+    const auto session = Target(job_);
+    if (absl::Status status = session->Prepare(RunOf(number), schema); !status.ok()) return status;
+    auto writer = session->BeginMove(RunOf(number), 0, schema, v1::CHUNK_FORMAT_ARROW);
+    if (!writer.ok()) return writer.status();
+    for (const Chunk& chunk : *chunks) {
+      if (absl::Status status = (*writer)->Write(chunk); !status.ok()) return status;
+    }
+    const auto outcome = (*writer)->Commit();
+    if (!outcome.ok()) return outcome.status();
+    writer->reset();
+    v1::CommitWork work;
+    *work.mutable_window() = window;
+    *work.mutable_schema() = schema;
+    work.add_moves()->set_rows(outcome->rows);
+    return session->Commit(RunOf(number), work);
+  }
+
+  v1::JobSpec job_;
+};
+
+constexpr char kDay1[] = "2026-01-01 00:00:00";
+constexpr char kDay2[] = "2026-01-02 00:00:00";
+constexpr char kDay3[] = "2026-01-03 00:00:00";
+
+TEST_F(SqliteRows, WhatAnOverlapBringsChangedIsNotDropped) {
+  const auto first = Load(1, WindowOf(v1::WINDOW_KIND_WINDOW, "", kDay1),
+                          "(1, 'one', '2026-01-01 00:00:00'), (2, 'two', '2026-01-01 00:00:00'), (3, 'three', NULL), "
+                          "(4, 'four', NULL)");
+  ASSERT_TRUE(first.ok()) << first.status();
+  v1::Window window = WindowOf(v1::WINDOW_KIND_WINDOW, kDay1, kDay2);
+  window.set_overlap(true);
+  window.set_nulls(true);
+  // The same; changed in its own name; the same without a watermark; changed without one; new.
+  const auto result = Load(2, window,
+                           "(1, 'one', '2026-01-01 00:00:00'), (2, '2', '2026-01-01 00:00:00'), (3, 'three', NULL), "
+                           "(4, '4', NULL), (5, 'five', '2026-01-02 00:00:00')");
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->counts().loaded(), 1);
+  EXPECT_EQ(result->counts().filtered(), 2);
+  EXPECT_EQ(result->counts().filtered_by_reason().at("already_loaded"), 2);
+  EXPECT_EQ(result->counts().quarantined(), 2);
+  EXPECT_EQ(Scalar("SELECT group_concat(payload ->> 'note') FROM _tidemark_quarantine WHERE reason = "
+                   "'conflicting_version' AND run_id = 'run2'"),
+            "2,4");
+  EXPECT_EQ(Scalar("SELECT group_concat(note) FROM (SELECT note FROM t ORDER BY id)"), "one,two,three,four,five");
+  // Of several versions in the target one is enough.
+  Sql("INSERT INTO t VALUES (2, '2', '2026-01-01 00:00:00')");
+  window = WindowOf(v1::WINDOW_KIND_WINDOW, kDay2, kDay3);
+  window.set_overlap(true);
+  const auto again = Load(3, window, "(2, '2', '2026-01-01 00:00:00'), (2, 'two', '2026-01-01 00:00:00')");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->counts().filtered(), 2);
+  EXPECT_EQ(again->counts().quarantined(), 0);
+}
+
+TEST_F(SqliteRows, ATableThatIsGoneIsNotMadeOfOneWindow) {
+  ASSERT_TRUE(Load(1, WindowOf(v1::WINDOW_KIND_WINDOW, "", kDay1), "(1, 'one', '2026-01-01 00:00:00')").ok());
+  for (const v1::LoadStrategy strategy : {v1::LOAD_STRATEGY_INCREMENTAL, v1::LOAD_STRATEGY_UPSERT}) {
+    job_.mutable_target()->set_strategy(strategy);
+    Sql("DROP TABLE IF EXISTS t");
+    for (const v1::WindowKind kind : {v1::WINDOW_KIND_WINDOW, v1::WINDOW_KIND_RANGE}) {
+      const absl::Status gone = Load(2, WindowOf(kind, kDay1, kDay2), "(2, 'two', '2026-01-02 00:00:00')").status();
+      EXPECT_TRUE(absl::IsFailedPrecondition(gone)) << gone;
+      EXPECT_THAT(std::string(gone.message()),
+                  HasSubstr(absl::StrCat("the target table t is gone, though the ledger has loads of this job up to ",
+                                         kDay1, ": restore it, or run with --full-refresh")));
+      EXPECT_EQ(Scalar("SELECT count(*) FROM sqlite_schema WHERE name = 't'"), "0");
+    }
+  }
+  const auto full =
+      Load(3, WindowOf(v1::WINDOW_KIND_FULL, "", kDay2), "(1, 'one', NULL), (2, 'two', '2026-01-02 00:00:00')");
+  ASSERT_TRUE(full.ok()) << full.status();
+  EXPECT_EQ(Scalar("SELECT count(*) FROM t"), "2");
+  const auto next = Load(4, WindowOf(v1::WINDOW_KIND_WINDOW, kDay2, kDay3), "(3, 'three', '2026-01-03 00:00:00')");
+  EXPECT_TRUE(next.ok()) << next.status();
+}
+
+TEST_F(SqliteRows, ANullNeverBecomesARowsNumber) {
+  const auto expect_refused = [&](const absl::Status& status) {
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("column id"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("INTEGER PRIMARY KEY"));
+    EXPECT_EQ(Scalar("SELECT count(*) FROM t"), "0");
+  };
+  const std::string rows = "(1, 'one', '2026-01-01 00:00:00'), (NULL, 'nobody', '2026-01-01 00:00:00')";
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, note TEXT UNIQUE, w TIMESTAMP)");
+  job_.mutable_target()->clear_key();
+  expect_refused(Load(1, WindowOf(v1::WINDOW_KIND_WINDOW, "", kDay1), rows).status());
+  expect_refused(Load(1, WindowOf(v1::WINDOW_KIND_FULL, "", kDay1), rows).status());
+  job_.mutable_target()->set_strategy(v1::LOAD_STRATEGY_UPSERT);
+  job_.mutable_target()->add_key("note");
+  expect_refused(Load(1, WindowOf(v1::WINDOW_KIND_WINDOW, "", kDay1), rows).status());
+  job_.mutable_target()->set_strategy(v1::LOAD_STRATEGY_FULL);
+  expect_refused(Load(1, WindowOf(v1::WINDOW_KIND_FULL, "", ""), rows).status());
+  // Where it is the job's key, such rows have their place.
+  job_.mutable_target()->set_strategy(v1::LOAD_STRATEGY_UPSERT);
+  job_.mutable_target()->set_key(0, "id");
+  const auto keyed = Load(1, WindowOf(v1::WINDOW_KIND_WINDOW, "", kDay1), rows);
+  ASSERT_TRUE(keyed.ok()) << keyed.status();
+  EXPECT_EQ(keyed->counts().quarantined(), 1);
+  // A table that the load makes itself has the source's key.
+  Sql("DROP TABLE t; DELETE FROM _tidemark_ledger");
+  v1::TableSchema schema = SchemaOf(Type::KIND_INT64);
+  schema.add_primary_key("v");
+  arrow::Int64Builder with_null;
+  ASSERT_TRUE(with_null.AppendNull().ok());
+  std::shared_ptr<arrow::Array> array;
+  ASSERT_TRUE(with_null.Finish(&array).ok());
+  const Chunk chunk = Chunk::FromArrow(arrow::RecordBatch::Make(*ArrowSchema(schema), 1, {array}));
+  EXPECT_THAT(RefusalOf(schema, chunk), HasSubstr("INTEGER PRIMARY KEY"));
+}
+
+TEST_F(SqliteRows, WhatEarlierRunsHaveLeftIsDropped) {
+  const v1::TableSchema schema = SchemaOf(Type::KIND_INT64);
+  for (const int number : {5, 1, 2}) ASSERT_TRUE(Target(job_)->Prepare(RunOf(number), schema).ok());
+  Sql("INSERT INTO _tidemark_moves VALUES ('run2', 0, 1), ('run5', 0, 1)");
+  RunIdentity others = RunOf(1);
+  others.job_uid = "other";
+  others.run_id = "others";
+  ASSERT_TRUE(Target(Job("u", "w"))->Prepare(others, schema).ok());
+  ASSERT_TRUE(Target(job_)->Prepare(RunOf(3), schema).ok());
+  EXPECT_EQ(Scalar("SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE name GLOB '_tidemark_stg_*' "
+                   "ORDER BY name)"),
+            "_tidemark_stg_others,_tidemark_stg_run3,_tidemark_stg_run5");
+  EXPECT_EQ(Scalar("SELECT group_concat(run_id) FROM _tidemark_moves"), "run5");
+  ASSERT_TRUE(Target(job_)->Abort(RunOf(3)).ok());
+  EXPECT_EQ(Scalar("SELECT group_concat(run_id) FROM _tidemark_staging"), "others,run5");
+}
+
+TEST_F(SqliteTarget, AValueThatCannotBeBoundIsNotStoredAsNull) {
+  const auto db = Open();
+  ASSERT_TRUE(db->Exec("CREATE TABLE t (v)").ok());
+  sqlite3_limit(db->get(), SQLITE_LIMIT_LENGTH, 100);
+  auto insert = db->Prepare("INSERT INTO t VALUES (?)");
+  ASSERT_TRUE(insert.ok());
+  const std::string large(101, 'x');
+  const v1::TableSchema texts = SchemaOf(Type::KIND_STRING);
+  const v1::TableSchema blobs = SchemaOf(Type::KIND_BYTES);
+  const v1::TableSchema numbers = SchemaOf(Type::KIND_DECIMAL);
+  const std::pair<v1::TableSchema, Chunk> cases[] = {
+      {texts, OneColumn<arrow::StringBuilder, std::string>(texts, arrow::StringBuilder(), {large})},
+      {blobs, OneColumn<arrow::BinaryBuilder, std::string>(blobs, arrow::BinaryBuilder(), {large})},
+      {numbers, OneColumn<arrow::StringBuilder, std::string>(numbers, arrow::StringBuilder(), {std::string(101, '1')})},
+  };
+  for (const auto& [schema, chunk] : cases) {
+    auto binder = RowBinder::Create(schema, {"TEXT"}, "");
+    ASSERT_TRUE(binder.ok() && (*binder)->Start(*chunk.arrow()).ok());
+    const absl::Status status = (*binder)->Bind(0, insert->get(), 1);
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("column v"), HasSubstr("too big"), HasSubstr("shop.db")));
+  }
+}
 
 TEST_F(SqliteTarget, DescribeMakesNoFile) {
   EXPECT_TRUE(Target(Job("t"))->Describe(SchemaOf(Type::KIND_INT64), {v1::CHUNK_FORMAT_ARROW}).ok());
