@@ -24,7 +24,7 @@ constexpr char kProject[] = R"yaml(# A shop in one SQLite file, moved into a war
 connections:
   shop:
     dsn: "sqlite:shop.db"             # paths are relative to this file; secrets: ${env:NAME} or ${file:PATH}
-    max_connections: 4                # never more at once, whatever runs
+    max_connections: 4                # as a source: never more at once
   warehouse:
     dsn: "sqlite:warehouse.db"        # made by the first run
 

@@ -53,12 +53,22 @@ jobs:
   EXPECT_GE(rate, wanted ? 45'000 : 40'000) << outcome.job().dump();
 }
 
+// What AddressSanitizer keeps besides: its shadow, and freed memory in quarantine. The program is built like this test,
+// unless TIDEMARK_BIN names another.
+int64_t SanitizerMegabytes() {
+#ifdef __SANITIZE_ADDRESS__
+  return std::getenv("TIDEMARK_BIN") == nullptr ? 448 : 0;
+#else
+  return 0;
+#endif
+}
+
 TEST(Limits, MemoryStaysWithinTheBudget) {
   PostgresServer& server = PostgresServer::Shared();
   const std::string source = server.NewDatabase();
   const std::string target = server.NewDatabase();
   const char* wanted = std::getenv("TIDEMARK_TEST_WIDE_ROWS");
-  const int64_t rows = wanted ? std::atoll(wanted) : 30'000;
+  const int64_t rows = wanted ? std::atoll(wanted) : 90'000;
   // Incompressible, so that 10 kB are 10 kB on the wire.
   Exec(source, absl::StrCat("CREATE TABLE wide (id bigint PRIMARY KEY, payload text);"
                             "ALTER TABLE wide ALTER payload SET STORAGE EXTERNAL;"
@@ -84,7 +94,7 @@ jobs:
   } while (absl::IsDeadlineExceeded(exit_code.status()));
   ASSERT_EQ(exit_code.value(), 0) << process->err();
   EXPECT_GT(peak, 0);
-  EXPECT_LE(peak, budget_megabytes * 1024 * 11 / 10);
+  EXPECT_LE(peak, (budget_megabytes * 11 / 10 + SanitizerMegabytes()) * 1024);
   EXPECT_EQ(Fingerprint(source, "wide", "id, payload"), Fingerprint(target, "wide", "id, payload"));
 }
 

@@ -12,7 +12,7 @@ std::string Fingerprint(const std::string& dsn, const std::string& relation, con
 // Rows of `table` per id that are doubled.
 std::string DuplicateIds(const std::string& dsn, const std::string& table);
 
-// O3 of CORRECTNESS: every run of the ledger once, and windows that join without a gap (each low is the high before
+// Every run of the ledger once, and windows that join without a gap (each low is the high before
 // it). Empty if it holds, else what does not.
 std::string LedgerViolations(const std::string& dsn, const std::string& table);
 

@@ -14,7 +14,7 @@ namespace tidemark::test {
 // What one call of `tidemark run -o json` said.
 struct RunOutcome {
   int exit_code = -1;
-  // One object per job, as INTERFACE gives them.
+  // The objects of `run -o json`, one per job.
   std::vector<nlohmann::json> jobs;
   std::string err;
 

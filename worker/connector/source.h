@@ -51,7 +51,7 @@ struct LastWindow {
   bool other_source = false;
 };
 
-// The upper bound of a window, and what it rests on. See CORRECTNESS on horizons for each engine's rule.
+// The upper bound of a window, and what it rests on. docs/horizons.md has each engine's rule.
 struct HorizonProbe {
   // The greatest value the watermark column can hold that is strictly below the horizon.
   v1::Watermark high;

@@ -16,7 +16,7 @@
 
 namespace tidemark::postgres {
 
-// The horizon of a PostgreSQL source by the rules of CORRECTNESS, section 1: the bound below which no open transaction
+// The horizon of a PostgreSQL source by the rules of docs/horizons.md: the bound below which no open transaction
 // can still write, or how far short of that it falls. Its statements run one by one outside of any transaction, because
 // the proof rests on the snapshot being opened after them.
 class Horizon {
