@@ -232,6 +232,30 @@ TEST_P(TargetConformance, TheChainMustNotBreak) {
   EXPECT_EQ(described->ledger.high().text(), TargetDriver::WindowOf(kWindow, -1, 30).high().text());
 }
 
+TEST_P(TargetConformance, ATableThatIsGoneIsNotMadeAnewFromOneIncrement) {
+  for (const v1::LoadStrategy strategy : {v1::LOAD_STRATEGY_UPSERT, v1::LOAD_STRATEGY_INCREMENTAL}) {
+    TargetDriver driver = Driver(strategy);
+    driver.job().mutable_target()->clear_key();
+    driver.job().mutable_target()->add_key("id");
+    ASSERT_TRUE(driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 1)}}).ok());
+    driver.Sql()->Exec("DROP TABLE loaded");
+    for (const v1::Window& window :
+         {TargetDriver::WindowOf(kWindow, 10, 20), TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 2, 20)}) {
+      const absl::Status gone = driver.Load(driver.Run("r2", 2), window, {{MakeRow(2, "b", 11)}}).status();
+      ExpectRefused(gone, "is gone");
+      ExpectRefused(gone, "--full-refresh");
+    }
+    EXPECT_THAT(driver.Loaded(), IsEmpty());
+    EXPECT_EQ(driver.CountControl("ledger", "1 = 1"), 1);
+    RunIdentity refresh = driver.Run("r3", 3);
+    refresh.full_refresh = true;
+    const auto refreshed =
+        driver.Load(refresh, TargetDriver::WindowOf(kFull, -1, 20), {{MakeRow(1, "a", 1), MakeRow(2, "b", 11)}});
+    ASSERT_TRUE(refreshed.ok()) << refreshed.status();
+    EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 11)}));
+  }
+}
+
 TEST_P(TargetConformance, AnOldReplayIsSuperseded) {
   const TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
   const RunIdentity old = driver.Run("old", 1);

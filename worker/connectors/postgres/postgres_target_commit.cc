@@ -157,6 +157,7 @@ class Committer {
     if (upsert) TM_RETURN_IF_ERROR(KeepOneRowPerKey(connection_, tables, counts));
     const int64_t rest = counts->read() - counts->filtered() - counts->quarantined();
     if (!table.has_value()) {
+      if (!replaces()) TM_RETURN_IF_ERROR(CheckNothingIsLost(head));
       result->set_swap("create");
       counts->set_loaded(rest);
       return CreateTable(tables, append);
@@ -170,6 +171,20 @@ class Committer {
     }
     analyze_above_ = std::max<int64_t>(table->estimated_rows, 0) / 10;
     return upsert ? Upsert(connection_, tables, counts) : Append(connection_, tables, skip_loaded, counts);
+  }
+
+  // Of a table that does not exist: what earlier runs loaded was in it, and a table made of this run alone would lack
+  // that.
+  absl::Status CheckNothingIsLost(const v1::LedgerHead& head) const {
+    TM_ASSIGN_OR_RETURN(const std::vector<Row> last,
+                        connection_.Execute("SELECT run_id FROM tidemark.ledger WHERE target_table = $1 AND "
+                                            "cluster_id = $2 AND job_uid = $3 ORDER BY sequence DESC LIMIT 1",
+                                            {control_name_, run_.cluster_id, run_.job_uid}));
+    if (last.empty()) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        absl::StrCat("the target table ", control_name_, " is gone, though the ledger has loads of this job up to ",
+                     head.has_high() ? head.high().text() : absl::StrCat("run ", last[0][0].value_or("")),
+                     ": restore it, or run with --full-refresh"));
   }
 
   absl::Status CheckAppend(const v1::LedgerHead& head, bool skip_loaded) const {

@@ -198,6 +198,34 @@ TEST_F(PostgresTargetCommitTest, ARunBehindTheLedgerIsSuperseded) {
   EXPECT_THAT(Events(), ElementsAre(ElementsAre("1", "new", "6")));
 }
 
+TEST_F(PostgresTargetCommitTest, ATableThatIsGoneIsNotMadeAnewFromOneIncrement) {
+  TargetJob job(dsn_, v1::LOAD_STRATEGY_UPSERT);
+  ASSERT_TRUE(job.Load(job.Run("r1", 1), Window("", "10"), {{1, "a", 5}}).ok());
+  const auto work = job.Stage(job.Run("r2", 2), EventSchema(), Window("10", "20"), {EventChunk({{2, "b", 15}})});
+  ASSERT_TRUE(work.ok()) << work.status();
+  // After the run was described and staged.
+  Exec(dsn_, "ALTER TABLE events RENAME TO renamed");
+  const absl::Status gone = job.Open()->Commit(job.Run("r2", 2), *work).status();
+  EXPECT_EQ(gone.code(), absl::StatusCode::kFailedPrecondition) << gone;
+  EXPECT_THAT(std::string(gone.message()), HasSubstr("the target table public.events is gone"));
+  EXPECT_THAT(std::string(gone.message()), HasSubstr("up to 10: restore it, or run with --full-refresh"));
+  Exec(dsn_, "ALTER TABLE renamed RENAME TO events");
+  EXPECT_TRUE(job.Open()->Commit(job.Run("r2", 2), *work).ok());
+  EXPECT_THAT(Events(), ElementsAre(ElementsAre("1", "a", "5"), ElementsAre("2", "b", "15")));
+}
+
+TEST_F(PostgresTargetCommitTest, NorIsOneThatHeldBackfillsAlone) {
+  TargetJob job(dsn_, v1::LOAD_STRATEGY_UPSERT);
+  ASSERT_TRUE(job.Load(job.Run("r1", 1), WindowOf(v1::WINDOW_KIND_RANGE, "5", "10"), {{1, "a", 6}}).ok());
+  Exec(dsn_, "DROP TABLE events");
+  EXPECT_THAT(
+      std::string(
+          job.Load(job.Run("r2", 2), WindowOf(v1::WINDOW_KIND_RANGE, "1", "5"), {{2, "b", 2}}).status().message()),
+      HasSubstr("up to run r1: restore it, or run with --full-refresh"));
+  ASSERT_TRUE(job.Load(job.Run("r3", 3), WindowOf(v1::WINDOW_KIND_FULL, "", "10"), {{1, "a", 6}, {2, "b", 2}}).ok());
+  EXPECT_EQ(Events().size(), 2u);
+}
+
 TEST_F(PostgresTargetCommitTest, MovesMustBeTheOnesThatWerePlanned) {
   TargetJob job(dsn_);
   const RunIdentity run = job.Run("r1", 1);
