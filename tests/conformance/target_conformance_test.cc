@@ -432,6 +432,27 @@ TEST_P(TargetConformance, AppendSkipsWhatAnOverlapBringsAgain) {
   EXPECT_FALSE(driver.Load(driver.Run("r3", 3), next, {{MakeRow(3, "c", 15)}}).ok()) << "without a key nobody can tell";
 }
 
+TEST_P(TargetConformance, AChangedRowOfALoadedVersionIsQuarantinedByAnAppend) {
+  TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  driver.job().mutable_target()->add_key("id");
+  Row unstamped = MakeRow(4, "d", 1);
+  unstamped.w.reset();
+  const std::vector<Row> first = {MakeRow(1, "a", 1), MakeRow(2, "b", 10), unstamped};
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 10), {first}).ok());
+  Row unstamped_changed = unstamped;
+  unstamped_changed.note = "d changed";
+  v1::Window window = TargetDriver::WindowOf(kWindow, 10, 20);
+  window.set_overlap(true);
+  window.set_nulls(true);
+  const auto result = driver.Load(
+      driver.Run("r2", 2), window,
+      {{MakeRow(1, "a", 1), MakeRow(2, "b changed", 10), MakeRow(3, "c", 15)}, {unstamped, unstamped_changed}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(Balance(result->counts()), "read 5 = loaded 1 + filtered 2 (already_loaded 2) + quarantined 2");
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 10), unstamped, MakeRow(3, "c", 15)}));
+  EXPECT_EQ(driver.CountControl("quarantine", "run_id = 'r2' AND reason = 'conflicting_version'"), 2);
+}
+
 // Random runs against a model that is easy to believe.
 TEST_P(TargetConformance, ManyRunsEqualTheModel) {
   for (const v1::LoadStrategy strategy : {v1::LOAD_STRATEGY_UPSERT, v1::LOAD_STRATEGY_INCREMENTAL}) {

@@ -41,6 +41,29 @@ std::string IntoQuarantine(absl::string_view reason, absl::string_view condition
                       reason, "', payload FROM gone", condition);
 }
 
+// Two counts in one row.
+absl::Status CountTwo(Connection& connection, const std::string& sql, const std::vector<Text>& params, int64_t* first,
+                      int64_t* second) {
+  TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow(sql, params));
+  if (absl::SimpleAtoi(row[0].value_or(""), first) && absl::SimpleAtoi(row[1].value_or(""), second))
+    return absl::OkStatus();
+  return absl::InternalError("a count is no number");
+}
+
+// `what` happened to rows on their way into the table, and who may have done it.
+absl::Status RowsWentAstray(Connection& connection, const MergeTables& tables, absl::string_view what) {
+  TM_ASSIGN_OR_RETURN(
+      const Row row,
+      connection.ExecuteRow(
+          "SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(tgname), ', ') FROM pg_catalog.pg_trigger "
+          "WHERE NOT tgisinternal AND tgenabled <> 'D' AND (tgrelid = $1::regclass "
+          "OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree($1::regclass)))",
+          {tables.target.Sql()}));
+  const std::string who = row[0].has_value() ? absl::StrCat("its triggers (", *row[0], ") or rules drop or add rows")
+                                             : "a trigger or a rule of the table drops or adds rows";
+  return absl::InvalidArgumentError(absl::StrCat(what, "; ", who));
+}
+
 }  // namespace
 
 void AddFiltered(absl::string_view reason, int64_t rows, v1::RowCounts* counts) {
@@ -88,39 +111,47 @@ absl::Status KeepOneRowPerKey(Connection& connection, const MergeTables& tables,
       " AS conflict, pg_catalog.to_jsonb(s) AS payload), kept AS (",
       IntoQuarantine("conflicting_version", " WHERE conflict"),
       " RETURNING 1) SELECT count(*), (SELECT count(*) FROM kept) FROM gone");
-  TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow(sql, {tables.run_id, tables.control_name}));
   int64_t gone = 0;
   int64_t conflicts = 0;
-  if (!absl::SimpleAtoi(row[0].value_or(""), &gone) || !absl::SimpleAtoi(row[1].value_or(""), &conflicts)) {
-    return absl::InternalError("a count is no number");
-  }
+  TM_RETURN_IF_ERROR(CountTwo(connection, sql, {tables.run_id, tables.control_name}, &gone, &conflicts));
   counts->set_quarantined(counts->quarantined() + conflicts);
   AddFiltered("superseded", gone - conflicts, counts);
   return absl::OkStatus();
 }
 
-absl::Status Append(Connection& connection, const MergeTables& tables, bool skip_loaded, v1::RowCounts* counts) {
-  std::string only_new;
-  if (skip_loaded) {
-    only_new = absl::StrCat(" WHERE NOT EXISTS (SELECT 1 FROM ", tables.target.Sql(), " t WHERE ",
-                            KeysEqual(tables.key, "t", "s"));
-    if (!tables.watermark.empty()) {
-      const std::string watermark = QuoteIdentifier(tables.watermark);
-      absl::StrAppend(&only_new, " AND t.", watermark, " IS NOT DISTINCT FROM s.", watermark);
-    }
-    only_new += ")";
+absl::Status RemoveLoaded(Connection& connection, const MergeTables& tables, v1::RowCounts* counts) {
+  const std::string staging = tables.staging.Sql();
+  std::string same_version = KeysEqual(tables.key, "t", "s");
+  if (!tables.watermark.empty()) {
+    const std::string watermark = QuoteIdentifier(tables.watermark);
+    absl::StrAppend(&same_version, " AND t.", watermark, " IS NOT DISTINCT FROM s.", watermark);
   }
+  const std::string sql =
+      absl::StrCat("WITH known AS (SELECT s.ctid AS row, pg_catalog.bool_or(", Image(tables.columns, "t"),
+                   " OPERATOR(pg_catalog.*=) ", Image(tables.columns, "s"), ") AS loaded FROM ", staging, " s JOIN ",
+                   tables.target.Sql(), " t ON ", same_version, " GROUP BY s.ctid), gone AS (DELETE FROM ", staging,
+                   " s USING known WHERE s.ctid = known.row RETURNING known.loaded, "
+                   "CASE WHEN NOT known.loaded THEN pg_catalog.to_jsonb(s) END AS payload), kept AS (",
+                   IntoQuarantine("conflicting_version", " WHERE NOT loaded"),
+                   " RETURNING 1) SELECT count(*), (SELECT count(*) FROM kept) FROM gone");
+  int64_t gone = 0;
+  int64_t conflicts = 0;
+  TM_RETURN_IF_ERROR(CountTwo(connection, sql, {tables.run_id, tables.control_name}, &gone, &conflicts));
+  counts->set_quarantined(counts->quarantined() + conflicts);
+  AddFiltered("already_loaded", gone - conflicts, counts);
+  return absl::OkStatus();
+}
+
+absl::Status Append(Connection& connection, const MergeTables& tables, v1::RowCounts* counts) {
   TM_ASSIGN_OR_RETURN(const int64_t inserted, connection.ExecuteCommand(absl::StrCat(
                                                   InsertInto(tables, ""), " SELECT ", ColumnList(tables.columns, "s"),
-                                                  " FROM ", tables.staging.Sql(), " s", only_new)));
+                                                  " FROM ", tables.staging.Sql(), " s")));
   const int64_t candidates = counts->read() - counts->filtered() - counts->quarantined();
-  if (inserted > candidates || (!skip_loaded && inserted != candidates)) {
-    return absl::InvalidArgumentError(absl::StrCat("of ", candidates, " rows ", inserted, " arrived in ",
-                                                   tables.control_name,
-                                                   "; a trigger or a rule of the table drops or adds rows"));
+  if (inserted != candidates) {
+    return RowsWentAstray(connection, tables,
+                          absl::StrCat("of ", candidates, " rows ", inserted, " arrived in ", tables.control_name));
   }
   counts->set_loaded(inserted);
-  AddFiltered("already_loaded", candidates - inserted, counts);
   return absl::OkStatus();
 }
 
@@ -132,7 +163,7 @@ absl::Status Upsert(Connection& connection, const MergeTables& tables, v1::RowCo
     assignments.push_back(absl::StrCat(quoted, " = excluded.", quoted));
   }
   std::string action = "NOTHING";
-  std::string newer_in_target;
+  std::string newer_in_target = "false";
   if (!assignments.empty()) {
     action = absl::StrCat("UPDATE SET ", absl::StrJoin(assignments, ", "), " WHERE ", Image(tables.columns, "t"),
                           " OPERATOR(pg_catalog.*<>) ", Image(tables.columns, "excluded"));
@@ -153,20 +184,31 @@ absl::Status Upsert(Connection& connection, const MergeTables& tables, v1::RowCo
           " s ORDER BY ", ColumnList(tables.key, "s"), " ON CONFLICT (", ColumnList(tables.key), ") DO ", action)));
   const int64_t candidates = counts->read() - counts->filtered() - counts->quarantined();
   if (merged > candidates) {
-    return absl::InvalidArgumentError(absl::StrCat(candidates, " rows changed ", merged, " rows of ",
-                                                   tables.control_name,
-                                                   "; a trigger or a rule of the table adds rows"));
+    return RowsWentAstray(connection, tables,
+                          absl::StrCat(candidates, " rows changed ", merged, " rows of ", tables.control_name));
   }
   counts->set_loaded(merged);
+  if (merged == candidates) return absl::OkStatus();
+
+  // Why the others were not merged: each has to find a row that is newer, or the very same. The rows this transaction
+  // wrote were merged, whatever a trigger has made of their content.
+  const std::string ours = "t.xmin = pg_catalog.pg_current_xact_id()::xid";
+  const std::string same = assignments.empty() ? "true"
+                                               : absl::StrCat(Image(tables.columns, "t"), " OPERATOR(pg_catalog.*=) ",
+                                                              Image(tables.columns, "s"));
+  int64_t astray = 0;
   int64_t superseded = 0;
-  if (merged < candidates && !newer_in_target.empty()) {
-    TM_ASSIGN_OR_RETURN(
-        superseded,
-        Count(connection, absl::StrCat("SELECT count(*) FROM ", tables.staging.Sql(), " s JOIN ", tables.target.Sql(),
-                                       " t ON ", KeysEqual(tables.key, "t", "s"), " WHERE ", newer_in_target)));
-    // A row written by somebody else since the merge may have come to be newer.
-    superseded = std::min(superseded, candidates - merged);
+  TM_RETURN_IF_ERROR(CountTwo(connection,
+                              absl::StrCat("SELECT count(*) FILTER (WHERE t.xmin IS NULL OR NOT (", ours, " OR (",
+                                           newer_in_target, ") OR ", same, ")), count(*) FILTER (WHERE NOT ", ours,
+                                           " AND ", newer_in_target, ") FROM ", tables.staging.Sql(), " s LEFT JOIN ",
+                                           tables.target.Sql(), " t ON ", KeysEqual(tables.key, "t", "s")),
+                              {}, &astray, &superseded));
+  if (astray > 0) {
+    return RowsWentAstray(connection, tables,
+                          absl::StrCat(astray, " of ", candidates, " rows did not arrive in ", tables.control_name));
   }
+  superseded = std::min(superseded, candidates - merged);
   AddFiltered("superseded", superseded, counts);
   AddFiltered("unchanged", candidates - merged - superseded, counts);
   return absl::OkStatus();

@@ -37,12 +37,17 @@ absl::Status QuarantineNullKeys(Connection& connection, const MergeTables& table
 // quarantine.
 absl::Status KeepOneRowPerKey(Connection& connection, const MergeTables& tables, v1::RowCounts* counts);
 
-// Appends every staged row. With `skip_loaded`, rows whose key and watermark the target has already count as filtered,
-// as "already_loaded".
-absl::Status Append(Connection& connection, const MergeTables& tables, bool skip_loaded, v1::RowCounts* counts);
+// Removes the staged rows whose key and watermark the target has already; a NULL watermark is equal to a NULL. Rows
+// that are in the target as they are count as filtered, as "already_loaded"; a row with another content than every
+// target row of its version goes to quarantine.
+absl::Status RemoveLoaded(Connection& connection, const MergeTables& tables, v1::RowCounts* counts);
+
+// Appends every staged row. InvalidArgument, with the table's triggers, if not every one arrives.
+absl::Status Append(Connection& connection, const MergeTables& tables, v1::RowCounts* counts);
 
 // Inserts or updates by key; staging holds one row per key. A target row with a later watermark stays ("superseded"),
-// and so does one that is equal ("unchanged").
+// and so does one that is equal ("unchanged"). InvalidArgument, with the table's triggers, if a row is neither of these
+// and does not arrive.
 absl::Status Upsert(Connection& connection, const MergeTables& tables, v1::RowCounts* counts);
 
 void AddFiltered(absl::string_view reason, int64_t rows, v1::RowCounts* counts);

@@ -170,7 +170,9 @@ class Committer {
       return absl::OkStatus();
     }
     analyze_above_ = std::max<int64_t>(table->estimated_rows, 0) / 10;
-    return upsert ? Upsert(connection_, tables, counts) : Append(connection_, tables, skip_loaded, counts);
+    if (upsert) return Upsert(connection_, tables, counts);
+    if (skip_loaded) TM_RETURN_IF_ERROR(RemoveLoaded(connection_, tables, counts));
+    return Append(connection_, tables, counts);
   }
 
   // Of a table that does not exist: what earlier runs loaded was in it, and a table made of this run alone would lack

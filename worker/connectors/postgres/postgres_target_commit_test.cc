@@ -387,6 +387,98 @@ TEST_F(PostgresTargetCommitTest, ATriggerThatDropsRowsBreaksTheBalance) {
   EXPECT_EQ(Events().size(), 0u);
 }
 
+TEST_F(PostgresTargetCommitTest, RowsATriggerSwallowsAreNotFilteredOnes) {
+  const std::string trigger =
+      "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 2 THEN RETURN NULL; END IF; "
+      "RETURN NEW; END $$; CREATE TRIGGER swallows BEFORE INSERT OR UPDATE ON events FOR EACH ROW EXECUTE FUNCTION "
+      "swallow()";
+  Exec(dsn_, "CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz); " + trigger);
+  const auto refused = [](const absl::Status& status, const std::string& says) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(says));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("swallows"));
+  };
+  TargetJob upsert(dsn_, v1::LOAD_STRATEGY_UPSERT);
+  refused(upsert.Load(upsert.Run("r1", 1), Window("", "20"), {{1, "a", 5}, {2, "b", 5}}).status(),
+          "1 of 2 rows did not arrive in public.events");
+  EXPECT_EQ(Events().size(), 0u);
+  // An update is swallowed like an insert; what is really unchanged or older is still that.
+  Exec(dsn_,
+       "ALTER TABLE events DISABLE TRIGGER swallows; INSERT INTO events VALUES (1, 'same', to_timestamp(5)), (2, "
+       "'old', to_timestamp(5)), (3, 'newer', to_timestamp(50)); ALTER TABLE events ENABLE TRIGGER swallows");
+  refused(
+      upsert.Load(upsert.Run("r2", 2), Window("", "20"), {{1, "same", 5}, {2, "b", 6}, {3, "older", 6}, {4, "d", 6}})
+          .status(),
+      "1 of 4 rows did not arrive in public.events");
+  const auto nothing_lost =
+      upsert.Load(upsert.Run("r3", 3), Window("", "20"), {{1, "same", 5}, {2, "old", 5}, {3, "older", 6}, {4, "d", 6}});
+  ASSERT_TRUE(nothing_lost.ok()) << nothing_lost.status();
+  EXPECT_EQ(Balance(nothing_lost->counts()),
+            "read 4 = loaded 1 + filtered 3 (superseded 1, unchanged 2) + quarantined 0");
+}
+
+TEST_F(PostgresTargetCommitTest, ATriggerThatRewritesRowsIsNoThief) {
+  for (const char* partitions : {"",
+                                 "PARTITION BY HASH (id); CREATE TABLE events_all PARTITION OF events FOR VALUES "
+                                 "WITH (MODULUS 1, REMAINDER 0)"}) {
+    Exec(dsn_, absl::StrCat("DROP TABLE IF EXISTS events; DROP FUNCTION IF EXISTS shout; DROP SCHEMA IF EXISTS "
+                            "tidemark CASCADE; CREATE TABLE events (id bigint PRIMARY KEY, note text, w timestamptz) ",
+                            partitions,
+                            "; INSERT INTO events VALUES (3, 'NEWER', to_timestamp(50)); CREATE FUNCTION shout() "
+                            "RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.note = upper(NEW.note); RETURN NEW; END "
+                            "$$; CREATE TRIGGER shouts BEFORE INSERT OR UPDATE ON events FOR EACH ROW EXECUTE FUNCTION "
+                            "shout()"));
+    TargetJob job(dsn_, v1::LOAD_STRATEGY_UPSERT);
+    const auto result = job.Load(job.Run("r1", 1), Window("", "20"), {{1, "a", 5}, {3, "older", 6}});
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(Balance(result->counts()), "read 2 = loaded 1 + filtered 1 (superseded 1) + quarantined 0");
+    EXPECT_THAT(Events(), ElementsAre(ElementsAre("1", "A", "5"), ElementsAre("3", "NEWER", "50")));
+  }
+}
+
+TEST_F(PostgresTargetCommitTest, SwallowedRowsOfAnOverlapAreNotThoseLoadedAlready) {
+  Exec(dsn_,
+       "CREATE TABLE events (id bigint, note text, w timestamptz); INSERT INTO events VALUES (1, 'a', "
+       "to_timestamp(5)); CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; "
+       "CREATE TRIGGER swallows BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION swallow()");
+  TargetJob job(dsn_);
+  job.spec().mutable_target()->add_key("id");
+  v1::Window window = Window("", "20");
+  window.set_overlap(true);
+  const absl::Status swallowed = job.Load(job.Run("r1", 1), window, {{1, "a", 5}, {2, "b", 15}}).status();
+  EXPECT_THAT(std::string(swallowed.message()), HasSubstr("of 1 rows 0 arrived in public.events; its triggers "
+                                                          "(swallows)"));
+  const auto nothing_new = job.Load(job.Run("r2", 2), window, {{1, "a", 5}});
+  ASSERT_TRUE(nothing_new.ok()) << nothing_new.status();
+  EXPECT_EQ(Balance(nothing_new->counts()), "read 1 = loaded 0 + filtered 1 (already_loaded 1) + quarantined 0");
+}
+
+TEST_F(PostgresTargetCommitTest, AChangedRowOfALoadedVersionIsQuarantinedByAnAppend) {
+  Exec(dsn_,
+       "CREATE TABLE events (id bigint, note text, w timestamptz); INSERT INTO events VALUES (1, 'a', "
+       "to_timestamp(5)), (1, 'a again', to_timestamp(5)), (2, 'b', NULL), (3, 'c', to_timestamp(5)), (4, NULL, NULL)");
+  TargetJob job(dsn_);
+  job.spec().mutable_target()->add_key("id");
+  v1::Window window = Window("", "20");
+  window.set_nulls(true);
+  const auto result = job.Load(job.Run("r1", 1), window,
+                               {{1, "a", 5},                      // loaded already
+                                {1, "a again", 5},                // so is this
+                                {1, "a changed", 5},              // neither of the two
+                                {2, "b", std::nullopt},           // loaded already
+                                {2, "b changed", std::nullopt},   // no watermark tells the two apart
+                                {3, "c stamped later", 6},        // a new version
+                                {4, std::nullopt, std::nullopt},  // loaded already
+                                {5, "new, unstamped", std::nullopt}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(Balance(result->counts()), "read 8 = loaded 2 + filtered 4 (already_loaded 4) + quarantined 2");
+  EXPECT_EQ(Query(dsn_,
+                  "SELECT reason, payload ->> 'id', payload ->> 'note' FROM tidemark.quarantine ORDER BY payload ->> "
+                  "'id'"),
+            (Rows{{"conflicting_version", "1", "a changed"}, {"conflicting_version", "2", "b changed"}}));
+  EXPECT_EQ(Scalar(dsn_, "SELECT count(*) FROM events"), "7");
+}
+
 TEST_F(PostgresTargetCommitTest, ALostAnswerIsUnknownAndTheLedgerKnows) {
   AnswerThief thief(test::PostgresServer::Shared().port());
   std::string through = dsn_;
