@@ -109,7 +109,11 @@ TEST_F(PostgresTargetTest, ConversionsThatCouldRoundOrReinterpretAreRefused) {
       {T::KIND_DECIMAL, 0, 0, "numeric", true},
       {T::KIND_FLOAT64, 0, 0, "real", false},
       {T::KIND_FLOAT32, 0, 0, "double precision", true},
-      {T::KIND_STRING, 0, 0, "character(10)", true},
+      {T::KIND_STRING, 0, 0, "character(10)", false},
+      {T::KIND_STRING, 0, 0, "bpchar", true},
+      {T::KIND_STRING, 0, 0, "varchar(10)", true},
+      {T::KIND_STRING, 0, 0, "uuid", false},
+      {T::KIND_UUID, 0, 0, "uuid", true},
       {T::KIND_STRING, 0, 0, "bigint", false},
       {T::KIND_BYTES, 0, 0, "text", false},
       {T::KIND_DATE, 0, 0, "timestamp", true},
@@ -117,7 +121,10 @@ TEST_F(PostgresTargetTest, ConversionsThatCouldRoundOrReinterpretAreRefused) {
       {T::KIND_TIMESTAMP, 0, 6, "timestamp(3)", false},
       {T::KIND_TIMESTAMP, 0, 3, "timestamp(3)", true},
       {T::KIND_TIMESTAMP, 0, 6, "timestamptz", false},
-      {T::KIND_JSON, 0, 0, "jsonb", true},
+      {T::KIND_JSON, 0, 0, "jsonb", false},
+      {T::KIND_STRING, 0, 0, "jsonb", false},
+      {T::KIND_JSON, 0, 0, "json", true},
+      {T::KIND_STRING, 0, 0, "json", true},
       {T::KIND_OTHER, 0, 0, "point", false},
       {T::KIND_STRING, 0, 0, "mood", true},
       {T::KIND_DECIMAL, 15, 2, "price", true},
@@ -133,6 +140,52 @@ TEST_F(PostgresTargetTest, ConversionsThatCouldRoundOrReinterpretAreRefused) {
     schema.mutable_columns(0)->mutable_type()->set_scale(c.scale);
     EXPECT_EQ(Describe(job, schema).ok(), c.fits) << v1::LogicalType::Kind_Name(c.kind) << " into " << c.target;
   }
+}
+
+TEST_F(PostgresTargetTest, OneNameIsOneTypeOnlyWhereItMeansTheSame) {
+  struct Case {
+    v1::LogicalType::Kind kind;
+    int precision, scale;
+    std::string native, target;
+    bool fits;
+  };
+  using T = v1::LogicalType;
+  const Case cases[] = {
+      {T::KIND_JSON, 0, 0, "jsonb", "jsonb", true},
+      {T::KIND_JSON, 0, 0, "json", "jsonb", false},
+      {T::KIND_JSON, 0, 0, "jsonb", "document", true},
+      {T::KIND_STRING, 0, 0, "character(4)", "character(4)", true},
+      {T::KIND_STRING, 0, 0, "character(4)", "character(6)", false},
+      // Domains of one name over numeric(12,4) there and numeric(12,2) here.
+      {T::KIND_DECIMAL, 12, 4, "price", "price", false},
+      {T::KIND_DECIMAL, 12, 2, "price", "price", true},
+      {T::KIND_DECIMAL, 12, 2, "numeric(12,2)", "price", true},
+      {T::KIND_OTHER, 0, 0, "prices", "prices", false},
+      {T::KIND_OTHER, 0, 0, "numeric(12,2)[]", "prices", true},
+      {T::KIND_OTHER, 0, 0, "address", "address", true},
+      {T::KIND_OTHER, 0, 0, "point", "point", true},
+      // The word is another system's.
+      {T::KIND_FLOAT64, 0, 0, "real", "real", false},
+      {T::KIND_FLOAT32, 0, 0, "real", "real", true},
+  };
+  Exec(dsn_,
+       "CREATE DOMAIN price AS numeric(12,2); CREATE DOMAIN prices AS numeric(12,2)[]; CREATE DOMAIN address AS inet; "
+       "CREATE DOMAIN document AS jsonb");
+  TargetJob job(dsn_);
+  for (const Case& c : cases) {
+    Exec(dsn_, absl::StrCat("DROP TABLE IF EXISTS events; CREATE TABLE events (v ", c.target, ")"));
+    v1::TableSchema schema;
+    *schema.add_columns() = MakeColumn("v", c.kind, c.native);
+    schema.mutable_columns(0)->mutable_type()->set_precision(c.precision);
+    schema.mutable_columns(0)->mutable_type()->set_scale(c.scale);
+    const absl::Status described = Describe(job, schema);
+    EXPECT_EQ(described.ok(), c.fits) << c.native << " into " << c.target << ": " << described;
+  }
+  Exec(dsn_, "DROP TABLE events; CREATE TABLE events (v jsonb)");
+  v1::TableSchema schema;
+  *schema.add_columns() = MakeColumn("v", T::KIND_JSON, "json");
+  ExpectRefused(Describe(job, schema), absl::StatusCode::kInvalidArgument,
+                "jsonb drops duplicate keys and respells numbers");
 }
 
 TEST_F(PostgresTargetTest, UpsertNamesTheIndexItNeeds) {

@@ -38,8 +38,10 @@ bool Fits(const LogicalType& source, const TypeName& target) {
   const LogicalType::Kind kind = source.kind();
   const std::string& base = target.base;
   if (IsCharacter(target)) {
+    // character(n) pads with blanks; bpchar, without a length, does not.
+    if (base == "character") return false;
     if (kind == LogicalType::KIND_STRING) return true;
-    return kind != LogicalType::KIND_BYTES && base != "character" && base != "bpchar";
+    return kind != LogicalType::KIND_BYTES && base != "bpchar";
   }
   if (base == "smallint" || base == "integer" || base == "bigint") {
     return IsInteger(kind) || (kind == LogicalType::KIND_DECIMAL && source.precision() > 0 && source.scale() == 0);
@@ -63,10 +65,18 @@ bool Fits(const LogicalType& source, const TypeName& target) {
   if (base == "timestamp with time zone") {
     return kind == LogicalType::KIND_TIMESTAMPTZ && source.scale() <= FractionDigits(target);
   }
-  if (base == "uuid") return kind == LogicalType::KIND_UUID || kind == LogicalType::KIND_STRING;
-  if (base == "json" || base == "jsonb") return kind == LogicalType::KIND_JSON || kind == LogicalType::KIND_STRING;
+  if (base == "uuid") return kind == LogicalType::KIND_UUID;
+  if (base == "json") return kind == LogicalType::KIND_JSON || kind == LogicalType::KIND_STRING;
   if (base == "interval") return kind == LogicalType::KIND_INTERVAL && target.modifiers.empty();
   return false;
+}
+
+// What a type that takes no value but its own would do to others; empty for the rest.
+absl::string_view WhatItDoes(absl::string_view base) {
+  if (base == "jsonb") return " (jsonb drops duplicate keys and respells numbers)";
+  if (base == "character") return " (character(n) pads with blanks)";
+  if (base == "uuid") return " (uuid respells its text)";
+  return "";
 }
 
 }  // namespace
@@ -126,14 +136,24 @@ std::string NewColumnType(const v1::Column& source, bool native) {
 }
 
 absl::Status CheckAssignable(const v1::Column& source, const ColumnType& target) {
-  if (source.native_type() == target.declared) return absl::OkStatus();
   const LogicalType::Kind kind = source.type().kind();
+  // One name in both is one type, where it also means the same: `real` of another system may be a double.
+  const bool same_kind = LogicalTypeOf(target.below).kind() == kind;
+  if (same_kind && source.native_type() == target.base) return absl::OkStatus();
+  // Domains of one name may stand over types of different precision: their values must fit the type below. Of a type
+  // that is only a name to Tidemark all that can differ in silence is its modifier.
+  if (same_kind && kind == LogicalType::KIND_OTHER && source.native_type() == target.declared &&
+      target.below.modifier == -1) {
+    return absl::OkStatus();
+  }
   if (target.below.kind == 'e' && (kind == LogicalType::KIND_STRING || kind == LogicalType::KIND_OTHER))
     return absl::OkStatus();
-  if (Fits(source.type(), ParseTypeName(target.base))) return absl::OkStatus();
+  const TypeName base = ParseTypeName(target.base);
+  if (Fits(source.type(), base)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("column ", source.name(), ": a value of the source's type ",
                                                  source.native_type().empty() ? "(unnamed)" : source.native_type(),
                                                  " might not arrive unchanged in the target's type ", target.declared,
+                                                 WhatItDoes(base.base),
                                                  "; cast it in the source's query, or change the target's column"));
 }
 
