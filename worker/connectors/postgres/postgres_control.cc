@@ -83,6 +83,18 @@ absl::Status Refusal(absl::string_view target, const RunIdentity& run, absl::str
                    "` continues from its ledger, `--full-refresh` replaces the table's content"));
 }
 
+// The fence's epoch, which nobody raises until the transaction ends; nullopt if the fence is not the run's job's.
+absl::StatusOr<std::optional<int64_t>> LockOwnEpoch(Connection& connection, absl::string_view target,
+                                                    const RunIdentity& run) {
+  TM_ASSIGN_OR_RETURN(
+      const std::vector<Row> rows,
+      connection.Execute(
+          "SELECT epoch FROM tidemark.fence WHERE target_table = $1 AND cluster_id = $2 AND job_uid = $3 FOR SHARE",
+          {std::string(target), run.cluster_id, run.job_uid}));
+  if (rows.empty()) return std::nullopt;
+  return ParseCount(rows[0][0]);
+}
+
 }  // namespace
 
 std::string ControlName(const QualifiedName& table) {
@@ -179,17 +191,16 @@ absl::Status HoldFence(Connection& connection, absl::string_view target, const R
     return fence.has_value() && fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid;
   };
   if (owned() && fence->epoch < run.epoch) return RaiseFence(connection, target, run, job, /*take_over=*/false);
-  TM_ASSIGN_OR_RETURN(
-      const std::vector<Row> rows,
-      connection.Execute(
-          "SELECT epoch FROM tidemark.fence WHERE target_table = $1 AND cluster_id = $2 AND job_uid = $3 FOR SHARE",
-          {std::string(target), run.cluster_id, run.job_uid}));
-  if (!rows.empty()) {
-    TM_ASSIGN_OR_RETURN(const int64_t epoch, ParseCount(rows[0][0]));
-    if (epoch <= run.epoch) return absl::OkStatus();
-  }
+  TM_ASSIGN_OR_RETURN(const std::optional<int64_t> epoch, LockOwnEpoch(connection, target, run));
+  if (epoch.has_value() && *epoch <= run.epoch) return absl::OkStatus();
   TM_ASSIGN_OR_RETURN(fence, ReadFence(connection, target));
   return Refusal(target, run, job, fence);
+}
+
+absl::Status HoldFenceAgainstSuccessors(Connection& connection, absl::string_view target, const RunIdentity& run) {
+  TM_ASSIGN_OR_RETURN(const std::optional<int64_t> epoch, LockOwnEpoch(connection, target, run));
+  if (epoch.has_value() && *epoch > run.epoch) return FencedOut(Std(target), *epoch, run.epoch);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<int64_t>> ReadMove(Connection& connection, absl::string_view run_id, int partition) {

@@ -47,6 +47,10 @@ absl::Status RaiseFence(Connection& connection, absl::string_view target, const 
 // below.
 absl::Status HoldFence(Connection& connection, absl::string_view target, const RunIdentity& run, absl::string_view job);
 
+// For what destroys a run's staging: no higher epoch of the run's own job can pass the fence until the transaction
+// ends. FailedPrecondition if one has. A fence of another cluster or job does not matter, nor one that is not there.
+absl::Status HoldFenceAgainstSuccessors(Connection& connection, absl::string_view target, const RunIdentity& run);
+
 // Rows of the run's move of this partition, if it is committed.
 absl::StatusOr<std::optional<int64_t>> ReadMove(Connection& connection, absl::string_view run_id, int partition);
 absl::StatusOr<std::vector<v1::StagedMove>> ReadMoves(Connection& connection, absl::string_view run_id);

@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
-#include "worker/connector/fence_error.h"
 #include "worker/connectors/postgres/postgres_connection.h"
 #include "worker/connectors/postgres/postgres_control.h"
 #include "worker/connectors/postgres/postgres_error.h"
@@ -39,15 +38,17 @@ class PostgresTarget final : public TargetSession {
   absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema) override {
     TM_ASSIGN_OR_RETURN(const QualifiedName staging, StagingName(run.run_id));
     TM_RETURN_IF_ERROR(CreateControlTables(*connection_));
-    TM_RETURN_IF_ERROR(RaiseFence(*connection_, control_name_, run, job_.name(), run.full_refresh));
     TM_RETURN_IF_ERROR(DropDeadStaging(*connection_, run));
+    TM_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*connection_));
+    // First of all, so that its row stays locked: a zombie that passed it and then stood still would drop what a newer
+    // leader's moves have staged meanwhile.
+    TM_RETURN_IF_ERROR(RaiseFence(*connection_, control_name_, run, job_.name(), run.full_refresh));
     TM_ASSIGN_OR_RETURN(const std::optional<LedgerEntry> committed, ReadLedgerEntry(*connection_, run.run_id));
     if (committed.has_value())
       return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " is committed already"));
 
     // A run is prepared again when it starts again, with another snapshot and other partitions: nothing staged before
     // may stay.
-    TM_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*connection_));
     TM_RETURN_IF_ERROR(DropStaging(staging, run.run_id));
     TM_ASSIGN_OR_RETURN(const std::optional<TargetTable> table, ReadTargetTable(*connection_, target_));
     const bool replaces = run.full_refresh || job_.target().strategy() == v1::LOAD_STRATEGY_FULL;
@@ -96,12 +97,8 @@ class PostgresTarget final : public TargetSession {
     if (!controlled) return absl::OkStatus();
     // What the run left is its own, whoever owns the table now; but a zombie must not take it from a newer leader's
     // run.
-    TM_ASSIGN_OR_RETURN(const std::optional<Fence> fence, ReadFence(*connection_, control_name_));
-    if (fence.has_value() && fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid &&
-        fence->epoch > run.epoch) {
-      return FencedOut(control_name_, fence->epoch, run.epoch);
-    }
     TM_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*connection_));
+    TM_RETURN_IF_ERROR(HoldFenceAgainstSuccessors(*connection_, control_name_, run));
     TM_RETURN_IF_ERROR(DropStaging(staging, run.run_id));
     return transaction.Commit(absl::StrCat("the abort of run ", run.run_id));
   }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/support/postgres_server.h"
 #include "worker/connector/fence_error.h"
+#include "worker/connectors/postgres/postgres_connection.h"
 #include "worker/connectors/postgres/postgres_target_testing.h"
 
 namespace tidemark::postgres {
@@ -39,6 +40,22 @@ class PostgresTargetTest : public testing::Test {
   }
   absl::Status Describe(const TargetJob& job, const v1::TableSchema& schema) {
     return job.Open()->Describe(schema, kBoth).status();
+  }
+  // A session that is none of Tidemark's.
+  std::unique_ptr<Connection> Somebody() {
+    SessionOptions options;
+    options.application_name = "somebody";
+    auto opened = Connection::Open(dsn_, options, ConnectionSettings());
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    return *std::move(opened);
+  }
+  // Until a session of the database waits for a lock.
+  void WaitUntilSomebodyWaits() {
+    const std::string waiting =
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for (int i = 0; i < 400 && Scalar(dsn_, waiting) != "t"; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_EQ(Scalar(dsn_, waiting), "t");
   }
 
   const std::string dsn_ = test::PostgresServer::Shared().NewDatabase();
@@ -242,6 +259,40 @@ TEST_F(PostgresTargetTest, EpochsOnlyRise) {
   EXPECT_EQ(FenceEpochOf(job.Open()->BeginMove(job.Run("r1", 1, 4), 0, EventSchema(), kArrow).status()), 5);
   ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 6), EventSchema()).ok());
   EXPECT_EQ(Scalar(dsn_, "SELECT epoch FROM tidemark.fence WHERE target_table = 'public.events'"), "6");
+}
+
+// What destroys staging has looked at the fence before: nobody may pass it in between, or an old leader's statement
+// that stood still there would destroy what the new leader's moves have staged meanwhile.
+TEST_F(PostgresTargetTest, NobodyRaisesTheFenceUnderAPrepareOrAnAbort) {
+  TargetJob job(dsn_);
+  const RunIdentity run = job.Run("r1", 1);
+  for (const bool aborts : {false, true}) {
+    ASSERT_TRUE(job.Open()->Prepare(run, EventSchema()).ok());
+    // Whoever drops the staging table waits for this reader.
+    const auto reader = Somebody();
+    ASSERT_TRUE(reader->ExecuteCommand("BEGIN").ok());
+    ASSERT_TRUE(reader->ExecuteCommand("LOCK TABLE tidemark.stg_r1 IN ACCESS SHARE MODE").ok());
+    absl::Status status;
+    std::thread dropper([&] { status = aborts ? job.Open()->Abort(run) : job.Open()->Prepare(run, EventSchema()); });
+    WaitUntilSomebodyWaits();
+    EXPECT_EQ(Scalar(dsn_, "SELECT count(*) FROM (SELECT FROM tidemark.fence FOR UPDATE SKIP LOCKED) f"), "0")
+        << "the fence could be raised under " << (aborts ? "an abort" : "a prepare");
+    EXPECT_TRUE(reader->ExecuteCommand("ROLLBACK").ok());
+    dropper.join();
+    EXPECT_TRUE(status.ok()) << status;
+  }
+}
+
+TEST_F(PostgresTargetTest, AbortLeavesAForeignFenceAlone) {
+  TargetJob job(dsn_);
+  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 5), EventSchema()).ok());
+  RunIdentity other = job.Run("r2", 1, 9);
+  other.cluster_id = "cluster-b";
+  other.full_refresh = true;
+  ASSERT_TRUE(job.Open()->Prepare(other, EventSchema()).ok());
+  ASSERT_TRUE(job.Open()->Abort(job.Run("r1", 1, 5)).ok());
+  EXPECT_EQ(Scalar(dsn_, "SELECT to_regclass('tidemark.stg_r1')"), "NULL");
+  EXPECT_EQ(Scalar(dsn_, "SELECT cluster_id || ' ' || epoch FROM tidemark.fence"), "cluster-b 9");
 }
 
 TEST_F(PostgresTargetTest, AFenceRaisedUnderAMoveRefusesIt) {
