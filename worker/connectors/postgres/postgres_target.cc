@@ -77,6 +77,11 @@ class PostgresTarget final : public TargetSession {
     v1::ProbeResult result;
     TM_ASSIGN_OR_RETURN(const bool controlled, ControlTablesExist(*connection_));
     if (!controlled) return result;
+    // One snapshot for all of it: the session of a worker that is gone may commit the run at this very moment, and a
+    // ledger from before that with a staging from after it would look like a run that is lost.
+    TM_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*connection_));
+    TM_RETURN_IF_ERROR(
+        connection_->ExecuteCommand("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").status());
     TM_ASSIGN_OR_RETURN(const std::optional<LedgerEntry> entry, ReadLedgerEntry(*connection_, run.run_id));
     if (entry.has_value()) {
       result.set_committed(true);

@@ -295,6 +295,34 @@ TEST_F(PostgresTargetTest, AbortLeavesAForeignFenceAlone) {
   EXPECT_EQ(Scalar(dsn_, "SELECT cluster_id || ' ' || epoch FROM tidemark.fence"), "cluster-b 9");
 }
 
+TEST_F(PostgresTargetTest, AProbeUnderACommitIsOnePicture) {
+  TargetJob job(dsn_);
+  const RunIdentity run = job.Run("r1", 1);
+  ASSERT_TRUE(
+      job.Stage(run, EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "10"), {EventChunk({{1, "a", 5}})}).ok());
+  // The backend of a worker that is gone, at the end of its commit; the probe has to pass by `moves`.
+  const auto commit = Somebody();
+  ASSERT_TRUE(commit->ExecuteCommand("BEGIN").ok());
+  ASSERT_TRUE(commit->ExecuteCommand("LOCK TABLE tidemark.moves").ok());
+  absl::StatusOr<v1::ProbeResult> probe;
+  std::thread prober([&] { probe = job.Open()->Probe(run); });
+  WaitUntilSomebodyWaits();
+  EXPECT_TRUE(commit
+                  ->ExecuteCommand("INSERT INTO tidemark.ledger (run_id, target_table, cluster_id, job_uid, sequence, "
+                                   "kind, rows_read, rows_loaded, rows_filtered, rows_quarantined, "
+                                   "filtered_by_reason, swap) VALUES ('r1', 'public.events', 'cluster-a', 'job-1', 1, "
+                                   "'window', 1, 1, 0, 0, '{}', '')")
+                  .ok());
+  EXPECT_TRUE(commit->ExecuteCommand("DELETE FROM tidemark.moves").ok());
+  EXPECT_TRUE(commit->ExecuteCommand("DROP TABLE tidemark.stg_r1").ok());
+  EXPECT_TRUE(commit->ExecuteCommand("COMMIT").ok());
+  prober.join();
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_TRUE(probe->committed() || (probe->staging_exists() && probe->moves_size() == 1))
+      << "a committed run looks lost: " << probe->ShortDebugString();
+  EXPECT_TRUE(job.Open()->Probe(run)->committed());
+}
+
 TEST_F(PostgresTargetTest, AFenceRaisedUnderAMoveRefusesIt) {
   TargetJob job(dsn_);
   ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 1), EventSchema()).ok());
