@@ -22,6 +22,10 @@ namespace {
 constexpr std::string_view kBinaryHeader("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
 constexpr std::string_view kBinaryTrailer("\377\377", 2);
 
+// Memory a move keeps from one chunk to the next. A chunk with a large value takes more (bytes double as hexadecimal
+// text), and gives it back.
+constexpr size_t kKeptBuffer = 4 << 20;
+
 struct MoveIdentity {
   std::string control_name;
   std::string job;
@@ -55,7 +59,9 @@ class PostgresMoveWriter final : public MoveWriter {
     if (format_ == v1::CHUNK_FORMAT_PG_COPY_BINARY) return connection_.WriteCopy(chunk.pg_tuples());
     buffer_.clear();
     TM_RETURN_IF_ERROR(EncodeCopyText(chunk, encodings_, &buffer_));
-    return connection_.WriteCopy(buffer_);
+    TM_RETURN_IF_ERROR(connection_.WriteCopy(buffer_));
+    if (buffer_.capacity() > kKeptBuffer) std::string().swap(buffer_);
+    return absl::OkStatus();
   }
 
   absl::StatusOr<MoveOutcome> Commit() override {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <chrono>
 #include <thread>
@@ -413,6 +414,24 @@ TEST_F(PostgresTargetTest, WireAndArrowLoadTheSame) {
   EXPECT_EQ(
       Scalar(dsn_, "SELECT count(*) FROM (SELECT 1 FROM tidemark.stg_r1 GROUP BY id, note, w HAVING count(*) = 2) d"),
       "1000");
+}
+
+TEST_F(PostgresTargetTest, AMoveDoesNotKeepTheMemoryOfALargeValue) {
+  TargetJob job(dsn_);
+  const auto session = job.Open();
+  ASSERT_TRUE(session->Prepare(job.Run("r1", 1), EventSchema()).ok());
+  auto writer = session->BeginMove(job.Run("r1", 1), 0, EventSchema(), kArrow);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  const Chunk chunk = EventChunk({{1, std::string(32 << 20, 'x'), 1}});
+  // Bytes the allocator has given out, mapped ones apart from the others.
+  const auto in_use = [] {
+    const struct mallinfo2 info = mallinfo2();
+    return static_cast<int64_t>(info.uordblks + info.hblkhd);
+  };
+  const int64_t before = in_use();
+  ASSERT_TRUE((*writer)->Write(chunk).ok());
+  EXPECT_LT(in_use() - before, 8 << 20);
+  EXPECT_EQ((*writer)->Commit()->rows, 1);
 }
 
 TEST_F(PostgresTargetTest, AMoveHappensOnce) {
