@@ -1,6 +1,6 @@
 #include "cli/grpc_in_process_server.h"
 
-#include "coordinator/dispatch/grpc_worker_control_service.h"
+#include "coordinator/control/grpc_worker_control_service.h"
 #include "grpc/support/time.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/impl/service_type.h"

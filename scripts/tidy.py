@@ -22,6 +22,12 @@ MAY_INCLUDE = [
     ("common/base/*", []),
     ("common/model/*", ["common/base/"]),
     ("common/*", ["common/base/", "common/model/"]),
+    # One way: store and schedule know no one, and control, which serves the coordinator, is known by no one.
+    ("coordinator/store/*", ["common/"]),
+    ("coordinator/schedule/*", ["common/"]),
+    ("coordinator/plan/*", ["common/", "coordinator/store/"]),
+    ("coordinator/dispatch/*", ["common/", "coordinator/store/", "coordinator/plan/"]),
+    ("coordinator/run/*", ["common/", "coordinator/store/", "coordinator/schedule/", "coordinator/plan/", "coordinator/dispatch/"]),
     ("coordinator/*", ["common/", "coordinator/"]),
     ("worker/connectors/builtin.cc", ["common/", "worker/"]),
     # A connector knows the interfaces and itself, never another connector.
@@ -63,7 +69,7 @@ REAL_TIME = re.compile(
     r"\babsl::(Now|SleepFor|GetCurrentTimeNanos)\b|\b(system|steady|high_resolution)_clock\b|\bsleep_(for|until)\b"
     r"|\b(usleep|nanosleep|clock_gettime|gettimeofday)\s*\(|(?<![\w.>:])(std::)?time\s*\(\s*(nullptr|NULL|0)\s*\)")
 CHANCE = re.compile(r"\babsl::(Insecure)?BitGen\b|\brandom_device\b|\bmt19937|\bminstd_rand\b|(?<![\w.>:])(std::)?s?rand\s*\(")
-THREADS = re.compile(r"\bstd::(thread|jthread|async|condition_variable)\b|\bpthread_create\b")
+THREADS = re.compile(r"\bstd::(thread|jthread|async|condition_variable)\b|\bpthread_create\b|\b(absl::CondVar|AwaitWith|WaitWith)")
 
 WORKERS_VENDOR = re.compile(r"arrow|parquet|adbc|duckdb|mariadb", re.IGNORECASE)
 
@@ -81,7 +87,9 @@ EXCEPTIONS = [
     ("time", "common/base/rng.cc", "a seed where the kernel gives none"),
     ("time", "*/grpc_*", "gRPC's deadlines are on the system's clock"),
     ("time", "worker/agent/task_runner.cc", "the bound of a wait on real threads, after which the pure step is asked again"),
+    ("threads", "coordinator/run/coordinator.*", "the adapter that lets many threads call the core, and wait for it"),
     ("threads", "coordinator/run/ticker.*", "the adapter that gives the coordinator its ticks"),
+    ("threads", "worker/agent/fake_coordinator.h", "for tests: it holds calls back until a test lets them go"),
     ("threads", "worker/agent/task_runner.*", "the adapter that runs the steps of a task on threads"),
     ("threads", "worker/agent/worker_agent.*", "the adapter that runs the agent's core on threads"),
     ("vendor:arrow", "worker/connectors/*.cc", "connectors exchange Arrow batches: a converter is named for the store it converts"),

@@ -1,4 +1,4 @@
-#include "coordinator/dispatch/grpc_worker_control_service.h"
+#include "coordinator/control/grpc_worker_control_service.h"
 
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
