@@ -32,12 +32,13 @@ v1::RegisterRequest AgentCore::MakeRegister(std::string incarnation) {
   return request;
 }
 
-void AgentCore::Registered(absl::Duration sent_at, const v1::RegisterResponse& response) {
-  if (!Accept(response.epoch())) return;
+bool AgentCore::Registered(absl::Duration sent_at, const v1::RegisterResponse& response) {
+  if (!Accept(response.epoch())) return false;
   registered_ = true;
   out_of_touch_ = false;
   acknowledged_ = sent_at;
   if (response.has_lease()) lease_ = FromProto(response.lease());
+  return true;
 }
 
 v1::LeaseTasksRequest AgentCore::MakeLease() const {

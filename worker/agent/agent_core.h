@@ -47,7 +47,8 @@ class AgentCore {
   bool NeedsRegistration() const;
   // `incarnation` is a fresh id.
   v1::RegisterRequest MakeRegister(std::string incarnation);
-  void Registered(absl::Duration sent_at, const v1::RegisterResponse& response);
+  // False: the answer is of a leader that was replaced, and changes nothing.
+  bool Registered(absl::Duration sent_at, const v1::RegisterResponse& response);
   bool registered() const { return registered_; }
 
   v1::LeaseTasksRequest MakeLease() const;

@@ -24,7 +24,7 @@ class AgentCoreTest : public testing::Test {
     v1::RegisterResponse response;
     response.set_epoch(epoch_);
     response.mutable_lease()->set_seconds(15);
-    core_.Registered(at, response);
+    EXPECT_TRUE(core_.Registered(at, response));
   }
 
   static v1::TaskAttempt Attempt(const std::string& id, int64_t attempt = 1) {
@@ -90,6 +90,16 @@ TEST_F(AgentCoreTest, StartsWhatItIsLeasedAndCountsItsSlots) {
   EXPECT_EQ(core_.MakeLease().free_slots(), 1);
   core_.TaskGone(Attempt("a"));
   EXPECT_EQ(core_.MakeLease().free_slots(), 2);
+}
+
+TEST_F(AgentCoreTest, AReplacedLeaderRegistersNobody) {
+  core_.Unknown();
+  ASSERT_TRUE(core_.NeedsRegistration());
+  core_.MakeRegister("inc-2");
+  v1::RegisterResponse response;
+  response.set_epoch(epoch_ - 1);
+  EXPECT_FALSE(core_.Registered(absl::Seconds(1), response));
+  EXPECT_TRUE(core_.NeedsRegistration());
 }
 
 TEST_F(AgentCoreTest, TheSameLeaseTwiceIsOneTask) {

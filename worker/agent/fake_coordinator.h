@@ -19,6 +19,8 @@ namespace tidemark::test {
 
 class FakeCoordinator final : public CoordinatorClient {
  public:
+  static constexpr int64_t kEpoch = 5;
+
   explicit FakeCoordinator(absl::Duration lease) : lease_(lease) {}
 
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request, absl::Duration timeout) override {
@@ -27,7 +29,7 @@ class FakeCoordinator final : public CoordinatorClient {
     incarnations_.push_back(request.incarnation());
     unknown_ = false;
     v1::RegisterResponse response;
-    response.set_epoch(1);
+    response.set_epoch(registering_epoch_);
     *response.mutable_lease() = ToProto(lease_);
     return response;
   }
@@ -47,7 +49,7 @@ class FakeCoordinator final : public CoordinatorClient {
     if (shut_down_ || interrupted_) return absl::CancelledError("cancelled");
     if (!reachable_) return absl::UnavailableError("connection reset");
     v1::LeaseTasksResponse response = std::exchange(news_, {});
-    response.set_epoch(1);
+    response.set_epoch(kEpoch);
     for (int i = 0; i < request.free_slots() && !tasks_.empty(); ++i) {
       *response.add_tasks() = std::move(tasks_.front());
       tasks_.pop_front();
@@ -66,7 +68,7 @@ class FakeCoordinator final : public CoordinatorClient {
     for (const v1::TaskProgress& task : request.tasks()) progress_[task.task_id()] = task;
     ++heartbeats_;
     v1::HeartbeatResponse response;
-    response.set_epoch(1);
+    response.set_epoch(kEpoch);
     response.set_unknown_worker(unknown_);
     return response;
   }
@@ -81,10 +83,13 @@ class FakeCoordinator final : public CoordinatorClient {
       completion_errors_.pop_front();
       return error;
     }
+    // As gRPC does it.
+    v1::CompleteTaskRequest parsed;
+    if (!parsed.ParseFromString(request.SerializeAsString())) return absl::InternalError("Error deserializing");
     completed_[request.task_id()] = request;
     for (const v1::SessionState& session : request.sessions()) sessions_[session.session_id()] = session.state();
     v1::CompleteTaskResponse response;
-    response.set_epoch(1);
+    response.set_epoch(kEpoch);
     return response;
   }
 
@@ -125,6 +130,11 @@ class FakeCoordinator final : public CoordinatorClient {
   void ForgetWorker() {
     absl::MutexLock lock(&mutex_);
     unknown_ = true;
+  }
+  // Of the one who answers Register; kEpoch at first, as everything else.
+  void SetRegisteringEpoch(int64_t epoch) {
+    absl::MutexLock lock(&mutex_);
+    registering_epoch_ = epoch;
   }
   void FailCompletions(std::deque<absl::Status> errors) {
     absl::MutexLock lock(&mutex_);
@@ -178,6 +188,7 @@ class FakeCoordinator final : public CoordinatorClient {
  private:
   const absl::Duration lease_;
   absl::Mutex mutex_;
+  int64_t registering_epoch_ ABSL_GUARDED_BY(mutex_) = kEpoch;
   bool reachable_ ABSL_GUARDED_BY(mutex_) = true;
   bool unknown_ ABSL_GUARDED_BY(mutex_) = false;
   bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;

@@ -36,6 +36,28 @@ int64_t KeptChunks(const WorkerAgent::Options& options) {
   return std::max(rest, options.memory_bytes / 4);
 }
 
+// Whether a report that was refused may be taken yet, as it is. A coordinator whose store is full, damaged or closed to
+// it says so with the store's code, and takes the report when that is mended.
+bool MayBeTaken(const absl::Status& refused) {
+  return IsRetryable(refused) || absl::IsCancelled(refused) || absl::IsPermissionDenied(refused) ||
+         absl::IsDataLoss(refused);
+}
+
+// What is told in place of a report that the coordinator cannot take, however often it is sent. The work itself may
+// well be done: a second attempt finds it, and of a commit the ledger knows.
+v1::TaskError Undelivered(const v1::CompleteTaskRequest& report, const v1::Task& work, const absl::Status& refused) {
+  const std::string what = absl::StrCat("the result could not be delivered: ", refused.message());
+  v1::TaskError error = ToTaskError(report.has_commit() ? absl::UnknownError(what) : absl::InternalError(what), work);
+  if (!report.has_error()) {
+    error.set_retryable(!report.has_commit());
+    return error;
+  }
+  std::string message = std::move(*error.mutable_message());
+  error = report.error();
+  error.set_message(std::move(message));
+  return error;
+}
+
 }  // namespace
 
 // The threads: one polls for tasks, one sends heartbeats, one watches the clock; each task has one of its own
@@ -72,9 +94,11 @@ class WorkerAgent::Impl final : public SessionKeeper {
   void HeartbeatLoop();
   void WatchLoop();
   void RunTask(std::shared_ptr<TaskRunner> runner);
-  void Complete(v1::CompleteTaskRequest request);
+  // Tells the coordinator what has become of the task, until it has heard.
+  void Complete(v1::CompleteTaskRequest request, const v1::Task& work);
 
-  void Register();
+  // False if an answer of a leader that was replaced is all there is, or the agent stops.
+  bool Register();
   void Poll();
   void Heartbeat();
   // Idle sessions to close, outside of the mutex.
@@ -104,6 +128,7 @@ class WorkerAgent::Impl final : public SessionKeeper {
   std::vector<std::thread> loops_;
   // Of the poll loop: failures in a row.
   int failed_polls_ = 0;
+  int failed_registrations_ = 0;
 
   mutable absl::Mutex mutex_;
   // Anything that a loop waits for may have changed.
@@ -221,34 +246,42 @@ void WorkerAgent::Impl::PollLoop() {
       }
     }
     if (needs_registration) {
-      Register();
+      failed_registrations_ = Register() ? 0 : failed_registrations_ + 1;
+      if (failed_registrations_ > 0) PauseBefore(failed_registrations_ + 1);
     } else {
       Poll();
     }
   }
 }
 
-void WorkerAgent::Impl::Register() {
+bool WorkerAgent::Impl::Register() {
   for (int attempt = 1;; ++attempt) {
     v1::RegisterRequest request;
     {
       absl::MutexLock lock(&mutex_);
-      if (stopping_) return;
+      if (stopping_) return false;
       request = core_.MakeRegister(NewId(clock_->Now(), *rng_));
       rates_.clear();
     }
     const absl::Duration sent_at = clock_->Monotonic();
     const auto response = coordinator_->Register(request, kLongestRetry);
     if (response.ok()) {
-      absl::MutexLock lock(&mutex_);
-      core_.Registered(sent_at, *response);
-      heartbeat_now_ = true;
-      Changed();
-      return;
+      bool accepted = false;
+      {
+        absl::MutexLock lock(&mutex_);
+        accepted = core_.Registered(sent_at, *response);
+        heartbeat_now_ = heartbeat_now_ || accepted;
+        Changed();
+      }
+      if (!accepted) {
+        Log(absl::StrCat("worker ", options_.worker_id, " was registered by a leader of epoch ", response->epoch(),
+                         ", which another has replaced: it registers again"));
+      }
+      return accepted;
     }
     if (attempt == 5)
       Log(absl::StrCat("worker ", options_.worker_id, " cannot register: ", response.status().message()));
-    if (PauseBefore(attempt + 1)) return;
+    if (PauseBefore(attempt + 1)) return false;
   }
 }
 
@@ -390,7 +423,8 @@ WorkerAgent::Impl::Closing WorkerAgent::Impl::Apply(AgentCore::Actions actions) 
       outcome.set_task_id(task.task_id());
       outcome.set_attempt(task.attempt());
       *outcome.mutable_error() = ToTaskError(status, task);
-      threads_[{task.task_id(), task.attempt()}] = std::thread([this, outcome] { Complete(outcome); });
+      threads_[{task.task_id(), task.attempt()}] =
+          std::thread([this, outcome, task = task] { Complete(outcome, task); });
     }
   }
   Closing closing;
@@ -450,14 +484,16 @@ void WorkerAgent::Impl::RunTask(std::shared_ptr<TaskRunner> runner) {
     running_.erase(key);
     Changed();
   }
+  const v1::Task task = runner->task();
   runner.reset();
-  Complete(std::move(outcome));
+  Complete(std::move(outcome), task);
 }
 
-void WorkerAgent::Impl::Complete(v1::CompleteTaskRequest request) {
+void WorkerAgent::Impl::Complete(v1::CompleteTaskRequest request, const v1::Task& work) {
   v1::TaskAttempt task;
   task.set_task_id(request.task_id());
   task.set_attempt(request.attempt());
+  bool plain = false;
   for (int attempt = 1;; ++attempt) {
     absl::Duration timeout;
     {
@@ -472,6 +508,13 @@ void WorkerAgent::Impl::Complete(v1::CompleteTaskRequest request) {
     const absl::StatusCode code = response.status().code();
     // Stale, or unknown: nobody waits for it.
     if (code == absl::StatusCode::kFailedPrecondition || code == absl::StatusCode::kNotFound) break;
+    if (!MayBeTaken(response.status())) {
+      Log(absl::StrCat("the report of task ", task.task_id(), " was refused: ", response.status().message()));
+      // Not even that: the heartbeats list the task no more, and so the coordinator takes it for lost.
+      if (plain) break;
+      *request.mutable_error() = Undelivered(request, work, response.status());
+      plain = true;
+    }
     if (PauseBefore(attempt + 1)) break;
   }
   absl::MutexLock lock(&mutex_);

@@ -332,15 +332,84 @@ TEST_F(WorkerAgentTest, UnknownItDropsEverythingAndRegistersAnew) {
 
 TEST_F(WorkerAgentTest, AResultIsToldUntilItIsHeardAndDroppedIfStale) {
   Start();
-  coordinator_->FailCompletions({absl::UnavailableError("1"), absl::DeadlineExceededError("2")});
+  coordinator_->FailCompletions({absl::UnavailableError("1"), absl::DeadlineExceededError("2"),
+                                 absl::ResourceExhaustedError("the store's disk is full")});
   coordinator_->Queue(Move("t1", "s1"));
-  ASSERT_TRUE(coordinator_->AwaitCompletion("t1").has_value());
-  EXPECT_EQ(coordinator_->completions_tried(), 3);
+  const auto told = coordinator_->AwaitCompletion("t1");
+  ASSERT_TRUE(told.has_value());
+  EXPECT_TRUE(told->has_move());
+  EXPECT_EQ(coordinator_->completions_tried(), 4);
   coordinator_->FailCompletions({absl::FailedPreconditionError("stale attempt")});
   coordinator_->Queue(Move("t2", "s2", 1));
-  EXPECT_TRUE(Eventually([&] { return coordinator_->completions_tried() == 4; }));
+  EXPECT_TRUE(Eventually([&] { return coordinator_->completions_tried() == 5; }));
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  EXPECT_EQ(coordinator_->completions_tried(), 4);
+  EXPECT_EQ(coordinator_->completions_tried(), 5);
+}
+
+TEST_F(WorkerAgentTest, AResultThatCannotBeParsedIsToldPlainly) {
+  // Not UTF-8, which a proto3 string must be.
+  source_->description.identity = "serveur n\xb0 1";
+  Start();
+  v1::Task describe = Task("t1", "s1");
+  describe.mutable_describe()->mutable_window()->set_kind(v1::WINDOW_KIND_FULL);
+  coordinator_->Queue(describe);
+  const auto outcome = coordinator_->AwaitCompletion("t1");
+  ASSERT_TRUE(outcome.has_value()) << "the same request is sent again and again";
+  EXPECT_THAT(outcome->error().message(), StartsWith("job orders, run run-1: describe"));
+  EXPECT_THAT(outcome->error().message(), HasSubstr("the result could not be delivered: Error deserializing"));
+  EXPECT_EQ(outcome->sessions_size(), 1);
+  EXPECT_EQ(coordinator_->completions_tried(), 2);
+}
+
+TEST_F(WorkerAgentTest, OfACommitThatCannotBeToldTheLedgerIsAsked) {
+  Start();
+  coordinator_->FailCompletions({absl::InternalError("Error deserializing")});
+  v1::Task commit = Task("t1", "");
+  commit.clear_session();
+  commit.mutable_commit();
+  coordinator_->Queue(commit);
+  const auto outcome = coordinator_->AwaitCompletion("t1");
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_TRUE(outcome->error().outcome_unknown());
+  EXPECT_FALSE(outcome->error().retryable());
+
+  // An error is told as what it is, in other words.
+  coordinator_->FailCompletions({absl::InvalidArgumentError("of another kind")});
+  {
+    absl::MutexLock lock(&target_->mutex);
+    target_->open_errors = {10, absl::PermissionDeniedError("no")};
+  }
+  coordinator_->Queue(Move("t2", "s2"));
+  const auto refused = coordinator_->AwaitCompletion("t2");
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->error().code(), static_cast<int>(absl::StatusCode::kPermissionDenied));
+  EXPECT_FALSE(refused->error().retryable());
+  EXPECT_THAT(refused->error().message(), HasSubstr("could not be delivered: of another kind"));
+}
+
+TEST_F(WorkerAgentTest, AReportThatNobodyCanTakeEnds) {
+  Start();
+  const int before = coordinator_->completions_tried();
+  coordinator_->FailCompletions({10, absl::InternalError("a bug")});
+  coordinator_->Queue(Move("t1", "s1"));
+  EXPECT_TRUE(Eventually([&] { return coordinator_->completions_tried() == before + 2; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_EQ(coordinator_->completions_tried(), before + 2);
+  EXPECT_TRUE(coordinator_->AwaitFreeSlots(2));
+}
+
+TEST_F(WorkerAgentTest, RegisteredByALeaderThatWasReplacedItAsksAgainInItsTime) {
+  Start(absl::Seconds(0.6));
+  ASSERT_TRUE(coordinator_->AwaitIncarnations(1));
+  // A leader that does not know yet that another has taken its place answers in its stead.
+  coordinator_->SetRegisteringEpoch(test::FakeCoordinator::kEpoch - 1);
+  coordinator_->ForgetWorker();
+  ASSERT_TRUE(coordinator_->AwaitIncarnations(2));
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  EXPECT_LE(coordinator_->incarnations().size(), 10U);
+  coordinator_->SetRegisteringEpoch(test::FakeCoordinator::kEpoch);
+  coordinator_->Queue(Move("t1", "s1"));
+  ASSERT_TRUE(coordinator_->AwaitCompletion("t1").has_value());
 }
 
 TEST_F(WorkerAgentTest, TheSameLeaseTwiceIsReadOnce) {

@@ -18,7 +18,7 @@ absl::Status FromSource(absl::Status status);
 //   snapshot_lost     DataLoss that passed FromSource
 //   outcome_unknown   Unknown
 //   fence_epoch       of FencedOut
-// The message begins with the place of the task (PlaceOf).
+// The message begins with the place of the task (PlaceOf); bytes in it that are not UTF-8 are replaced by U+FFFD.
 v1::TaskError ToTaskError(const absl::Status& status, const v1::Task& task);
 
 }  // namespace tidemark

@@ -1,5 +1,6 @@
 #include "worker/task/task_error.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "worker/connector/fence_error.h"
@@ -30,6 +31,28 @@ TEST(TaskError, SaysWhichJobAndRange) {
   EXPECT_FALSE(error.snapshot_lost());
   EXPECT_FALSE(error.outcome_unknown());
   EXPECT_EQ(error.fence_epoch(), 0);
+}
+
+TEST(TaskError, AMessageInAnotherEncodingCanBeParsed) {
+  const std::string mark = "\xef\xbf\xbd";
+  // A server that refuses a login speaks its own encoding: Latin-1 here.
+  const v1::TaskError error =
+      ToTaskError(absl::UnavailableError("FATAL: utilisateur \xab tidemark \xbb r\xe9voqu\xe9"), Move());
+  EXPECT_THAT(error.message(),
+              testing::EndsWith("FATAL: utilisateur " + mark + " tidemark " + mark + " r" + mark + "voqu" + mark));
+  v1::TaskError parsed;
+  EXPECT_TRUE(parsed.ParseFromString(error.SerializeAsString()));
+  // Whatever the bytes are; and what is valid stays as it is.
+  const std::string valid = "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x8c\x8a \xed\x9f\xbf \xf4\x8f\xbf\xbf";
+  EXPECT_THAT(ToTaskError(absl::InternalError(valid), Move()).message(), testing::EndsWith(": " + valid));
+  for (const std::string broken : {"\x80", "\xc3", "\xc0\x80", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+                                   "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "\xff"}) {
+    const std::string message = ToTaskError(absl::InternalError("a" + broken + "z"), Move()).message();
+    EXPECT_THAT(message, testing::HasSubstr("a" + mark)) << message;
+    EXPECT_THAT(message, testing::EndsWith(mark + "z")) << message;
+    EXPECT_TRUE(
+        parsed.ParseFromString(ToTaskError(absl::InternalError("a" + broken + "z"), Move()).SerializeAsString()));
+  }
 }
 
 TEST(TaskError, WhatMayPassByItselfIsRetryable) {
