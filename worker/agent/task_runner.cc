@@ -1,6 +1,8 @@
 #include "worker/agent/task_runner.h"
 
+#include <new>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -28,6 +30,17 @@ google::protobuf::Timestamp ToProtoTime(absl::Time time) {
   return proto;
 }
 
+// What a step returns, or the error that stands for memory that could not be had: the task fails, not the process.
+template <class Function>
+std::invoke_result_t<Function> OrOutOfMemory(Function&& step) {
+  try {
+    return step();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        "the worker's memory does not suffice: give it more, run fewer tasks at once, or leave out the largest values");
+  }
+}
+
 }  // namespace
 
 TaskRunner::TaskRunner(v1::Task task, Environment environment)
@@ -37,7 +50,7 @@ v1::CompleteTaskRequest TaskRunner::Run() {
   v1::CompleteTaskRequest outcome;
   outcome.set_task_id(task_.task_id());
   outcome.set_attempt(task_.attempt());
-  absl::Status status = RunInto(outcome);
+  absl::Status status = OrOutOfMemory([&] { return RunInto(outcome); });
   ReturnSource(/*keep=*/false);
   target_.Take().reset();
   if (!status.ok()) *outcome.mutable_error() = ToTaskError(Explain(std::move(status)), task_);
@@ -139,7 +152,7 @@ absl::StatusOr<v1::MoveResult> TaskRunner::RunMove() {
 }
 
 absl::Duration TaskRunner::Extract(Spill& spill) {
-  if (absl::Status opened = OpenSource(); !opened.ok()) {
+  if (absl::Status opened = OrOutOfMemory([&] { return OpenSource(); }); !opened.ok()) {
     ReturnSource(/*keep=*/false);
     spill.Finish(std::move(opened));
     return absl::ZeroDuration();
@@ -150,8 +163,12 @@ absl::Duration TaskRunner::Extract(Spill& spill) {
       extract.Fail(absl::CancelledError("the extract was stopped"));
       break;
     }
-    const auto step = extract.Run();
-    if (!step.ok()) break;
+    const auto step = OrOutOfMemory([&] { return extract.Run(); });
+    // The load has heard of it already, unless it was for want of memory.
+    if (!step.ok()) {
+      extract.Fail(step.status());
+      break;
+    }
     if (step->kind == Step::Kind::kDone) {
       ReturnSource(task_.session().keep());
       break;
@@ -166,7 +183,7 @@ absl::StatusOr<v1::MoveResult> TaskRunner::Load(Spill& spill) {
   MoveLoad load(
       task_, [this] { return OpenTarget(); }, &target_, &spill, environment_.clock, environment_.rng, &progress_);
   while (true) {
-    TM_ASSIGN_OR_RETURN(const Step step, load.Run());
+    TM_ASSIGN_OR_RETURN(const Step step, OrOutOfMemory([&] { return load.Run(); }));
     if (step.kind == Step::Kind::kDone) return load.result();
     if (step.kind == Step::Kind::kWait) Sleep(step.wait, /*reader=*/false);
     if (step.kind == Step::Kind::kBlocked) spill.AwaitReadable();
@@ -195,14 +212,16 @@ absl::Status TaskRunner::OpenSource() {
 
 void TaskRunner::ReturnSource(bool keep) {
   if (!task_.has_session()) return;
+  std::unique_ptr<SourceSession> session;
   {
     absl::MutexLock lock(&mutex_);
     if (source_returned_) return;
     source_returned_ = true;
     // A request to cancel may still be on its way to the server, and would hit whoever reads next.
     keep = keep && !cancelled_ && !interrupted_;
+    // Under the lock: who asks from now on finds no session to cancel. One cancelled is cancelled for good.
+    session = source_.Take();
   }
-  std::unique_ptr<SourceSession> session = source_.Take();
   if (!keep) session.reset();
   environment_.sessions->Return(task_.session().session_id(), std::move(session), keep);
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -34,6 +35,8 @@ struct FakeSource {
   // Met by the chunk of that number of every read.
   std::optional<int> failing_chunk;
   absl::Status chunk_error;
+  // The chunk of that number does not find the memory it needs.
+  std::optional<int> out_of_memory_at;
   // A read stops after this many chunks until Release or Cancel.
   std::optional<int> stuck_chunk;
 
@@ -159,6 +162,7 @@ class FakeSourceSession final : public SourceSession {
       FakeSource& source = *session_->source_;
       absl::MutexLock lock(&source.mutex);
       if (source.failing_chunk == next_) return source.chunk_error;
+      if (source.out_of_memory_at == next_) throw std::bad_alloc();
       if (source.stuck_chunk == next_) {
         const auto go_on = [&] { return source.released || session_->cancelled_; };
         source.mutex.Await(absl::Condition(&go_on));

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -30,6 +31,8 @@ struct FakeTarget {
   bool commits_before_failing ABSL_GUARDED_BY(mutex) = false;
   // Reported by COMMIT in place of the truth.
   std::optional<int64_t> reported_rows ABSL_GUARDED_BY(mutex);
+  // Writes do not find the memory they need.
+  bool out_of_memory ABSL_GUARDED_BY(mutex) = false;
   // Writes wait until Release or Cancel.
   bool stuck ABSL_GUARDED_BY(mutex) = false;
   // One move writes at a time, as into a file: from its first row to its end, whoever comes meanwhile waits.
@@ -95,8 +98,8 @@ class FakeTargetSession final : public TargetSession {
     description.notes = {"a note of the target"};
     return description;
   }
-  absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema) override {
-    target_->Called("prepare " + run.run_id);
+  absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, bool take_over) override {
+    target_->Called("prepare " + run.run_id + (take_over ? ", taking over" : ""));
     absl::MutexLock lock(&target_->mutex);
     return target_->prepare_error;
   }
@@ -156,6 +159,7 @@ class FakeTargetSession final : public TargetSession {
       --target.waiting_writers;
       if (session_->cancelled_) return absl::CancelledError("canceling statement due to user request");
       if (target.one_writer) target.writing = this;
+      if (target.out_of_memory) throw std::bad_alloc();
       if (absl::Status error = FakeTarget::Next(target.write_errors); !error.ok()) return error;
       rows_ += chunk.rows();
       bytes_ += chunk.pg_tuples();
