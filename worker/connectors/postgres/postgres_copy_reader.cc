@@ -1,5 +1,6 @@
 #include "worker/connectors/postgres/postgres_copy_reader.h"
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -48,8 +49,14 @@ absl::StatusOr<std::optional<Chunk>> CopyReader::Gather() {
     if (decoder_ != nullptr) {
       TM_RETURN_IF_ERROR(decoder_->Append(*tuple));
     } else {
-      // Room for the row that passes the limit, so that an ordinary chunk is one allocation.
-      if (tuples.empty()) tuples.reserve(static_cast<size_t>(options_.bytes) + 4 * tuple->size());
+      // Room for the row that passes the limit, so that an ordinary chunk is one allocation. A row that is a chunk by
+      // itself may be as large as 1 GB: it gets what it takes and no more.
+      const auto limit = static_cast<size_t>(options_.bytes);
+      if (tuple->size() >= limit) {
+        tuples.reserve(tuples.size() + tuple->size());
+      } else if (tuples.empty()) {
+        tuples.reserve(limit + std::min(limit, 4 * tuple->size()));
+      }
       tuples.append(*tuple);
     }
     bytes += static_cast<int64_t>(tuple->size());
