@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/model/connection_identity.h"
+#include "common/model/source_settings.h"
 
 namespace tidemark::coordinator {
 
@@ -11,7 +12,7 @@ void ConnectionBudget::SetConnections(const std::vector<v1::ConnectionSpec>& con
   identities_.clear();
   limits_.clear();
   for (const v1::ConnectionSpec& connection : connections) {
-    const int limit = connection.max_connections() > 0 ? connection.max_connections() : kDefaultLimit;
+    const int limit = MaxConnections(connection);
     const std::string identity = ConnectionIdentity(connection);
     identities_[connection.name()] = identity;
     const auto [it, added] = limits_.emplace(identity, limit);

@@ -17,7 +17,6 @@ namespace tidemark::coordinator {
 // permits; the store is written first. Not thread-safe.
 class ConnectionBudget {
  public:
-  static constexpr int kDefaultLimit = 4;
 
   // Replaces the limits; permits stay, those of connections that are gone too.
   void SetConnections(const std::vector<v1::ConnectionSpec>& connections);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/model/source_settings.h"
+
 namespace tidemark::coordinator {
 namespace {
 
@@ -34,7 +36,7 @@ TEST(ConnectionBudgetTest, ConnectionsOfOneDatabaseShareTheLowestLimit) {
                          Connection("e", "postgresql://me@h", 1)});
   EXPECT_EQ(budget.Limit("a"), 2);
   EXPECT_EQ(budget.Limit("d"), 1) << "the database of the user's name, both";
-  EXPECT_EQ(budget.Limit("c"), ConnectionBudget::kDefaultLimit);
+  EXPECT_EQ(budget.Limit("c"), MaxConnections(v1::ConnectionSpec()));
   EXPECT_EQ(budget.Limit("nowhere"), 0);
   budget.Grant(Permit("s1", "a"));
   EXPECT_EQ(budget.Spare("b"), 1);

@@ -51,6 +51,12 @@ absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& j
   }
   if (head.exists()) verdict.sequence = std::max(run.sequence, head.sequence() + 1);
   if (run.window.kind() == v1::WINDOW_KIND_FULL) return verdict;
+  if ((head.exists() || head.has_ranges()) && !description.has_target_schema()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "job ", job.spec.name(), ": target table ", run.spec.target().table(),
+        " is gone, though its ledger has loads of", " this job up to ",
+        head.has_high() ? Text(head.high()) : "no watermark", ": restore it, or run once with --full-refresh"));
+  }
   if (run.window.kind() == v1::WINDOW_KIND_RANGE) {
     // Its rows may have been loaded by the chain.
     verdict.overlap = true;

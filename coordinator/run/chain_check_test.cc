@@ -31,6 +31,7 @@ class ChainCheckTest : public testing::Test {
     run_.window.set_kind(v1::WINDOW_KIND_WINDOW);
     *run_.window.mutable_low() = At("10:00");
     Succeeded(4, v1::WINDOW_KIND_WINDOW);
+    description_.mutable_target_schema();
     v1::LedgerHead& head = *description_.mutable_ledger();
     head.set_exists(true);
     head.set_run_id("run-4");
@@ -175,6 +176,15 @@ TEST_F(ChainCheckTest, ABackfillNeedsAKeyToAppend) {
   job_.spec.mutable_target()->add_key("id");
   ASSERT_TRUE(Check().ok());
   EXPECT_TRUE(Check()->overlap);
+}
+
+TEST_F(ChainCheckTest, ATableThatIsGoneIsNotGoneOnFrom) {
+  description_.clear_target_schema();
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("sales.orders is gone"), HasSubstr("10:00"), HasSubstr("--full-refresh")));
+  run_.window.set_kind(v1::WINDOW_KIND_RANGE);
+  EXPECT_THAT(Refusal(), HasSubstr("is gone"));
+  run_.window.set_kind(v1::WINDOW_KIND_FULL);
+  EXPECT_TRUE(Check().ok());
 }
 
 TEST_F(ChainCheckTest, AfterABackfillRowsMayComeAgain) {

@@ -144,8 +144,9 @@ absl::Status ClusterState::Write(WriteBatch batch, const std::vector<RunDraft*>&
     if (absl::IsAlreadyExists(status)) return status;
     if (!status.ok()) {
       in_doubt_ = true;
-      return Answered(absl::Status(NeedsMending(status) ? status.code() : absl::StatusCode::kUnavailable,
-                                   absl::StrCat("the metadata store did not take a change: ", status.message())));
+      (void)Answered(status);
+      return absl::Status(NeedsMending(status) ? status.code() : absl::StatusCode::kUnavailable,
+                          absl::StrCat("the metadata store did not take a change: ", status.message()));
     }
     (void)Answered(absl::OkStatus());
   }

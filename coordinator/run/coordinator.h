@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "common/base/rng.h"
+#include "common/model/source_settings.h"
 #include "coordinator/plan/partition_planner.h"
 #include "coordinator/store/metadata_store.h"
 #include "coordinator/store/records.h"
@@ -37,7 +38,7 @@ struct CoordinatorOptions {
   absl::Duration leader_lease = absl::Seconds(15);
   // After its lease, a silent worker's sessions may live on in the source until the server-side timeouts set at opening
   // end them.
-  absl::Duration server_side_timeouts = absl::Seconds(20);
+  absl::Duration server_side_timeouts = kServerSideTimeouts;
   // The workers live in this process (embedded cluster): what an earlier process left leased died with it, and its
   // sessions end within `dead_process_grace` (the server's client_connection_check_interval).
   bool workers_died_with_us = false;

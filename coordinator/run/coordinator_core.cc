@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
+#include "common/model/source_settings.h"
 #include "coordinator/run/project_check.h"
 
 namespace tidemark::coordinator {
@@ -378,7 +379,7 @@ absl::Duration CoordinatorCore::NextWake() const {
         next = std::min(next, task.not_before - now.wall);
     }
     if (state->run.phase == RunPhase::kWaiting) {
-      next = std::min(next, state->phase_since + HorizonWait(state->run.spec) - now.monotonic);
+      next = std::min(next, state->phase_since + HorizonWait(state->run.spec.source()) - now.monotonic);
     }
   }
   return std::max(next, absl::ZeroDuration());

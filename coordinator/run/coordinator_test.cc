@@ -101,6 +101,9 @@ class CoordinatorTest : public testing::Test {
     result.set_estimated_rows(1'000'000);
     *result.mutable_high() = SimulatedWatermark(high);
     *result.mutable_ledger() = head;
+    if (head.exists()) result.mutable_target_schema();
+    *result.mutable_completeness() = completeness_;
+    result.set_source_identity("server-1");
     v1::PartitionFacts& facts = *result.add_partition_facts();
     facts.set_partitioning(v1::PARTITIONING_KEY);
     facts.add_columns("id");
@@ -135,6 +138,7 @@ class CoordinatorTest : public testing::Test {
     v1::CompleteTaskRequest report = Report(task);
     *report.mutable_describe()->mutable_high() = before.window.high();
     *report.mutable_describe()->mutable_ledger() = HeadOf(before);
+    report.mutable_describe()->mutable_target_schema();
     report.mutable_describe()->set_empty_window(true);
     return Complete(report);
   }
@@ -157,7 +161,11 @@ class CoordinatorTest : public testing::Test {
     ASSERT_TRUE(core_->Heartbeat(request).ok());
   }
 
-  std::string Start(const RunRequest& request = {}) { return core_->StartRun("orders", request).value(); }
+  std::string Start(const RunRequest& request = {}) {
+    // Runs sort by creation.
+    clock_.Advance(absl::Milliseconds(1));
+    return core_->StartRun("orders", request).value();
+  }
 
   // A first run, from its trigger to its committed watermark.
   void FirstRun(int64_t high) {
@@ -182,6 +190,8 @@ class CoordinatorTest : public testing::Test {
 
   std::vector<v1::ConnectionSpec> connections_;
   v1::JobSpec job_;
+  // What describes report.
+  v1::Completeness completeness_;
   std::string incarnation_;
   SimulatedClock clock_;
   Rng rng_{1};
@@ -189,6 +199,30 @@ class CoordinatorTest : public testing::Test {
   FaultyStore faults_{store_.get()};
   std::unique_ptr<CoordinatorCore> core_;
 };
+
+TEST_F(CoordinatorTest, ADescribeKnowsHowTheWindowBeforeItEnded) {
+  completeness_.set_level(v1::Completeness::LEVEL_LOOKBACK);
+  completeness_.set_lookback_seconds(1'200);
+  FirstRun(900);
+  const RunRecord first = store_->ListRuns({}).value()[0];
+  completeness_.set_level(v1::Completeness::LEVEL_PROVED);
+  completeness_.clear_lookback_seconds();
+  Start();
+  v1::Task describe = Next(v1::Task::kDescribe);
+  EXPECT_EQ(describe.describe().last_source_identity(), "server-1");
+  EXPECT_EQ(describe.describe().last_completeness().lookback_seconds(), 1'200);
+  // Nothing new has moved nothing: the next window still goes on from the first.
+  ASSERT_TRUE(DescribeNothingNew(describe, first).ok());
+  Start();
+  describe = Next(v1::Task::kDescribe);
+  EXPECT_EQ(describe.describe().last_completeness().lookback_seconds(), 1'200);
+  ASSERT_TRUE(Describe(describe, 950, HeadOf(first)).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 1).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 1).ok());
+  ASSERT_TRUE(Commit(Next(v1::Task::kCommit), 2, 2).ok());
+  Start();
+  EXPECT_EQ(Next(v1::Task::kDescribe).describe().last_completeness().level(), v1::Completeness::LEVEL_PROVED);
+}
 
 TEST_F(CoordinatorTest, TheStraightLine) {
   const std::string id = Start();
@@ -247,11 +281,7 @@ TEST_F(CoordinatorTest, AnEmptyWindowSucceedsWithoutMoves) {
   const v1::Task describe = Next(v1::Task::kDescribe);
   EXPECT_FALSE(describe.session().keep());
   EXPECT_EQ(ValueOf(describe.describe().window().low()), 900);
-  v1::CompleteTaskRequest report = Report(describe);
-  *report.mutable_describe()->mutable_high() = SimulatedWatermark(900);
-  *report.mutable_describe()->mutable_ledger() = HeadOf(before);
-  report.mutable_describe()->set_empty_window(true);
-  ASSERT_TRUE(Complete(report).ok());
+  ASSERT_TRUE(DescribeNothingNew(describe, before).ok());
   EXPECT_EQ(store_->GetRun(id)->status, RunStatus::kSuccess);
   EXPECT_EQ(store_->GetRun(id)->counts.read(), 0);
   EXPECT_EQ(ValueOf(*store_->GetJob("orders")->last_watermark), 900);
@@ -388,6 +418,7 @@ TEST_F(CoordinatorTest, ARunWaitsForItsHorizonWithoutSlotAndPermit) {
   v1::CompleteTaskRequest report = Report(describe);
   *report.mutable_describe()->mutable_high() = SimulatedWatermark(950);
   *report.mutable_describe()->mutable_ledger() = HeadOf(before);
+  report.mutable_describe()->mutable_target_schema();
   report.mutable_describe()->set_should_wait(true);
   *report.mutable_describe()->mutable_wait_until() = SimulatedWatermark(960);
   ASSERT_TRUE(Complete(report).ok());

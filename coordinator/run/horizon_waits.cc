@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/model/source_settings.h"
 #include "coordinator/run/coordinator_core.h"
-#include "coordinator/run/project_check.h"
 
 // Runs that wait for their source's horizon. They hold no slot and no permit; one task at a time asks for all of a
 // connection.
@@ -37,7 +37,7 @@ absl::Status CoordinatorCore::SettleHorizons(bool& again) {
   std::map<std::pair<std::string, std::string>, std::vector<RunState*>> groups;
   for (auto& [id, state] : state_.runs()) {
     if (!Waits(*state) || !ConnectionsKnown(*state)) continue;
-    if (now.monotonic - state->phase_since < HorizonWait(state->run.spec)) {
+    if (now.monotonic - state->phase_since < HorizonWait(state->run.spec.source())) {
       groups[GroupOf(*state)].push_back(state.get());
       continue;
     }

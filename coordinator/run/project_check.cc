@@ -50,8 +50,4 @@ absl::Status CheckProject(const std::vector<v1::ConnectionSpec>& connections, co
   return absl::OkStatus();
 }
 
-absl::Duration HorizonWait(const v1::JobSpec& job) {
-  return job.source().has_horizon_wait() ? FromProto(job.source().horizon_wait()) : absl::Seconds(2);
-}
-
 }  // namespace tidemark::coordinator

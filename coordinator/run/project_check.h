@@ -12,7 +12,4 @@ namespace tidemark::coordinator {
 // one table, and a job's files have one owner. InvalidArgument says which job and what to change. Pure.
 absl::Status CheckProject(const std::vector<v1::ConnectionSpec>& connections, const std::vector<v1::JobSpec>& jobs);
 
-// How long a run may wait for its horizon.
-absl::Duration HorizonWait(const v1::JobSpec& job);
-
 }  // namespace tidemark::coordinator

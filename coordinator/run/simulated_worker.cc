@@ -276,6 +276,7 @@ v1::DescribeResult SimulatedWorker::Describe(const v1::Task& task) {
   result.set_estimated_rows(rows);
   *result.mutable_high() = SimulatedWatermark(rows);
   *result.mutable_ledger() = world_->targets[task.job().target().table()].Head();
+  if (result.ledger().exists()) result.mutable_target_schema();
   if (window.kind() == v1::WINDOW_KIND_WINDOW && window.has_low()) {
     *result.mutable_effective_low() = window.low();
     result.set_empty_window(rows <= ValueOf(window.low()));

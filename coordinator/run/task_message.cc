@@ -1,5 +1,6 @@
 #include "coordinator/run/task_message.h"
 
+#include "common/model/source_settings.h"
 #include "coordinator/run/run_transitions.h"
 
 namespace tidemark::coordinator {
@@ -84,6 +85,19 @@ v1::Task TaskMessage(const RunState& state, const TaskRecord& task, const std::s
       break;
   }
   return message;
+}
+
+void AddLastWindow(const JobRecord& job, const std::optional<RunRecord>& last_success, v1::DescribeWork& work) {
+  work.set_last_source_identity(job.source_identity);
+  const bool known =
+      last_success.has_value() && last_success->sequence == job.last_sequence && last_success->description.has_value();
+  v1::Completeness& completeness = *work.mutable_last_completeness();
+  if (known) {
+    completeness = last_success->description->completeness();
+  } else if (!job.spec.target().key().empty()) {
+    completeness.set_level(v1::Completeness::LEVEL_LOOKBACK);
+    completeness.set_lookback_seconds(absl::ToInt64Seconds(Lookback(job.spec.source())));
+  }
 }
 
 }  // namespace tidemark::coordinator

@@ -113,6 +113,13 @@ absl::Status CoordinatorCore::Lease(Worker& worker, const TaskOffer& offer, cons
   RunState& state = *state_.FindRun(offer.run_id);
   const v1::TaskKind kind = state.tasks.at(offer.task_id).kind;
   const bool in_snapshot = kind == v1::TASK_KIND_MOVE && InSnapshot(state.run);
+  v1::DescribeWork last_window;
+  if (kind == v1::TASK_KIND_DESCRIBE && state.run.window.kind() == v1::WINDOW_KIND_WINDOW) {
+    const JobRecord* job = state_.FindJob(state.run.job_uid);
+    if (job == nullptr) return absl::InternalError(absl::StrCat("run ", state.run.id, " has no job"));
+    TM_ASSIGN_OR_RETURN(const ChainHistory history, state_.History(*job, ""));
+    AddLastWindow(*job, history.last_success, last_window);
+  }
   RunChange change(&state);
   std::optional<v1::SessionGrant> grant;
   if (!offer.connection.empty()) {
@@ -150,9 +157,11 @@ absl::Status CoordinatorCore::Lease(Worker& worker, const TaskOffer& offer, cons
   receipts_[offer.task_id] = {.leased_at = options_.clock->Monotonic(), .missing = 0};
   ObserveRates();
   const v1::JobSpec& job = state.run.spec;
-  *response.add_tasks() = TaskMessage(state, state.tasks.at(offer.task_id), state_.cluster_id(),
-                                      *state_.FindConnection(job.source().connection()),
-                                      *state_.FindConnection(job.target().connection()), grant, kWantedPartitions);
+  v1::Task& task = *response.add_tasks();
+  task = TaskMessage(state, state.tasks.at(offer.task_id), state_.cluster_id(),
+                     *state_.FindConnection(job.source().connection()),
+                     *state_.FindConnection(job.target().connection()), grant, kWantedPartitions);
+  if (task.has_describe()) task.mutable_describe()->MergeFrom(last_window);
   return absl::OkStatus();
 }
 

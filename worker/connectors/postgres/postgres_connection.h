@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/model/source_settings.h"
 #include "worker/connector/connector.h"
 
 struct pg_conn;
@@ -39,9 +40,9 @@ struct ServerTimeouts {
   absl::Duration client_check_interval = absl::Seconds(1);
   // A client that acknowledges nothing, or reads nothing of what is sent to it, for this long is gone. It bounds the
   // pauses a reader may make while rows are waiting for it.
-  absl::Duration tcp_user_timeout = absl::Seconds(20);
+  absl::Duration tcp_user_timeout = kServerSideTimeouts;
   // A session that holds a snapshot between two reads sends a statement every quarter of this.
-  absl::Duration idle_in_transaction = absl::Seconds(20);
+  absl::Duration idle_in_transaction = kServerSideTimeouts;
 };
 
 struct ConnectionSettings {

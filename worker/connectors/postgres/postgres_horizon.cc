@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/model/duration.h"
+#include "common/model/source_settings.h"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_name.h"
 
@@ -16,8 +17,6 @@ namespace {
 constexpr int64_t kSecond = 1'000'000;
 // Between a session's reading its clock and its being visible in pg_stat_activity.
 constexpr int64_t kMargin = 1 * kSecond;
-constexpr absl::Duration kDefaultWait = absl::Seconds(2);
-constexpr absl::Duration kDefaultLookback = absl::Minutes(15);
 
 int64_t Number(const Text& text) {
   int64_t number = 0;
@@ -30,10 +29,6 @@ int64_t Number(const Text& text) {
 WatermarkKind Horizon::kind() const { return *WatermarkKindOf(*sql_->watermark(), *source_); }
 
 int Horizon::precision() const { return sql_->watermark()->column.type().scale(); }
-
-absl::Duration Horizon::horizon_wait() const {
-  return source_->has_horizon_wait() ? FromProto(source_->horizon_wait()) : kDefaultWait;
-}
 
 bool Horizon::TooLong(int64_t now, int64_t since) const {
   return source_->has_max_hold() && absl::Microseconds(now - since) > FromProto(source_->max_hold());
@@ -101,7 +96,7 @@ absl::StatusOr<Horizon::Findings> Horizon::Examine() {
   Findings findings;
   findings.standby = row[0] == "t";
   findings.sees_activity = row[1] == "t";
-  findings.least_lookback = source_->has_lookback() ? FromProto(source_->lookback()) : kDefaultLookback;
+  findings.least_lookback = Lookback(*source_);
   const Relation& relation = sql_->relation();
   const std::string& column = source_->watermark();
   if (source_->stamped_by() == v1::STAMPED_BY_APPLICATION) {
@@ -279,7 +274,7 @@ std::string Horizon::AsColumn(int64_t micros) const {
 }
 
 absl::StatusOr<HorizonProbe> Horizon::ProbeTime(const std::optional<v1::Watermark>& low, Findings findings) {
-  TM_ASSIGN_OR_RETURN(const Bound bound, BoundInTime(horizon_wait(), findings));
+  TM_ASSIGN_OR_RETURN(const Bound bound, BoundInTime(HorizonWait(*source_), findings));
   const bool date = kind() == WatermarkKind::kDate;
   // A date's clock may go back over midnight with daylight saving time, so the day counts as over 2 h late.
   const std::string below =
@@ -332,7 +327,7 @@ absl::StatusOr<HorizonProbe> Horizon::ProbeInteger(const std::optional<v1::Water
                         Evaluate(low.has_value() ? Literal(low->text()) : LowestLiteral(sql_->watermark()->type)));
   }
   TM_ASSIGN_OR_RETURN(OpenTransactions open, ListOpenTransactions(*connection_));
-  TM_ASSIGN_OR_RETURN(open, WaitOut(*connection_, std::move(open), horizon_wait()));
+  TM_ASSIGN_OR_RETURN(open, WaitOut(*connection_, std::move(open), HorizonWait(*source_)));
   HorizonProbe held;
   if (!open.empty()) {
     HoldForPrepared(open, findings);

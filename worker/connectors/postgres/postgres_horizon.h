@@ -83,7 +83,6 @@ class Horizon {
   WatermarkKind kind() const;
   int precision() const;
   bool TooLong(int64_t now, int64_t since) const;
-  absl::Duration horizon_wait() const;
 
   Connection* connection_;
   const ReadSql* sql_;

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "common/model/duration.h"
+#include "common/model/source_settings.h"
 #include "worker/connectors/sqlite/iso_text.h"
 
 namespace tidemark::sqlite {
@@ -19,15 +20,9 @@ using Type = v1::LogicalType;
 
 constexpr absl::Duration kBarrierWait = absl::Seconds(3);
 constexpr absl::Duration kStatementWait = absl::Seconds(5);
-constexpr absl::Duration kDefaultLookback = absl::Minutes(15);
 // A zone with summer time shows an hour twice; the hour before it may be still open then.
 constexpr absl::Duration kSummerTimeLookback = absl::Hours(2);
 constexpr int kFormatSample = 10'000;
-
-absl::Duration LookbackOf(const v1::SourceSpec& spec) {
-  if (!spec.has_lookback()) return kDefaultLookback;
-  return absl::Seconds(spec.lookback().seconds()) + absl::Nanoseconds(spec.lookback().nanos());
-}
 
 absl::StatusOr<absl::TimeZone> ZoneOf(const v1::SourceSpec& spec) {
   absl::TimeZone zone = absl::UTCTimeZone();
@@ -165,7 +160,7 @@ absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& s
     probe.empty = *greatest <= from;
   }
   if (spec.stamped_by() == v1::STAMPED_BY_APPLICATION) {
-    const absl::Duration lookback = unit != 0 ? LookbackOf(spec) : absl::ZeroDuration();
+    const absl::Duration lookback = unit != 0 ? Lookback(spec) : absl::ZeroDuration();
     BecomeLookback(&probe, lookback);
     AddPremise(&probe,
                "the application numbers the rows (stamped_by: application), so that a lower number may commit later");
@@ -222,7 +217,7 @@ absl::StatusOr<HorizonProbe> ProbeTexts(Database& db, const SourceRelation& sour
 
   HorizonProbe probe;
   probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
-  absl::Duration lookback = LookbackOf(spec);
+  absl::Duration lookback = Lookback(spec);
   std::string why_not;
   absl::Time now;
   if (spec.stamped_by() == v1::STAMPED_BY_APPLICATION) {
