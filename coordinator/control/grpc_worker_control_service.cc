@@ -44,8 +44,7 @@ class GrpcWorkerControlService final : public v1::WorkerControlService::Service 
       if (context->IsCancelled()) return grpc::Status(grpc::StatusCode::CANCELLED, "the worker has gone");
       const uint64_t seen = coordinator_->version();
       absl::StatusOr<v1::LeaseTasksResponse> lease = coordinator_->LeaseTasks(*request);
-      const bool says_something = lease.ok() && (lease->tasks_size() > 0 || lease->close_sessions_size() > 0 ||
-                                                 lease->cancel_tasks_size() > 0 || lease->rate_shares_size() > 0);
+      const bool says_something = lease.ok() && SaysSomething(*lease);
       const absl::Duration left = deadline - coordinator_->clock().Monotonic();
       if (!lease.ok() || says_something || left <= absl::ZeroDuration()) return Reply(std::move(lease), response);
       coordinator_->WaitForChange(seen, std::min(left, kSlice));

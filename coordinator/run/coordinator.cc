@@ -11,12 +11,12 @@ namespace {
 
 absl::Status ShutDownError() { return absl::UnavailableError("the coordinator is shut down"); }
 
+}  // namespace
+
 bool SaysSomething(const v1::LeaseTasksResponse& response) {
   return response.tasks_size() > 0 || response.close_sessions_size() > 0 || response.cancel_tasks_size() > 0 ||
          response.rate_shares_size() > 0;
 }
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const CoordinatorOptions& options) {
   absl::StatusOr<std::unique_ptr<CoordinatorCore>> core = CoordinatorCore::Start(options);
@@ -104,19 +104,6 @@ absl::StatusOr<RunProgress> Coordinator::GetProgress(std::string_view id) const 
 std::vector<std::string> Coordinator::UnfinishedRuns(std::string_view job) const {
   absl::MutexLock lock(&mutex_);
   return core_->UnfinishedRuns(job);
-}
-
-absl::StatusOr<RunRecord> Coordinator::WaitRun(std::string_view id, absl::Duration timeout) {
-  const absl::Duration deadline = clock_->Monotonic() + timeout;
-  absl::MutexLock lock(&mutex_);
-  while (true) {
-    if (shut_down_) return ShutDownError();
-    absl::StatusOr<RunRecord> run = core_->GetRun(id);
-    if (!run.ok() || run->status != RunStatus::kRunning) return run;
-    if (!Wait(deadline)) {
-      return absl::DeadlineExceededError(absl::StrCat("run ", Abs(id), " is still ", Abs(Name(run->phase))));
-    }
-  }
 }
 
 absl::Status Coordinator::CancelRun(std::string_view id) {

@@ -99,6 +99,9 @@ struct Preview {
   Plan plan;
 };
 
+// Whether a worker that polls has to do anything about the answer; an empty one may be held back until it has.
+bool SaysSomething(const v1::LeaseTasksResponse& response);
+
 // The coordinator of a cluster: decides what runs, where, and on which source session; never touches data. Owns no
 // thread: an adapter calls Tick at NextWake (see Ticker). Thread-safe.
 //
@@ -138,9 +141,6 @@ class Coordinator {
   absl::StatusOr<RunProgress> GetProgress(std::string_view id) const;
   // Ids of the job's runs that have not ended, oldest first; of all jobs if `job` is empty.
   std::vector<std::string> UnfinishedRuns(std::string_view job) const;
-
-  // The run once it has ended, whatever its end; DeadlineExceeded if `timeout` passed first.
-  absl::StatusOr<RunRecord> WaitRun(std::string_view id, absl::Duration timeout);
 
   // Stops the run's tasks and drops its staging; the run ends as cancelled soon after. FailedPrecondition: it has
   // ended, or its commit is under way. Idempotent.

@@ -84,7 +84,6 @@ class AgentCore {
 
   int free_slots() const;
   bool holds_tasks() const { return !tasks_.empty(); }
-  bool holds_sessions() const { return !sessions_.empty(); }
   absl::Duration lease() const { return lease_; }
   const std::string& worker_id() const { return worker_id_; }
   const std::string& incarnation() const { return incarnation_; }
