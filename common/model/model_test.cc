@@ -87,6 +87,20 @@ TEST(RowCountsTest, AddsReasons) {
   EXPECT_EQ(sum.filtered_by_reason().at("superseded"), 4);
 }
 
+TEST(RowCountsTest, FilteredRowsAreAddedWithTheirReason) {
+  v1::RowCounts counts = Counts(10, 0, 3, 2);
+  EXPECT_EQ(Remaining(counts), 5);
+  AddFiltered("superseded", 1, &counts);
+  AddFiltered("unchanged", 1, &counts);
+  AddFiltered("already_loaded", 0, &counts);
+  EXPECT_EQ(Remaining(counts), 3);
+  EXPECT_EQ(counts.filtered_by_reason().at("superseded"), 4);
+  EXPECT_EQ(counts.filtered_by_reason().at("unchanged"), 1);
+  EXPECT_EQ(counts.filtered_by_reason().count("already_loaded"), 0);
+  counts.set_loaded(3);
+  EXPECT_TRUE(Balances(counts));
+}
+
 TEST(RowCountsTest, SummaryIsTheEquation) {
   EXPECT_EQ(Summary(Counts(10'000, 9'990, 7, 3)), "read 10,000 = loaded 9,990 + filtered 7 + quarantined 3");
   EXPECT_EQ(Summary(Counts(2, 1, 0, 0)), "read 2 <> loaded 1 + filtered 0 + quarantined 0");

@@ -23,6 +23,14 @@ void Add(const v1::RowCounts& more, v1::RowCounts* sum) {
   for (const auto& [reason, rows] : more.filtered_by_reason()) (*sum->mutable_filtered_by_reason())[reason] += rows;
 }
 
+void AddFiltered(std::string_view reason, int64_t rows, v1::RowCounts* counts) {
+  if (rows == 0) return;
+  counts->set_filtered(counts->filtered() + rows);
+  (*counts->mutable_filtered_by_reason())[std::string(reason)] += rows;
+}
+
+int64_t Remaining(const v1::RowCounts& counts) { return counts.read() - counts.filtered() - counts.quarantined(); }
+
 std::string Summary(const v1::RowCounts& counts) {
   const bool equal = counts.read() == counts.loaded() + counts.filtered() + counts.quarantined();
   return absl::StrCat("read ", FormatCount(counts.read()), equal ? " = " : " <> ", "loaded ",

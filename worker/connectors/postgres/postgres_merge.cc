@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/model/row_counts.h"
 #include "worker/connectors/postgres/postgres_target_table.h"
 
 namespace tidemark::postgres {
@@ -65,12 +66,6 @@ absl::Status RowsWentAstray(Connection& connection, const MergeTables& tables, a
 }
 
 }  // namespace
-
-void AddFiltered(absl::string_view reason, int64_t rows, v1::RowCounts* counts) {
-  if (rows == 0) return;
-  counts->set_filtered(counts->filtered() + rows);
-  (*counts->mutable_filtered_by_reason())[std::string(reason)] += rows;
-}
 
 absl::Status QuarantineNullKeys(Connection& connection, const MergeTables& tables, v1::RowCounts* counts) {
   const std::string any_null = absl::StrJoin(tables.key, " OR ", [](std::string* out, const std::string& column) {
@@ -146,7 +141,7 @@ absl::Status Append(Connection& connection, const MergeTables& tables, v1::RowCo
   TM_ASSIGN_OR_RETURN(const int64_t inserted, connection.ExecuteCommand(absl::StrCat(
                                                   InsertInto(tables, ""), " SELECT ", ColumnList(tables.columns, "s"),
                                                   " FROM ", tables.staging.Sql(), " s")));
-  const int64_t candidates = counts->read() - counts->filtered() - counts->quarantined();
+  const int64_t candidates = Remaining(*counts);
   if (inserted != candidates) {
     return RowsWentAstray(connection, tables,
                           absl::StrCat("of ", candidates, " rows ", inserted, " arrived in ", tables.control_name));
@@ -182,7 +177,7 @@ absl::Status Upsert(Connection& connection, const MergeTables& tables, v1::RowCo
       connection.ExecuteCommand(absl::StrCat(
           InsertInto(tables, " AS t"), " SELECT ", ColumnList(tables.columns, "s"), " FROM ", tables.staging.Sql(),
           " s ORDER BY ", ColumnList(tables.key, "s"), " ON CONFLICT (", ColumnList(tables.key), ") DO ", action)));
-  const int64_t candidates = counts->read() - counts->filtered() - counts->quarantined();
+  const int64_t candidates = Remaining(*counts);
   if (merged > candidates) {
     return RowsWentAstray(connection, tables,
                           absl::StrCat(candidates, " rows changed ", merged, " rows of ", tables.control_name));

@@ -50,6 +50,4 @@ absl::Status Append(Connection& connection, const MergeTables& tables, v1::RowCo
 // and does not arrive.
 absl::Status Upsert(Connection& connection, const MergeTables& tables, v1::RowCounts* counts);
 
-void AddFiltered(absl::string_view reason, int64_t rows, v1::RowCounts* counts);
-
 }  // namespace tidemark::postgres

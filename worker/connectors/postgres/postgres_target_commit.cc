@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/model/row_counts.h"
 #include "worker/connectors/postgres/postgres_control.h"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_ledger.h"
@@ -155,7 +156,7 @@ class Committer {
     if (append) TM_RETURN_IF_ERROR(CheckAppend(head, skip_loaded));
     if (upsert || (append && skip_loaded)) TM_RETURN_IF_ERROR(QuarantineNullKeys(connection_, tables, counts));
     if (upsert) TM_RETURN_IF_ERROR(KeepOneRowPerKey(connection_, tables, counts));
-    const int64_t rest = counts->read() - counts->filtered() - counts->quarantined();
+    const int64_t rest = Remaining(*counts);
     if (!table.has_value()) {
       if (!replaces()) TM_RETURN_IF_ERROR(CheckNothingIsLost(head));
       result->set_swap("create");

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/model/row_counts.h"
 #include "worker/connectors/sqlite/sqlite_catalog.h"
 #include "worker/connectors/sqlite/sqlite_control.h"
 #include "worker/connectors/sqlite/sqlite_merge.h"
@@ -139,11 +140,7 @@ absl::StatusOr<v1::CommitResult> CommitRun(Database& db, absl::string_view table
   TM_ASSIGN_OR_RETURN(const int64_t staged, CheckMoves(db, run, work));
   counts.set_read(staged);
   TM_ASSIGN_OR_RETURN(*result.mutable_swap(), Load(db, job, tables, work, &counts));
-  if (counts.read() != counts.loaded() + counts.filtered() + counts.quarantined()) {
-    return absl::InternalError(absl::StrCat("the load does not balance: staged ", counts.read(), ", loaded ",
-                                            counts.loaded(), ", filtered ", counts.filtered(), ", quarantined ",
-                                            counts.quarantined()));
-  }
+  if (!Balances(counts)) return absl::InternalError(absl::StrCat("the load does not balance: ", Summary(counts)));
   TM_RETURN_IF_ERROR(DropStaging(db, run.run_id));
   TM_RETURN_IF_ERROR(InsertLedgerEntry(db, table, run, work.window(), counts, result.swap()));
   TM_RETURN_IF_ERROR(transaction.Commit());

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/model/row_counts.h"
 #include "worker/connectors/sqlite/iso_text.h"
 #include "worker/connectors/sqlite/sqlite_catalog.h"
 #include "worker/connectors/sqlite/sqlite_control.h"
@@ -47,14 +48,6 @@ std::string NewerOrEqual(const std::string& watermark, absl::string_view target,
   return absl::StrCat("(", target, ".", w, " IS NULL OR ", target, ".", w, " <= ", staged, ".", w, " COLLATE ", kOrder,
                       ")");
 }
-
-void AddFiltered(absl::string_view reason, int64_t rows, v1::RowCounts* counts) {
-  if (rows == 0) return;
-  counts->set_filtered(counts->filtered() + rows);
-  (*counts->mutable_filtered_by_reason())[std::string(reason)] += rows;
-}
-
-int64_t Candidates(const v1::RowCounts& counts) { return counts.read() - counts.filtered() - counts.quarantined(); }
 
 absl::StatusOr<int64_t> Delete(Database& db, const std::string& sql) {
   TM_RETURN_IF_ERROR(db.Exec(sql));
@@ -181,7 +174,7 @@ absl::Status Append(Database& db, const MergeTables& tables, bool skip_loaded, v
                                           ColumnList(tables.columns), " FROM ", staging, " ORDER BY ",
                                           Quoted(kPartitionColumn), ", rowid")));
   counts->set_loaded(db.Changes());
-  return CheckLoaded(tables, Candidates(*counts), counts->loaded());
+  return CheckLoaded(tables, Remaining(*counts), counts->loaded());
 }
 
 absl::Status Upsert(Database& db, const MergeTables& tables, v1::RowCounts* counts) {
@@ -211,7 +204,7 @@ absl::Status Upsert(Database& db, const MergeTables& tables, v1::RowCounts* coun
                                           ColumnList(tables.key), " ON CONFLICT (", ColumnList(tables.key),
                                           ") DO UPDATE SET ", assignments, guard)));
   counts->set_loaded(db.Changes());
-  return CheckLoaded(tables, Candidates(*counts), counts->loaded());
+  return CheckLoaded(tables, Remaining(*counts), counts->loaded());
 }
 
 }  // namespace tidemark::sqlite
