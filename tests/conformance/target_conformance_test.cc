@@ -170,8 +170,8 @@ TEST_P(TargetConformance, AnotherOwnersTableIsRefusedUnlessRefreshed) {
   other.job_uid = "another";
   ExpectRefused(driver.Prepare(other), "--full-refresh");
   EXPECT_FALSE(driver.Move(other, 0, {MakeRow(2, "b", 2)}).ok());
-  other.full_refresh = true;
-  const auto refreshed = driver.Load(other, TargetDriver::WindowOf(kFull, -1, 1), {{MakeRow(3, "c", 1)}});
+  const auto refreshed = driver.Load(other, TargetDriver::WindowOf(kFull, -1, 1), {{MakeRow(3, "c", 1)}},
+                                     /*take_over=*/true);
   ASSERT_TRUE(refreshed.ok()) << refreshed.status();
   EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(3, "c", 1)}));
   // The old owner is the foreigner now, and the new one's chain begins at its refresh.
@@ -179,7 +179,6 @@ TEST_P(TargetConformance, AnotherOwnersTableIsRefusedUnlessRefreshed) {
   RunIdentity next = other;
   next.run_id = "r4";
   next.sequence = 2;
-  next.full_refresh = false;
   const auto went_on = driver.Load(next, TargetDriver::WindowOf(kWindow, 1, 2), {{MakeRow(4, "d", 2)}});
   EXPECT_TRUE(went_on.ok()) << went_on.status();
 }
@@ -247,10 +246,8 @@ TEST_P(TargetConformance, ATableThatIsGoneIsNotMadeAnewFromOneIncrement) {
     }
     EXPECT_THAT(driver.Loaded(), IsEmpty());
     EXPECT_EQ(driver.CountControl("ledger", "1 = 1"), 1);
-    RunIdentity refresh = driver.Run("r3", 3);
-    refresh.full_refresh = true;
-    const auto refreshed =
-        driver.Load(refresh, TargetDriver::WindowOf(kFull, -1, 20), {{MakeRow(1, "a", 1), MakeRow(2, "b", 11)}});
+    const auto refreshed = driver.Load(driver.Run("r3", 3), TargetDriver::WindowOf(kFull, -1, 20),
+                                       {{MakeRow(1, "a", 1), MakeRow(2, "b", 11)}}, /*take_over=*/true);
     ASSERT_TRUE(refreshed.ok()) << refreshed.status();
     EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 11)}));
   }

@@ -50,8 +50,8 @@ v1::Window TargetDriver::WindowOf(v1::WindowKind kind, int64_t low, int64_t high
   return window;
 }
 
-absl::Status TargetDriver::Prepare(const RunIdentity& run, const v1::TableSchema& schema) const {
-  return Open()->Prepare(run, schema);
+absl::Status TargetDriver::Prepare(const RunIdentity& run, bool take_over) const {
+  return Open()->Prepare(run, RowSchema(), take_over);
 }
 
 absl::StatusOr<MoveOutcome> TargetDriver::Move(const RunIdentity& run, int partition,
@@ -85,8 +85,9 @@ absl::StatusOr<v1::CommitResult> TargetDriver::Commit(const RunIdentity& run, co
 }
 
 absl::StatusOr<v1::CommitResult> TargetDriver::Load(const RunIdentity& run, const v1::Window& window,
-                                                    const std::vector<std::vector<Row>>& partitions) const {
-  TM_RETURN_IF_ERROR(Prepare(run));
+                                                    const std::vector<std::vector<Row>>& partitions,
+                                                    bool take_over) const {
+  TM_RETURN_IF_ERROR(Prepare(run, take_over));
   std::vector<int64_t> rows;
   for (size_t i = 0; i < partitions.size(); ++i) {
     TM_ASSIGN_OR_RETURN(const MoveOutcome outcome, Move(run, static_cast<int>(i), partitions[i]));

@@ -24,9 +24,6 @@ struct RunIdentity {
   int64_t epoch = 0;
   // Position of the run in its job's ledger chain.
   int64_t sequence = 0;
-  // Window.full_refresh, for Prepare: the run replaces the target and may take its fence over from another cluster or
-  // job.
-  bool full_refresh = false;
 };
 
 struct TargetDescription {
@@ -76,7 +73,9 @@ class TargetSession {
 
   // Creates the control tables, raises the fence to the run's epoch and creates the run's empty staging. A run is
   // prepared again when it starts again: nothing it staged before stays. FailedPrecondition if it is committed.
-  virtual absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema) = 0;
+  // `take_over` (Window.full_refresh): the run replaces the target, and may take its fence over from another cluster or
+  // job. That is settled here: no later call takes a fence from anybody.
+  virtual absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, bool take_over) = 0;
 
   // Starts one move into the run's staging, in a transaction of its own.
   virtual absl::StatusOr<std::unique_ptr<MoveWriter>> BeginMove(const RunIdentity& run, int partition,

@@ -67,7 +67,10 @@ absl::StatusOr<v1::DescribeResult> Describer::Run() {
       source_.DescribePartitions(window_, job_.source().partition().by(), std::max(1, work_.wanted_partitions()));
   if (!facts.ok()) return FromSource(facts.status());
   result_.mutable_partition_facts()->Assign(facts->begin(), facts->end());
-  if (!work_.dry_run()) TM_RETURN_IF_ERROR(target_.Prepare(RunIdentityOf(task_), result_.source_schema()));
+  if (!work_.dry_run()) {
+    TM_RETURN_IF_ERROR(
+        target_.Prepare(RunIdentityOf(task_), result_.source_schema(), /*take_over=*/work_.window().full_refresh()));
+  }
   return std::move(result_);
 }
 

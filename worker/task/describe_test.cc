@@ -90,13 +90,15 @@ TEST_F(DescribeTest, TheFirstWindowProbesBeforeItOpensItsSnapshot) {
   EXPECT_EQ(result->snapshot(), "snapshot-1");
 }
 
-TEST_F(DescribeTest, AFullRefreshReadsOneSnapshot) {
+TEST_F(DescribeTest, AFullRefreshReadsOneSnapshotAndTakesTheTargetOver) {
   task_.mutable_describe()->mutable_window()->set_kind(v1::WINDOW_KIND_FULL);
+  task_.mutable_describe()->mutable_window()->set_full_refresh(true);
   task_.mutable_describe()->mutable_window()->clear_low();
   const auto result = Run();
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_TRUE(result->has_snapshot());
   EXPECT_EQ(result->high().text(), "200");
+  EXPECT_THAT(target_->Calls(), ElementsAre("describe", "prepare run-1, taking over"));
 }
 
 TEST_F(DescribeTest, WithoutAWatermarkTheSnapshotProvesIt) {

@@ -29,8 +29,7 @@ std::string WorkText(const v1::Task& task) {
 }  // namespace
 
 RunIdentity RunIdentityOf(const v1::Task& task) {
-  return {task.cluster_id(), task.job_uid(),  task.run_id(),
-          task.epoch(),      task.sequence(), task.describe().window().full_refresh()};
+  return {task.cluster_id(), task.job_uid(), task.run_id(), task.epoch(), task.sequence()};
 }
 
 std::string PlaceOf(const v1::Task& task) {

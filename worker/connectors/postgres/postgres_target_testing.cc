@@ -139,9 +139,10 @@ std::unique_ptr<TargetSession> TargetJob::Open() const {
 }
 
 absl::StatusOr<v1::CommitWork> TargetJob::Stage(const RunIdentity& run, const v1::TableSchema& schema,
-                                                const v1::Window& window, const std::vector<Chunk>& chunks) const {
+                                                const v1::Window& window, const std::vector<Chunk>& chunks,
+                                                bool take_over) const {
   const auto session = Open();
-  TM_RETURN_IF_ERROR(session->Prepare(run, schema));
+  TM_RETURN_IF_ERROR(session->Prepare(run, schema, take_over));
   v1::CommitWork work;
   *work.mutable_window() = window;
   *work.mutable_schema() = schema;
@@ -162,8 +163,9 @@ absl::StatusOr<v1::CommitResult> TargetJob::Load(const RunIdentity& run, const v
 }
 
 absl::StatusOr<v1::CommitResult> TargetJob::Load(const RunIdentity& run, const v1::Window& window,
-                                                 const std::vector<Event>& events) const {
-  return Load(run, EventSchema(), window, {EventChunk(events)});
+                                                 const std::vector<Event>& events, bool take_over) const {
+  TM_ASSIGN_OR_RETURN(const v1::CommitWork work, Stage(run, EventSchema(), window, {EventChunk(events)}, take_over));
+  return Open()->Commit(run, work);
 }
 
 std::string Balance(const v1::RowCounts& counts) {

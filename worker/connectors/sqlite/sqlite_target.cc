@@ -72,7 +72,7 @@ class FileTargetSession final : public TargetSession {
     return description;
   }
 
-  absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema) override {
+  absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, bool take_over) override {
     TM_RETURN_IF_ERROR(CheckRunId(run.run_id));
     TM_ASSIGN_OR_RETURN(WriterQueue::Turn turn, Turn());
     TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kCreate));
@@ -84,7 +84,7 @@ class FileTargetSession final : public TargetSession {
     Transaction transaction(*db);
     TM_RETURN_IF_ERROR(transaction.BeginImmediate());
     TM_RETURN_IF_ERROR(CreateControlTables(*db));
-    TM_RETURN_IF_ERROR(RaiseFence(*db, table_, job_.name(), run, run.full_refresh));
+    TM_RETURN_IF_ERROR(RaiseFence(*db, table_, job_.name(), run, take_over));
     TM_ASSIGN_OR_RETURN(const auto committed, ReadLedgerEntry(*db, run.run_id));
     if (committed) return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " is committed already"));
     // A run is prepared again when it starts again, with another snapshot and other partitions: nothing staged before
