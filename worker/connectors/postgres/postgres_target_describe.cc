@@ -244,9 +244,20 @@ absl::StatusOr<bool> WireFits(Connection& connection, const std::optional<Target
 }
 
 absl::Status DescribeLedger(Connection& connection, const std::string& control_name, TargetDescription* description) {
-  TM_ASSIGN_OR_RETURN(const std::optional<Fence> fence, ReadFence(connection, control_name));
-  if (!fence.has_value()) return absl::OkStatus();
-  TM_ASSIGN_OR_RETURN(description->ledger, ReadLedgerHead(connection, control_name, fence->cluster_id, fence->job_uid));
+  // By time, since the sequences of different jobs are not comparable. The fence does not tell: whoever took it over
+  // may have loaded nothing yet, and the rows in the table are still the other's.
+  TM_ASSIGN_OR_RETURN(const std::vector<Row> last,
+                      connection.Execute("SELECT cluster_id, job_uid FROM tidemark.ledger WHERE target_table = $1 AND "
+                                         "kind IN ('window', 'full') ORDER BY committed_at DESC LIMIT 1",
+                                         {control_name}));
+  std::optional<Fence> owner;
+  if (last.empty()) {
+    TM_ASSIGN_OR_RETURN(owner, ReadFence(connection, control_name));
+  } else {
+    owner = Fence{*last[0][0], *last[0][1]};
+  }
+  if (!owner.has_value()) return absl::OkStatus();
+  TM_ASSIGN_OR_RETURN(description->ledger, ReadLedgerHead(connection, control_name, owner->cluster_id, owner->job_uid));
   return absl::OkStatus();
 }
 
