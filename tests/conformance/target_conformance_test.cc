@@ -231,6 +231,92 @@ TEST_P(TargetConformance, TheChainMustNotBreak) {
   EXPECT_EQ(described->ledger.high().text(), TargetDriver::WindowOf(kWindow, -1, 30).high().text());
 }
 
+// A window behind a backfill may read its rows again, and only the ledger knows of it.
+TEST_P(TargetConformance, RangesAreToldOfUntilAFullLoad) {
+  TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  driver.job().mutable_target()->add_key("id");
+  const auto head = [&] {
+    const auto described = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW});
+    EXPECT_TRUE(described.ok()) << described.status();
+    return described.ok() ? described->ledger : v1::LedgerHead();
+  };
+  const v1::Window range = TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 2, 5);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), range, {{MakeRow(1, "a", 3)}}).ok());
+  EXPECT_FALSE(head().exists());
+  EXPECT_TRUE(head().has_ranges());
+  ASSERT_TRUE(driver.Load(driver.Run("r2", 2), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(2, "b", 7)}}).ok());
+  EXPECT_EQ(head().run_id(), "r2");
+  EXPECT_TRUE(head().has_ranges());
+  ASSERT_TRUE(driver.Load(driver.Run("r3", 3), TargetDriver::WindowOf(kFull, -1, 10), {{MakeRow(1, "a", 3)}}).ok());
+  EXPECT_FALSE(head().has_ranges());
+  ASSERT_TRUE(driver.Load(driver.Run("r4", 4), range, {{MakeRow(4, "d", 4)}}).ok());
+  EXPECT_EQ(head().run_id(), "r3");
+  EXPECT_TRUE(head().has_ranges());
+  // Another job's are none of the chain that its full refresh begins.
+  RunIdentity other = driver.Run("r5", 1);
+  other.job_uid = "another";
+  ASSERT_TRUE(driver.Load(other, TargetDriver::WindowOf(kFull, -1, 10), {{}}, /*take_over=*/true).ok());
+  EXPECT_EQ(head().job_uid(), "another");
+  EXPECT_FALSE(head().has_ranges());
+}
+
+TEST_P(TargetConformance, WhoTookTheFenceOverHasLoadedNothingYet) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 5), TargetDriver::WindowOf(kWindow, -1, 1), {{MakeRow(1, "a", 1)}}).ok());
+  RunIdentity other = driver.Run("r2", 1);
+  other.cluster_id = "elsewhere";
+  ASSERT_TRUE(driver.Prepare(other, /*take_over=*/true).ok());
+  const auto described = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW});
+  ASSERT_TRUE(described.ok()) << described.status();
+  EXPECT_EQ(described->ledger.run_id(), "r1");
+  EXPECT_EQ(described->ledger.cluster_id(), "cluster");
+}
+
+TEST_P(TargetConformance, OneSequenceIsOneRun) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 3), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 5)}}).ok());
+  for (const v1::Window& window :
+       {TargetDriver::WindowOf(kWindow, 10, 20), TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 2, 5),
+        TargetDriver::WindowOf(kFull, -1, 20)}) {
+    ExpectRefused(driver.Load(driver.Run("r2", 3), window, {{MakeRow(2, "b", 15)}}).status(), "superseded");
+  }
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 5)}));
+  ASSERT_TRUE(driver.Load(driver.Run("r3", 4), TargetDriver::WindowOf(kWindow, 10, 20), {{MakeRow(2, "b", 15)}}).ok());
+}
+
+TEST_P(TargetConformance, AnAppendNeverDoublesWhatMayBeLoaded) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  v1::Window overlap = TargetDriver::WindowOf(kWindow, -1, 10);
+  overlap.set_overlap(true);
+  v1::Window nulls = TargetDriver::WindowOf(kWindow, -1, 10);
+  nulls.set_nulls(true);
+  for (const v1::Window& window : {overlap, nulls, TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 2, 5)}) {
+    const absl::Status keyless = driver.Load(driver.Run("r1", 1), window, {{MakeRow(1, "a", 3)}}).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(keyless)) << keyless;
+    EXPECT_THAT(std::string(keyless.message()), HasSubstr("target.key"));
+  }
+  // A full load without a watermark has read what no window's low excludes.
+  ASSERT_TRUE(driver.Load(driver.Run("r2", 2), TargetDriver::WindowOf(kFull, -1, -1), {{MakeRow(1, "a", 3)}}).ok());
+  ExpectRefused(
+      driver.Load(driver.Run("r3", 3), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 3)}}).status(),
+      "double");
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 3)}));
+}
+
+TEST_P(TargetConformance, ARunIdThatNoNameCanHoldIsRefused) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  ASSERT_TRUE(driver.Prepare(driver.Run(std::string(59, 'r'), 1)).ok());
+  for (const std::string& id : {std::string(), std::string(60, 'r'), std::string("r 1"), std::string("r\"; --")}) {
+    const RunIdentity run = driver.Run(id, 2);
+    EXPECT_TRUE(absl::IsInvalidArgument(driver.Prepare(run))) << id;
+    EXPECT_TRUE(absl::IsInvalidArgument(driver.Move(run, 0, {MakeRow(1, "a", 1)}).status())) << id;
+    EXPECT_TRUE(absl::IsInvalidArgument(driver.Commit(run, TargetDriver::WindowOf(kWindow, -1, 1), {1}).status()))
+        << id;
+    EXPECT_TRUE(absl::IsInvalidArgument(driver.Probe(run).status())) << id;
+    EXPECT_TRUE(absl::IsInvalidArgument(driver.Open()->Abort(run))) << id;
+  }
+}
+
 TEST_P(TargetConformance, ATableThatIsGoneIsNotMadeAnewFromOneIncrement) {
   for (const v1::LoadStrategy strategy : {v1::LOAD_STRATEGY_UPSERT, v1::LOAD_STRATEGY_INCREMENTAL}) {
     TargetDriver driver = Driver(strategy);
@@ -251,6 +337,19 @@ TEST_P(TargetConformance, ATableThatIsGoneIsNotMadeAnewFromOneIncrement) {
     ASSERT_TRUE(refreshed.ok()) << refreshed.status();
     EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 11)}));
   }
+}
+
+TEST_P(TargetConformance, NorIsOneThatHeldBackfillsAlone) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
+  const v1::Window range = TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 5, 10);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), range, {{MakeRow(1, "a", 6)}}).ok());
+  driver.Sql()->Exec("DROP TABLE loaded");
+  for (const v1::Window& window :
+       {TargetDriver::WindowOf(kWindow, -1, 20), TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 1, 5)}) {
+    ExpectRefused(driver.Load(driver.Run("r2", 2), window, {{MakeRow(2, "b", 2)}}).status(),
+                  "is gone, though the ledger has loads of this job: restore it, or run with --full-refresh");
+  }
+  ASSERT_TRUE(driver.Load(driver.Run("r3", 3), TargetDriver::WindowOf(kFull, -1, 10), {{MakeRow(1, "a", 6)}}).ok());
 }
 
 TEST_P(TargetConformance, AnOldReplayIsSuperseded) {

@@ -29,4 +29,13 @@ int64_t FenceEpochOf(const absl::Status& status) {
   return epoch;
 }
 
+absl::Status ForeignFence(std::string_view target_table, const Fence& fence, const RunIdentity& run,
+                          std::string_view job) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("target table ", Abs(target_table), " is written by ",
+                   fence.cluster_id == run.cluster_id ? "another job" : "another cluster", " (cluster ",
+                   fence.cluster_id, ", job ", fence.job_uid, "); `tidemark jobs adopt ", Abs(job),
+                   "` continues from its ledger, `--full-refresh` replaces the table's content"));
+}
+
 }  // namespace tidemark

@@ -4,6 +4,8 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "worker/connector/fence.h"
+#include "worker/connector/target.h"
 
 namespace tidemark {
 
@@ -13,5 +15,10 @@ absl::Status FencedOut(std::string_view target_table, int64_t found_epoch, int64
 
 // The epoch found, of an error made by FencedOut; 0 for any other status.
 int64_t FenceEpochOf(const absl::Status& status);
+
+// What it answers when the fence belongs to another cluster or job than the run's: FailedPrecondition, with the owner
+// and what the user may do about it. `job` is the name of the run's job.
+absl::Status ForeignFence(std::string_view target_table, const Fence& fence, const RunIdentity& run,
+                          std::string_view job);
 
 }  // namespace tidemark

@@ -19,6 +19,7 @@ namespace tidemark {
 struct RunIdentity {
   std::string cluster_id;
   std::string job_uid;
+  // Part of a name in the target: see CheckRunId.
   std::string run_id;
   // Of the leader that leased the task. A fence above it means this writer is a zombie.
   int64_t epoch = 0;
@@ -33,7 +34,7 @@ struct TargetDescription {
   v1::TargetCapabilities capabilities;
   // Formats that can carry exactly the source's columns into this table, best first.
   std::vector<v1::ChunkFormat> formats;
-  // Head of the chain of this target table; `exists` false without one.
+  // The last window or full load of this target table, whichever cluster and job made it; `exists` false without one.
   v1::LedgerHead ledger;
   std::vector<std::string> notes;
 };
@@ -61,13 +62,13 @@ class MoveWriter {
 // Errors: InvalidArgument and NotFound are the user's to mend and say how; PermissionDenied names the GRANT;
 // Unavailable and Aborted may be retried as a whole; FailedPrecondition means a fence, a foreign cluster or a
 // superseded sequence refused the write, for good; Unknown means the outcome of a COMMIT is not known; Cancelled
-// follows Cancel.
+// follows Cancel. A run id that no name can hold is an InvalidArgument to every method that needs the run's staging.
 class TargetSession {
  public:
   virtual ~TargetSession() = default;
 
   // Changes nothing. Refuses what the load could not do later: a missing key index, missing privileges, columns the
-  // target lacks or cannot hold, a swap that would break dependents, a foreign cluster_id in the fence.
+  // target lacks or cannot hold, a swap that would break dependents. Whose ledger it finds is for the caller to judge.
   virtual absl::StatusOr<TargetDescription> Describe(const v1::TableSchema& source,
                                                      const std::vector<v1::ChunkFormat>& source_formats) = 0;
 
@@ -86,9 +87,9 @@ class TargetSession {
   virtual absl::StatusOr<std::vector<v1::StagedMove>> LoadedMoves(const RunIdentity& run) = 0;
 
   // In ONE transaction: raises the fence, checks the moves against `work.moves`, checks the chain (a window's low must
-  // equal the high of the job's last window or full row; a sequence below it is refused as superseded), merges or
-  // swaps, writes quarantine rows, inserts the ledger row, drops staging. A run whose ledger row exists returns it with
-  // already_done.
+  // equal the high of the job's last window or full row; a sequence that is not above that row's is refused as
+  // superseded), merges or swaps, writes quarantine rows, inserts the ledger row, drops staging. A run whose ledger row
+  // exists returns it with already_done, before any of these checks.
   virtual absl::StatusOr<v1::CommitResult> Commit(const RunIdentity& run, const v1::CommitWork& work) = 0;
 
   virtual absl::StatusOr<v1::ProbeResult> Probe(const RunIdentity& run) = 0;

@@ -2,12 +2,12 @@
 
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "worker/connector/fence_error.h"
+#include "worker/connector/run_id.h"
 #include "worker/connectors/postgres/postgres_error.h"
 
 namespace tidemark::postgres {
@@ -74,13 +74,8 @@ absl::Status Refusal(absl::string_view target, const RunIdentity& run, absl::str
     return absl::FailedPreconditionError(absl::StrCat(
         "the fence of ", target, " is gone: its row in tidemark.fence was removed while the run was under way"));
   }
-  if (fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid) {
-    return FencedOut(Std(target), fence->epoch, run.epoch);
-  }
-  return absl::FailedPreconditionError(
-      absl::StrCat(target, " is written by ", fence->cluster_id == run.cluster_id ? "another job" : "another cluster",
-                   " (cluster ", fence->cluster_id, ", job ", fence->job_uid, "); `tidemark jobs adopt ", job,
-                   "` continues from its ledger, `--full-refresh` replaces the table's content"));
+  if (fence->BelongsTo(run)) return FencedOut(Std(target), fence->epoch, run.epoch);
+  return ForeignFence(Std(target), *fence, run, Std(job));
 }
 
 // The fence's epoch, which nobody raises until the transaction ends; nullopt if the fence is not the run's job's.
@@ -104,13 +99,7 @@ std::string ControlName(const QualifiedName& table) {
 }
 
 absl::StatusOr<QualifiedName> StagingName(absl::string_view run_id) {
-  constexpr size_t kMaxRunId = 63 - sizeof("stg_") + 1;
-  bool valid = !run_id.empty() && run_id.size() <= kMaxRunId;
-  for (const char c : run_id)
-    valid = valid && (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-');
-  if (!valid)
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", run_id, "' is no run id: up to ", kMaxRunId, " letters and digits"));
+  TM_RETURN_IF_ERROR(CheckRunId(Std(run_id)));
   return QualifiedName{std::string(kControlSchema), absl::StrCat("stg_", run_id)};
 }
 
@@ -187,10 +176,8 @@ absl::Status HoldFence(Connection& connection, absl::string_view target, const R
   // Raised before it is locked for sharing: two moves that both shared the row and then both wanted to raise it would
   // deadlock.
   TM_ASSIGN_OR_RETURN(std::optional<Fence> fence, ReadFence(connection, target));
-  const auto owned = [&] {
-    return fence.has_value() && fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid;
-  };
-  if (owned() && fence->epoch < run.epoch) return RaiseFence(connection, target, run, job, /*take_over=*/false);
+  if (fence.has_value() && fence->BelongsTo(run) && fence->epoch < run.epoch)
+    return RaiseFence(connection, target, run, job, /*take_over=*/false);
   TM_ASSIGN_OR_RETURN(const std::optional<int64_t> epoch, LockOwnEpoch(connection, target, run));
   if (epoch.has_value() && *epoch <= run.epoch) return absl::OkStatus();
   TM_ASSIGN_OR_RETURN(fence, ReadFence(connection, target));

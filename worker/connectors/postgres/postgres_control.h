@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "tidemark/v1/worker_control.pb.h"
+#include "worker/connector/fence.h"
 #include "worker/connector/target.h"
 #include "worker/connectors/postgres/postgres_connection.h"
 #include "worker/connectors/postgres/postgres_name.h"
@@ -21,7 +22,7 @@ inline constexpr absl::string_view kControlSchema = "tidemark";
 // The target table as the control tables know it: schema.table, quoted only where a dot or a quote would be mistaken.
 std::string ControlName(const QualifiedName& table);
 
-// Name of the run's staging table in the control schema; InvalidArgument for a run id that cannot be part of a name.
+// Name of the run's staging table in the control schema; InvalidArgument as CheckRunId says.
 absl::StatusOr<QualifiedName> StagingName(absl::string_view run_id);
 
 // Creates what is missing of the control tables. Safe while others do the same. PermissionDenied names the GRANT.
@@ -29,11 +30,6 @@ absl::Status CreateControlTables(Connection& connection);
 // Whether the control tables are there (readable or not).
 absl::StatusOr<bool> ControlTablesExist(Connection& connection);
 
-struct Fence {
-  std::string cluster_id;
-  std::string job_uid;
-  int64_t epoch = 0;
-};
 // nullopt if nobody has claimed the table.
 absl::StatusOr<std::optional<Fence>> ReadFence(Connection& connection, absl::string_view target);
 

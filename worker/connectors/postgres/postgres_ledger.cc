@@ -9,22 +9,6 @@
 namespace tidemark::postgres {
 namespace {
 
-absl::string_view KindText(v1::WindowKind kind) {
-  switch (kind) {
-    case v1::WINDOW_KIND_RANGE:
-      return "range";
-    case v1::WINDOW_KIND_FULL:
-      return "full";
-    default:
-      return "window";
-  }
-}
-
-v1::WindowKind ParseKind(absl::string_view text) {
-  if (text == "range") return v1::WINDOW_KIND_RANGE;
-  return text == "full" ? v1::WINDOW_KIND_FULL : v1::WINDOW_KIND_WINDOW;
-}
-
 int64_t Number(const Text& cell) {
   int64_t value = 0;
   return cell.has_value() && absl::SimpleAtoi(*cell, &value) ? value : 0;
@@ -50,10 +34,6 @@ void AppendWatermark(bool present, const v1::Watermark& watermark, std::vector<T
   params->push_back(watermark.text());
   params->push_back(absl::StrCat(watermark.precision()));
   params->push_back(watermark.zone());
-}
-
-std::string Describe(bool present, const v1::Watermark& watermark) {
-  return present ? watermark.text() : "the beginning";
 }
 
 }  // namespace
@@ -92,11 +72,10 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::stri
           {std::string(target), std::string(cluster_id), std::string(job_uid)}));
   TM_ASSIGN_OR_RETURN(
       const Row ranges,
-      connection.ExecuteRow(
-          "SELECT coalesce(max(sequence) FILTER (WHERE kind = 'range') > "
-          "coalesce(max(sequence) FILTER (WHERE kind = 'full'), -1), false) FROM tidemark.ledger "
-          "WHERE target_table = $1 AND cluster_id = $2 AND job_uid = $3",
-          {std::string(target), std::string(cluster_id), std::string(job_uid)}));
+      connection.ExecuteRow("SELECT coalesce(max(sequence) FILTER (WHERE kind = 'range') > "
+                            "coalesce(max(sequence) FILTER (WHERE kind = 'full'), -1), false) FROM tidemark.ledger "
+                            "WHERE target_table = $1 AND cluster_id = $2 AND job_uid = $3",
+                            {std::string(target), std::string(cluster_id), std::string(job_uid)}));
   v1::LedgerHead head;
   head.set_cluster_id(std::string(cluster_id));
   head.set_job_uid(std::string(job_uid));
@@ -106,29 +85,9 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::stri
   head.set_exists(true);
   head.set_run_id(*row[0]);
   head.set_sequence(Number(row[1]));
-  head.set_kind(ParseKind(*row[2]));
+  head.set_kind(ParseWindowKind(*row[2]));
   if (std::optional<v1::Watermark> high = ReadWatermark(row, 3)) *head.mutable_high() = *high;
   return head;
-}
-
-absl::Status CheckChain(const v1::LedgerHead& head, const RunIdentity& run, const v1::Window& window,
-                        absl::string_view job) {
-  if (head.exists() && head.sequence() >= run.sequence) {
-    return absl::FailedPreconditionError(absl::StrCat("superseded: run ", head.run_id(),
-                                                      " of this job has committed at position ", head.sequence(),
-                                                      " of the ledger, this run is ", run.sequence));
-  }
-  if (window.kind() != v1::WINDOW_KIND_WINDOW) return absl::OkStatus();
-  const v1::Watermark& low = window.low();
-  const v1::Watermark& last = head.high();
-  const bool joins =
-      window.has_low() == head.has_high() &&
-      (!window.has_low() || (low.type() == last.type() && low.text() == last.text() && low.zone() == last.zone()));
-  if (joins) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("the chain is broken: the window starts at ",
-                                                    Describe(window.has_low(), low), ", the target's ledger ends at ",
-                                                    Describe(head.has_high(), last), "; `tidemark jobs adopt ", job,
-                                                    "` takes the ledger's position, `--full-refresh` starts anew"));
 }
 
 absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target, const RunIdentity& run,
@@ -138,7 +97,7 @@ absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target,
                               run.cluster_id,
                               run.job_uid,
                               absl::StrCat(run.sequence),
-                              std::string(KindText(window.kind())),
+                              std::string(WindowKindText(window.kind())),
                               absl::StrCat(counts.read()),
                               absl::StrCat(counts.loaded()),
                               absl::StrCat(counts.filtered()),

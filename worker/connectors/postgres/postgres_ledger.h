@@ -1,34 +1,24 @@
 #pragma once
 
 #include <optional>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "tidemark/v1/worker_control.pb.h"
+#include "worker/connector/ledger_chain.h"
 #include "worker/connector/target.h"
 #include "worker/connectors/postgres/postgres_connection.h"
 
 // tidemark.ledger: one row per committed run, written in the transaction that changed the target. It decides what is
-// loaded.
+// loaded. What its rows mean stands in worker/connector/ledger_chain.h.
 namespace tidemark::postgres {
 
-struct LedgerEntry {
-  v1::RowCounts counts;
-  std::string swap;
-  std::optional<v1::Watermark> high;
-};
 // nullopt if the run is not committed.
 absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Connection& connection, absl::string_view run_id);
 
-// The last window or full load of the job into the table; `exists` false without one.
+// The last window or full load of the job into the table; `exists` false without one. Ranges are the job's own too.
 absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::string_view target,
                                               absl::string_view cluster_id, absl::string_view job_uid);
-
-// Whether a run may commit behind `head`. FailedPrecondition if a later run has committed (superseded), or if a window
-// does not begin where the last one ended. Pure.
-absl::Status CheckChain(const v1::LedgerHead& head, const RunIdentity& run, const v1::Window& window,
-                        absl::string_view job);
 
 absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target, const RunIdentity& run,
                                const v1::Window& window, const v1::RowCounts& counts, absl::string_view swap);

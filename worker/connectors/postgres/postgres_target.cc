@@ -75,6 +75,7 @@ class PostgresTarget final : public TargetSession {
 
   absl::StatusOr<v1::ProbeResult> Probe(const RunIdentity& run) override {
     v1::ProbeResult result;
+    TM_ASSIGN_OR_RETURN(const QualifiedName staging, StagingName(run.run_id));
     TM_ASSIGN_OR_RETURN(const bool controlled, ControlTablesExist(*connection_));
     if (!controlled) return result;
     // One snapshot for all of it: the session of a worker that is gone may commit the run at this very moment, and a
@@ -90,7 +91,6 @@ class PostgresTarget final : public TargetSession {
     }
     TM_ASSIGN_OR_RETURN(const std::vector<v1::StagedMove> moves, ReadMoves(*connection_, run.run_id));
     for (const v1::StagedMove& move : moves) *result.add_moves() = move;
-    TM_ASSIGN_OR_RETURN(const QualifiedName staging, StagingName(run.run_id));
     TM_ASSIGN_OR_RETURN(const std::optional<TargetTable> table, ReadTargetTable(*connection_, staging));
     result.set_staging_exists(table.has_value());
     return result;

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/model/row_counts.h"
+#include "worker/connector/commit_check.h"
+#include "worker/connector/ledger_chain.h"
 #include "worker/connectors/postgres/postgres_control.h"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_ledger.h"
@@ -35,27 +38,6 @@ absl::StatusOr<int64_t> CountRows(Connection& connection, const QualifiedName& t
   int64_t rows = 0;
   if (!absl::SimpleAtoi(row[0].value_or(""), &rows)) return absl::InternalError("a count is no number");
   return rows;
-}
-
-// Every partition the coordinator counts on is in `moves` with its rows, and no other.
-absl::StatusOr<int64_t> CheckMoves(Connection& connection, const RunIdentity& run, const v1::CommitWork& work) {
-  TM_ASSIGN_OR_RETURN(std::vector<v1::StagedMove> staged, ReadMoves(connection, run.run_id));
-  std::vector<v1::StagedMove> wanted(work.moves().begin(), work.moves().end());
-  const auto by_partition = [](const v1::StagedMove& a, const v1::StagedMove& b) {
-    return a.partition() < b.partition();
-  };
-  std::sort(wanted.begin(), wanted.end(), by_partition);
-  const auto same = [](const v1::StagedMove& a, const v1::StagedMove& b) {
-    return a.partition() == b.partition() && a.rows() == b.rows();
-  };
-  int64_t rows = 0;
-  for (const v1::StagedMove& move : staged) rows += move.rows();
-  if (std::equal(staged.begin(), staged.end(), wanted.begin(), wanted.end(), same)) return rows;
-  int64_t wanted_rows = 0;
-  for (const v1::StagedMove& move : wanted) wanted_rows += move.rows();
-  return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " should have ", wanted.size(), " moves with ",
-                                                    wanted_rows, " rows in staging, it has ", staged.size(), " with ",
-                                                    rows, "; start the run again"));
 }
 
 class Committer {
@@ -113,7 +95,8 @@ class Committer {
 
   // Checks staging against the moves and keeps everybody else out of it until the end. Returns its rows.
   absl::StatusOr<int64_t> TakeStaging() {
-    TM_ASSIGN_OR_RETURN(const int64_t moved, CheckMoves(connection_, run_, work_));
+    TM_ASSIGN_OR_RETURN(std::vector<v1::StagedMove> moves, ReadMoves(connection_, run_.run_id));
+    TM_ASSIGN_OR_RETURN(const int64_t moved, CheckMoves(std::move(moves), work_));
     TM_RETURN_IF_ERROR(EndWritersOf(connection_, staging_));
     const absl::Status locked = LockTable(connection_, staging_, "ACCESS EXCLUSIVE");
     if (absl::IsNotFound(locked)) {
@@ -122,9 +105,8 @@ class Committer {
     }
     TM_RETURN_IF_ERROR(locked);
     TM_ASSIGN_OR_RETURN(const int64_t rows, CountRows(connection_, staging_));
-    if (rows == moved) return rows;
-    return absl::FailedPreconditionError(absl::StrCat("the staging table of run ", run_.run_id, " holds ", rows,
-                                                      " rows, its moves counted ", moved, "; start the run again"));
+    TM_RETURN_IF_ERROR(CheckStagedRows(rows, moved));
+    return rows;
   }
 
   MergeTables Tables(const std::optional<TargetTable>& table) const {
@@ -150,15 +132,14 @@ class Committer {
     TM_ASSIGN_OR_RETURN(const std::optional<TargetTable> table, ReadTargetTable(connection_, target_));
     const MergeTables tables = Tables(table);
     const bool upsert = job_.target().strategy() == v1::LOAD_STRATEGY_UPSERT;
-    const bool skip_loaded =
-        work_.window().kind() != v1::WINDOW_KIND_WINDOW || work_.window().overlap() || work_.window().nulls();
+    const bool skip_loaded = MayHoldLoadedRows(work_.window());
     const bool append = !upsert && !replaces();
-    if (append) TM_RETURN_IF_ERROR(CheckAppend(head, skip_loaded));
+    if (append) TM_RETURN_IF_ERROR(CheckAppend(head, run_, work_.window(), job_.target()));
     if (upsert || (append && skip_loaded)) TM_RETURN_IF_ERROR(QuarantineNullKeys(connection_, tables, counts));
     if (upsert) TM_RETURN_IF_ERROR(KeepOneRowPerKey(connection_, tables, counts));
     const int64_t rest = Remaining(*counts);
     if (!table.has_value()) {
-      if (!replaces()) TM_RETURN_IF_ERROR(CheckNothingIsLost(head));
+      if (!replaces()) TM_RETURN_IF_ERROR(CheckNothingIsLost(head, run_, control_name_));
       result->set_swap("create");
       counts->set_loaded(rest);
       return CreateTable(tables, append);
@@ -174,34 +155,6 @@ class Committer {
     if (upsert) return Upsert(connection_, tables, counts);
     if (skip_loaded) TM_RETURN_IF_ERROR(RemoveLoaded(connection_, tables, counts));
     return Append(connection_, tables, counts);
-  }
-
-  // Of a table that does not exist: what earlier runs loaded was in it, and a table made of this run alone would lack
-  // that.
-  absl::Status CheckNothingIsLost(const v1::LedgerHead& head) const {
-    TM_ASSIGN_OR_RETURN(const std::vector<Row> last,
-                        connection_.Execute("SELECT run_id FROM tidemark.ledger WHERE target_table = $1 AND "
-                                            "cluster_id = $2 AND job_uid = $3 ORDER BY sequence DESC LIMIT 1",
-                                            {control_name_, run_.cluster_id, run_.job_uid}));
-    if (last.empty()) return absl::OkStatus();
-    return absl::FailedPreconditionError(
-        absl::StrCat("the target table ", control_name_, " is gone, though the ledger has loads of this job up to ",
-                     head.has_high() ? head.high().text() : absl::StrCat("run ", last[0][0].value_or("")),
-                     ": restore it, or run with --full-refresh"));
-  }
-
-  absl::Status CheckAppend(const v1::LedgerHead& head, bool skip_loaded) const {
-    if (skip_loaded && job_.target().key().empty()) {
-      return absl::InvalidArgumentError(
-          "this window may hold rows that are loaded already, and without a key they cannot be told; name the target's "
-          "key");
-    }
-    if (!skip_loaded && head.exists() && !head.has_high()) {
-      return absl::FailedPreconditionError(absl::StrCat(control_name_,
-                                                        " was last loaded in full without a watermark: appending would "
-                                                        "double its rows; `--full-refresh` starts a chain"));
-    }
-    return absl::OkStatus();
   }
 
   // Staging becomes the table. Versions of one key may be appended later: an append's key is an index, not a

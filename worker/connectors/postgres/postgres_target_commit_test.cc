@@ -221,7 +221,7 @@ TEST_F(PostgresTargetCommitTest, NorIsOneThatHeldBackfillsAlone) {
   EXPECT_THAT(
       std::string(
           job.Load(job.Run("r2", 2), WindowOf(v1::WINDOW_KIND_RANGE, "1", "5"), {{2, "b", 2}}).status().message()),
-      HasSubstr("up to run r1: restore it, or run with --full-refresh"));
+      HasSubstr("though the ledger has loads of this job: restore it, or run with --full-refresh"));
   ASSERT_TRUE(job.Load(job.Run("r3", 3), WindowOf(v1::WINDOW_KIND_FULL, "", "10"), {{1, "a", 6}, {2, "b", 2}}).ok());
   EXPECT_EQ(Events().size(), 2u);
 }
@@ -276,7 +276,7 @@ TEST_F(PostgresTargetCommitTest, AnOverlapIsToldFromNewRowsByKeyAndVersion) {
                                     {{1, "a", 5}})
                               .status()
                               .message()),
-              HasSubstr("name the target's key"));
+              HasSubstr("name target.key"));
 }
 
 TEST_F(PostgresTargetCommitTest, UpsertAccountsForEveryRow) {

@@ -131,10 +131,8 @@ absl::StatusOr<std::unique_ptr<MoveWriter>> BeginPostgresMove(Connection& connec
   }
   // A zombie is better stopped before its rows are sent; the check that counts is at the end.
   TM_ASSIGN_OR_RETURN(const std::optional<Fence> fence, ReadFence(connection, control_name));
-  if (fence.has_value() && fence->cluster_id == run.cluster_id && fence->job_uid == run.job_uid &&
-      fence->epoch > run.epoch) {
+  if (fence.has_value() && fence->BelongsTo(run) && fence->epoch > run.epoch)
     return FencedOut(control_name, fence->epoch, run.epoch);
-  }
   TM_ASSIGN_OR_RETURN(const std::optional<int64_t> done, ReadMove(connection, run.run_id, partition));
   if (done.has_value()) return std::make_unique<DoneMoveWriter>(*done);
 

@@ -10,6 +10,7 @@
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "worker/connector/fence_error.h"
+#include "worker/connector/run_id.h"
 
 namespace tidemark::sqlite {
 namespace {
@@ -57,14 +58,6 @@ CREATE TABLE IF NOT EXISTS _tidemark_quarantine (
 CREATE INDEX IF NOT EXISTS _tidemark_quarantine_run ON _tidemark_quarantine (run_id);
 )sql";
 
-const char* KindText(v1::WindowKind kind) {
-  return kind == v1::WINDOW_KIND_RANGE ? "range" : kind == v1::WINDOW_KIND_FULL ? "full" : "window";
-}
-
-v1::WindowKind KindOf(absl::string_view text) {
-  return text == "range" ? v1::WINDOW_KIND_RANGE : text == "full" ? v1::WINDOW_KIND_FULL : v1::WINDOW_KIND_WINDOW;
-}
-
 void BindWatermark(Statement& statement, int first, bool present, const v1::Watermark& watermark) {
   if (!present) {
     for (int i = 0; i < 4; ++i) statement.BindNull(first + i);
@@ -107,7 +100,10 @@ nlohmann::json JsonValue(sqlite3_stmt* row, int column) {
 
 }  // namespace
 
-std::string StagingName(absl::string_view run_id) { return absl::StrCat("_tidemark_stg_", run_id); }
+absl::StatusOr<std::string> StagingName(absl::string_view run_id) {
+  TM_RETURN_IF_ERROR(CheckRunId(Std(run_id)));
+  return absl::StrCat("_tidemark_stg_", run_id);
+}
 
 absl::Status CreateControlTables(Database& db) { return db.Exec(kControlDdl); }
 
@@ -120,25 +116,20 @@ absl::StatusOr<bool> ControlTablesExist(Database& db) {
   return count.value_or(0) == 4;
 }
 
-absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view job, const RunIdentity& run,
-                        bool take_over) {
+absl::StatusOr<std::optional<Fence>> ReadFence(Database& db, absl::string_view table) {
   TM_ASSIGN_OR_RETURN(Statement read,
                       db.Prepare("SELECT cluster_id, job_uid, epoch FROM _tidemark_fence WHERE target_table = ?"));
   read.BindText(1, table);
   TM_ASSIGN_OR_RETURN(const bool claimed, read.Step());
-  if (claimed) {
-    const bool same_cluster = read.Text(0) == run.cluster_id;
-    const bool own = same_cluster && read.Text(1) == run.job_uid;
-    // Epochs of different owners are not comparable.
-    if (own && read.Int(2) > run.epoch) return FencedOut(Std(table), read.Int(2), run.epoch);
-    if (!own && !take_over) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("table ", table, " is written by ", same_cluster ? "another job" : "another cluster",
-                       " (cluster ", read.Text(0), ", job ", read.Text(1), "); `tidemark jobs adopt ", job,
-                       "` goes on from its ledger, `--full-refresh` replaces the table's content"));
-    }
-  }
-  read.Reset();
+  if (!claimed) return std::nullopt;
+  return Fence{std::string(read.Text(0)), std::string(read.Text(1)), read.Int(2)};
+}
+
+absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view job, const RunIdentity& run,
+                        bool take_over) {
+  TM_ASSIGN_OR_RETURN(const std::optional<Fence> fence, ReadFence(db, table));
+  if (fence && fence->BelongsTo(run) && fence->epoch > run.epoch) return FencedOut(Std(table), fence->epoch, run.epoch);
+  if (fence && !fence->BelongsTo(run) && !take_over) return ForeignFence(Std(table), *fence, run, Std(job));
   TM_ASSIGN_OR_RETURN(
       Statement write,
       db.Prepare("INSERT INTO _tidemark_fence (target_table, cluster_id, job_uid, epoch) VALUES (?, ?, ?, ?) "
@@ -189,7 +180,8 @@ absl::Status RecordStaging(Database& db, absl::string_view table, const RunIdent
 absl::Status DropStaging(Database& db, absl::string_view run_id) {
   // A file that an earlier version has prepared lacks the list of staging tables.
   TM_RETURN_IF_ERROR(CreateControlTables(db));
-  TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE IF EXISTS ", Quoted(StagingName(run_id)))));
+  TM_ASSIGN_OR_RETURN(const std::string staging, StagingName(run_id));
+  TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE IF EXISTS ", Quoted(staging))));
   for (const char* sql :
        {"DELETE FROM _tidemark_moves WHERE run_id = ?", "DELETE FROM _tidemark_staging WHERE run_id = ?"}) {
     TM_ASSIGN_OR_RETURN(Statement write, db.Prepare(sql));
@@ -250,48 +242,33 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Database& db, absl::string_view ta
       db.Prepare("SELECT run_id, sequence, kind, cluster_id, job_uid, high_type, high_text, high_precision, high_zone "
                  "FROM _tidemark_ledger WHERE target_table = ? AND kind <> 'range' ORDER BY rowid DESC LIMIT 1"));
   read.BindText(1, table);
+  TM_ASSIGN_OR_RETURN(const bool found, read.Step());
+  v1::LedgerHead head;
+  if (found) {
+    head.set_exists(true);
+    head.set_run_id(std::string(read.Text(0)));
+    head.set_sequence(read.Int(1));
+    head.set_kind(ParseWindowKind(Std(read.Text(2))));
+    head.set_cluster_id(std::string(read.Text(3)));
+    head.set_job_uid(std::string(read.Text(4)));
+    if (auto high = WatermarkAt(read, 5)) *head.mutable_high() = *std::move(high);
+  } else {
+    TM_ASSIGN_OR_RETURN(const std::optional<Fence> fence, ReadFence(db, table));
+    if (!fence) return head;
+    head.set_cluster_id(fence->cluster_id);
+    head.set_job_uid(fence->job_uid);
+  }
   TM_ASSIGN_OR_RETURN(
       Statement ranges,
       db.Prepare(
           "SELECT max(rowid) FILTER (WHERE kind = 'range') > coalesce(max(rowid) FILTER (WHERE kind = 'full'), 0) "
-          "FROM _tidemark_ledger WHERE target_table = ?"));
+          "FROM _tidemark_ledger WHERE target_table = ? AND cluster_id = ? AND job_uid = ?"));
   ranges.BindText(1, table);
-  v1::LedgerHead head;
+  ranges.BindText(2, head.cluster_id());
+  ranges.BindText(3, head.job_uid());
   TM_RETURN_IF_ERROR(ranges.Step().status());
   head.set_has_ranges(ranges.Int(0) != 0);
-  TM_ASSIGN_OR_RETURN(const bool row, read.Step());
-  if (!row) return head;
-  head.set_exists(true);
-  head.set_run_id(std::string(read.Text(0)));
-  head.set_sequence(read.Int(1));
-  head.set_kind(KindOf(read.Text(2)));
-  head.set_cluster_id(std::string(read.Text(3)));
-  head.set_job_uid(std::string(read.Text(4)));
-  if (auto high = WatermarkAt(read, 5)) *head.mutable_high() = *std::move(high);
   return head;
-}
-
-absl::Status CheckChain(const v1::LedgerHead& last, const RunIdentity& run, const v1::Window& window,
-                        absl::string_view job) {
-  // What another job or cluster wrote before a full refresh took the table over is no part of this chain.
-  v1::LedgerHead head;
-  if (last.exists() && last.cluster_id() == run.cluster_id && last.job_uid() == run.job_uid) head = last;
-  if (head.exists() && run.sequence < head.sequence()) {
-    return absl::FailedPreconditionError(absl::StrCat("superseded: run ", head.run_id(), " (sequence ", head.sequence(),
-                                                      ") has committed after this one (sequence ", run.sequence,
-                                                      ") was planned"));
-  }
-  if (window.kind() == v1::WINDOW_KIND_FULL || window.kind() == v1::WINDOW_KIND_RANGE) return absl::OkStatus();
-  const v1::Watermark& low = window.low();
-  const v1::Watermark& high = head.high();
-  const bool joins =
-      window.has_low() == head.has_high() &&
-      (!window.has_low() || (low.type() == high.type() && low.text() == high.text() && low.zone() == high.zone()));
-  if (joins) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("the chain is broken: the window starts at ", window.has_low() ? low.text() : "the beginning",
-                   ", the target's ledger ends at ", head.has_high() ? high.text() : "nothing",
-                   "; `tidemark jobs adopt ", job, "` takes the ledger's position, `--full-refresh` starts anew"));
 }
 
 absl::Status InsertLedgerEntry(Database& db, absl::string_view table, const RunIdentity& run, const v1::Window& window,
@@ -307,7 +284,7 @@ absl::Status InsertLedgerEntry(Database& db, absl::string_view table, const RunI
   write.BindText(3, run.cluster_id);
   write.BindText(4, run.job_uid);
   write.BindInt(5, run.sequence);
-  write.BindText(6, KindText(window.kind()));
+  write.BindText(6, Abs(WindowKindText(window.kind())));
   BindWatermark(write, 7, window.has_low(), window.low());
   BindWatermark(write, 11, window.has_high(), window.high());
   write.BindInt(15, counts.read());

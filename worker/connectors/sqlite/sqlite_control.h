@@ -7,6 +7,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "tidemark/v1/worker_control.pb.h"
+#include "worker/connector/fence.h"
+#include "worker/connector/ledger_chain.h"
 #include "worker/connector/target.h"
 #include "worker/connectors/sqlite/sqlite_database.h"
 
@@ -16,12 +18,15 @@
 // stays true until it ends.
 namespace tidemark::sqlite {
 
-std::string StagingName(absl::string_view run_id);
+// Name of the run's staging table; InvalidArgument as CheckRunId says.
+absl::StatusOr<std::string> StagingName(absl::string_view run_id);
 
 absl::Status CreateControlTables(Database& db);
 // False in a file Tidemark has not written to.
 absl::StatusOr<bool> ControlTablesExist(Database& db);
 
+// nullopt if nobody has claimed the table.
+absl::StatusOr<std::optional<Fence>> ReadFence(Database& db, absl::string_view table);
 // Claims the fence of `table` or raises it to the run's epoch. FailedPrecondition if it stands higher (this writer is a
 // zombie), or belongs to another cluster or job: only `take_over` takes it from those.
 absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view job, const RunIdentity& run,
@@ -38,20 +43,11 @@ absl::Status DropStaging(Database& db, absl::string_view run_id);
 // should have aborted them may be no more.
 absl::Status DropDeadStaging(Database& db, const RunIdentity& run);
 
-struct LedgerEntry {
-  v1::RowCounts counts;
-  std::string swap;
-  std::optional<v1::Watermark> high;
-};
 // nullopt if the run is not committed.
 absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Database& db, absl::string_view run_id);
-// The last window or full load into the table, whoever made it; `exists` false without one.
+// The last window or full load into the table, whoever made it; `exists` false without one. Ranges are those of its
+// job, or without one, of the fence's.
 absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Database& db, absl::string_view table);
-
-// Whether a run may commit behind `head`. FailedPrecondition if a later run of its job has committed, or if a window
-// does not begin where the last one ended. Pure.
-absl::Status CheckChain(const v1::LedgerHead& head, const RunIdentity& run, const v1::Window& window,
-                        absl::string_view job);
 
 absl::Status InsertLedgerEntry(Database& db, absl::string_view table, const RunIdentity& run, const v1::Window& window,
                                const v1::RowCounts& counts, absl::string_view swap);

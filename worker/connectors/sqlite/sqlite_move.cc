@@ -65,8 +65,7 @@ class StagingWriter final : public MoveWriter {
     turn_.emplace(std::move(turn));
     Database& db = move_.db;
     TM_RETURN_IF_ERROR(transaction_.BeginImmediate());
-    const std::string staging = StagingName(move_.run.run_id);
-    TM_ASSIGN_OR_RETURN(const auto table, FindRelation(db, staging));
+    TM_ASSIGN_OR_RETURN(const auto table, FindRelation(db, move_.staging));
     if (!table) {
       return absl::FailedPreconditionError(
           absl::StrCat("run ", move_.run.run_id, " has no staging: it was committed or aborted, or never prepared"));
@@ -92,9 +91,9 @@ class StagingWriter final : public MoveWriter {
       places.emplace_back("?");
     }
     TM_ASSIGN_OR_RETURN(binder_, RowBinder::Create(move_.schema, declared, table->rowid_column));
-    TM_ASSIGN_OR_RETURN(insert_,
-                        db.Prepare(absl::StrCat("INSERT INTO ", Quoted(staging), " (", absl::StrJoin(columns, ", "),
-                                                ") VALUES (", absl::StrJoin(places, ", "), ")")));
+    TM_ASSIGN_OR_RETURN(
+        insert_, db.Prepare(absl::StrCat("INSERT INTO ", Quoted(move_.staging), " (", absl::StrJoin(columns, ", "),
+                                         ") VALUES (", absl::StrJoin(places, ", "), ")")));
     if (first_parameter_ == 2) insert_.BindInt(1, move_.partition);
     return absl::OkStatus();
   }

@@ -18,6 +18,8 @@ struct MoveInto {
   std::shared_ptr<WriterQueue> queue;
   const std::atomic<bool>& cancelled;
   std::string table;
+  // The run's staging table.
+  std::string staging;
   std::string job;
   RunIdentity run;
   int partition = 0;

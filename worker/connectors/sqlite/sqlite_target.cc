@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/status_macros.h"
 #include "worker/connector/fence_error.h"
+#include "worker/connector/run_id.h"
 #include "worker/connectors/sqlite/column_type.h"
 #include "worker/connectors/sqlite/sqlite_catalog.h"
 #include "worker/connectors/sqlite/sqlite_commit.h"
@@ -30,13 +30,6 @@ namespace {
 // Other processes' writers are waited for this long before the task is tried again from the start.
 constexpr absl::Duration kLockWait = absl::Seconds(30);
 constexpr absl::Duration kSwitchWait = absl::Seconds(1);
-
-absl::Status CheckRunId(absl::string_view run_id) {
-  const bool plain = !run_id.empty() && std::all_of(run_id.begin(), run_id.end(), [](char c) {
-    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-';
-  });
-  return plain ? absl::OkStatus() : absl::InvalidArgumentError(absl::StrCat("'", run_id, "' is no run id"));
-}
 
 class FileTargetSession final : public TargetSession {
  public:
@@ -73,7 +66,7 @@ class FileTargetSession final : public TargetSession {
   }
 
   absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, bool take_over) override {
-    TM_RETURN_IF_ERROR(CheckRunId(run.run_id));
+    TM_ASSIGN_OR_RETURN(const std::string staging, StagingName(run.run_id));
     TM_ASSIGN_OR_RETURN(WriterQueue::Turn turn, Turn());
     TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kCreate));
     // Fails while others read the file in its old mode: then it is for the next run to switch.
@@ -91,7 +84,7 @@ class FileTargetSession final : public TargetSession {
     // may stay.
     TM_RETURN_IF_ERROR(DropStaging(*db, run.run_id));
     TM_RETURN_IF_ERROR(DropDeadStaging(*db, run));
-    TM_RETURN_IF_ERROR(CreateStaging(*db, run, schema));
+    TM_RETURN_IF_ERROR(CreateStaging(*db, staging, schema));
     TM_RETURN_IF_ERROR(RecordStaging(*db, table_, run));
     return transaction.Commit();
   }
@@ -100,8 +93,9 @@ class FileTargetSession final : public TargetSession {
                                                         const v1::TableSchema& schema,
                                                         v1::ChunkFormat format) override {
     if (format != v1::CHUNK_FORMAT_ARROW) return absl::InvalidArgumentError("SQLite speaks Arrow only");
+    TM_ASSIGN_OR_RETURN(const std::string staging, StagingName(run.run_id));
     TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kExisting));
-    return MakeMoveWriter({*db, queue_, cancelled_, table_, job_.name(), run, partition, schema});
+    return MakeMoveWriter({*db, queue_, cancelled_, table_, staging, job_.name(), run, partition, schema});
   }
 
   absl::StatusOr<std::vector<v1::StagedMove>> LoadedMoves(const RunIdentity& run) override {
@@ -118,6 +112,7 @@ class FileTargetSession final : public TargetSession {
 
   absl::StatusOr<v1::ProbeResult> Probe(const RunIdentity& run) override {
     v1::ProbeResult result;
+    TM_ASSIGN_OR_RETURN(const std::string staging, StagingName(run.run_id));
     TM_ASSIGN_OR_RETURN(Database * db, WithControlTables());
     if (db == nullptr) return result;
     TM_ASSIGN_OR_RETURN(const auto entry, ReadLedgerEntry(*db, run.run_id));
@@ -128,12 +123,13 @@ class FileTargetSession final : public TargetSession {
     }
     TM_ASSIGN_OR_RETURN(const std::vector<v1::StagedMove> moves, ReadMoves(*db, run.run_id));
     result.mutable_moves()->Assign(moves.begin(), moves.end());
-    TM_ASSIGN_OR_RETURN(const auto staging, FindRelation(*db, StagingName(run.run_id)));
-    result.set_staging_exists(staging.has_value());
+    TM_ASSIGN_OR_RETURN(const std::optional<Relation> staged, FindRelation(*db, staging));
+    result.set_staging_exists(staged.has_value());
     return result;
   }
 
   absl::Status Abort(const RunIdentity& run) override {
+    TM_RETURN_IF_ERROR(CheckRunId(run.run_id));
     TM_ASSIGN_OR_RETURN(Database * db, WithControlTables());
     if (db == nullptr) return absl::OkStatus();
     TM_ASSIGN_OR_RETURN(WriterQueue::Turn turn, Turn());
@@ -261,8 +257,7 @@ class FileTargetSession final : public TargetSession {
 
   // A full load stages into what will be the table. Others stage rows and the partition they came with, in columns
   // declared and collated as the target's, so that nothing changes on the way from one to the other.
-  absl::Status CreateStaging(Database& db, const RunIdentity& run, const v1::TableSchema& schema) {
-    const std::string name = StagingName(run.run_id);
+  absl::Status CreateStaging(Database& db, const std::string& name, const v1::TableSchema& schema) {
     TM_ASSIGN_OR_RETURN(const std::optional<Relation> table, FindRelation(db, table_));
     if (job_.target().strategy() == v1::LOAD_STRATEGY_FULL) {
       if (!table) return db.Exec(CreateStatement(schema, job_.target(), name));
