@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/model/source_settings.h"
 #include "worker/task/task_error.h"
 #include "worker/task/task_identity.h"
 
@@ -170,7 +171,7 @@ absl::Status Describer::FixHorizon() {
 }
 
 std::optional<LastWindow> Describer::Last() const {
-  if (!work_.window().has_low()) return std::nullopt;
+  if (!work_.window().has_low() || IsRange()) return std::nullopt;
   LastWindow last = work_.window().low();
   last.lookback = absl::Seconds(work_.last_completeness().lookback_seconds());
   last.other_source =
@@ -194,9 +195,7 @@ absl::Status Describer::OpenSnapshotIfNeeded() {
 
 absl::Status Describer::DecideToWait() {
   const bool never = work_.horizon_is_final() || work_.dry_run() || ReadsEverything() || IsRange() ||
-                     !probed_at_.has_value() ||
-                     (job_.source().has_horizon_wait() && job_.source().horizon_wait().seconds() == 0 &&
-                      job_.source().horizon_wait().nanos() == 0);
+                     !probed_at_.has_value() || HorizonWait(job_.source()) == absl::ZeroDuration();
   if (never) return absl::OkStatus();
   // Of an empty window, the rows not moved yet are those above its low, which the horizon has not even reached.
   const bool from_low = result_.empty_window() && work_.window().has_low();

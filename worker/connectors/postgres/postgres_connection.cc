@@ -332,6 +332,11 @@ absl::Status Connection::WriteCopy(std::string_view data) {
   // libpq takes an int, and buffers what it takes: large values go in pieces.
   constexpr size_t kPiece = 1 << 20;
   while (!data.empty()) {
+    if (cancelled()) {
+      // The server may have ended the COPY on the cancel request, and libpq would not say so before the last row.
+      AbandonCopyIn();
+      return absl::CancelledError("cancelled");
+    }
     const std::string_view piece = data.substr(0, kPiece);
     if (PQputCopyData(connection_, piece.data(), static_cast<int>(piece.size())) != 1) {
       Busy over(this);
