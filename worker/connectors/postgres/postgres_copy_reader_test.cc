@@ -18,13 +18,14 @@ std::atomic<size_t> largest_block = 0;
 
 }  // namespace
 
-void* operator new(size_t bytes) {
+// Not inlined, or GCC takes the pair for a mismatch of the library's new with free.
+[[gnu::noinline]] void* operator new(size_t bytes) {
   if (bytes > largest_block) largest_block = bytes;
   if (void* block = std::malloc(bytes); block != nullptr) return block;
   throw std::bad_alloc();
 }
-void operator delete(void* block) noexcept { std::free(block); }
-void operator delete(void* block, size_t) noexcept { std::free(block); }
+[[gnu::noinline]] void operator delete(void* block) noexcept { std::free(block); }
+[[gnu::noinline]] void operator delete(void* block, size_t) noexcept { std::free(block); }
 
 namespace tidemark::postgres {
 namespace {
