@@ -4,10 +4,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
+#include "common/base/status_macros.h"
 #include "coordinator/run/coordinator_core.h"
 
 namespace tidemark::coordinator {
 namespace {
+
+// A change that takes this long and leaves the store failing was held up by it.
+constexpr absl::Duration kSlowFailure = absl::Seconds(1);
+constexpr absl::Duration kRest = absl::Seconds(1);
 
 absl::Status ShutDownError() { return absl::UnavailableError("the coordinator is shut down"); }
 
@@ -29,7 +34,16 @@ Coordinator::Coordinator(const Clock* clock, std::unique_ptr<CoordinatorCore> co
 
 Coordinator::~Coordinator() { Shutdown(); }
 
+absl::Status Coordinator::Ready() {
+  if (shut_down_) return ShutDownError();
+  began_ = clock_->Monotonic();
+  if (began_ >= rest_until_) return absl::OkStatus();
+  return absl::UnavailableError("the metadata store fails, and is tried again in a moment");
+}
+
 void Coordinator::Changed() {
+  const absl::Duration now = clock_->Monotonic();
+  if (core_->store_failure().has_value() && now - began_ >= kSlowFailure) rest_until_ = now + kRest;
   ++version_;
   changed_.SignalAll();
 }
@@ -54,7 +68,7 @@ std::string Coordinator::cluster_id() const {
 absl::Status Coordinator::ApplyProject(const std::vector<v1::ConnectionSpec>& connections,
                                        const std::vector<v1::JobSpec>& jobs) {
   absl::MutexLock lock(&mutex_);
-  if (shut_down_) return ShutDownError();
+  TM_RETURN_IF_ERROR(Ready());
   absl::Status status = core_->ApplyProject(connections, jobs);
   Changed();
   return status;
@@ -62,7 +76,7 @@ absl::Status Coordinator::ApplyProject(const std::vector<v1::ConnectionSpec>& co
 
 absl::StatusOr<std::string> Coordinator::StartRun(std::string_view job, const RunRequest& request) {
   absl::MutexLock lock(&mutex_);
-  if (shut_down_) return ShutDownError();
+  TM_RETURN_IF_ERROR(Ready());
   absl::StatusOr<std::string> id = core_->StartRun(job, request);
   Changed();
   return id;
@@ -70,7 +84,7 @@ absl::StatusOr<std::string> Coordinator::StartRun(std::string_view job, const Ru
 
 absl::StatusOr<std::string> Coordinator::StartPreview(std::string_view job, const RunRequest& request) {
   absl::MutexLock lock(&mutex_);
-  if (shut_down_) return ShutDownError();
+  TM_RETURN_IF_ERROR(Ready());
   absl::StatusOr<std::string> id = core_->StartPreview(job, request);
   Changed();
   return id;
@@ -108,7 +122,7 @@ std::vector<std::string> Coordinator::UnfinishedRuns(std::string_view job) const
 
 absl::Status Coordinator::CancelRun(std::string_view id) {
   absl::MutexLock lock(&mutex_);
-  if (shut_down_) return ShutDownError();
+  TM_RETURN_IF_ERROR(Ready());
   absl::Status status = core_->CancelRun(id);
   Changed();
   return status;
@@ -134,7 +148,7 @@ uint64_t Coordinator::WaitForChange(uint64_t seen, absl::Duration timeout) const
 
 absl::Status Coordinator::Tick() {
   absl::MutexLock lock(&mutex_);
-  if (shut_down_) return ShutDownError();
+  TM_RETURN_IF_ERROR(Ready());
   absl::Status status = core_->Tick();
   Changed();
   return status;
@@ -147,7 +161,7 @@ absl::Duration Coordinator::NextWake() const {
 
 absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterRequest& request) {
   absl::MutexLock lock(&mutex_);
-  if (shut_down_) return ShutDownError();
+  TM_RETURN_IF_ERROR(Ready());
   absl::StatusOr<v1::RegisterResponse> response = core_->Register(request);
   Changed();
   return response;
@@ -155,7 +169,7 @@ absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterReq
 
 absl::StatusOr<v1::LeaseTasksResponse> Coordinator::LeaseTasks(const v1::LeaseTasksRequest& request) {
   absl::MutexLock lock(&mutex_);
-  if (shut_down_) return ShutDownError();
+  TM_RETURN_IF_ERROR(Ready());
   const int64_t shares = core_->rates().version();
   absl::StatusOr<v1::LeaseTasksResponse> response = core_->LeaseTasks(request);
   // A call that finds nothing changes nothing, and must not wake those who would find nothing either.
@@ -166,7 +180,7 @@ absl::StatusOr<v1::LeaseTasksResponse> Coordinator::LeaseTasks(const v1::LeaseTa
 
 absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::HeartbeatRequest& request) {
   absl::MutexLock lock(&mutex_);
-  if (shut_down_) return ShutDownError();
+  TM_RETURN_IF_ERROR(Ready());
   absl::StatusOr<v1::HeartbeatResponse> response = core_->Heartbeat(request);
   Changed();
   return response;
@@ -174,7 +188,7 @@ absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::Heartbeat
 
 absl::StatusOr<v1::CompleteTaskResponse> Coordinator::CompleteTask(const v1::CompleteTaskRequest& request) {
   absl::MutexLock lock(&mutex_);
-  if (shut_down_) return ShutDownError();
+  TM_RETURN_IF_ERROR(Ready());
   absl::StatusOr<v1::CompleteTaskResponse> response = core_->CompleteTask(request);
   Changed();
   return response;

@@ -174,6 +174,9 @@ class Coordinator {
  private:
   Coordinator(const Clock* clock, std::unique_ptr<CoordinatorCore> core);
 
+  // Before every change: Unavailable after Shutdown, and for a moment after a store that took long to fail. All the
+  // others who would write wait behind the one who does; they must have their turn to read, and to give up.
+  absl::Status Ready() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Tells waiters; called after every change.
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Waits for the next change. False if `deadline` (monotonic) has passed.
@@ -185,6 +188,9 @@ class Coordinator {
   const std::unique_ptr<CoordinatorCore> core_ ABSL_PT_GUARDED_BY(mutex_);
   uint64_t version_ ABSL_GUARDED_BY(mutex_) = 1;
   bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
+  // Monotonic: when the change under way began, and until when the store is left alone.
+  absl::Duration began_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration rest_until_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
 };
 
 }  // namespace tidemark::coordinator

@@ -606,6 +606,36 @@ TEST_F(CoordinatorTest, AStoreThatFailsSaysSinceWhenAndWhy) {
   EXPECT_EQ(core_->store_failure(), std::nullopt);
 }
 
+TEST_F(CoordinatorTest, AStoreThatTakesLongToFailIsLeftAloneForAMoment) {
+  core_.reset();
+  CoordinatorOptions options;
+  options.store = &faults_;
+  options.clock = &clock_;
+  options.rng = &rng_;
+  options.holder = "test";
+  const std::unique_ptr<Coordinator> coordinator = Coordinator::Start(options).value();
+  ASSERT_TRUE(coordinator->ApplyProject(connections_, {job_}).ok());
+  int attempts = 0;
+  faults_.write_error = absl::ResourceExhaustedError("disk is full");
+  faults_.while_failing = [&] { ++attempts; };
+  EXPECT_TRUE(absl::IsResourceExhausted(coordinator->StartRun("orders", {}).status()));
+  EXPECT_TRUE(absl::IsResourceExhausted(coordinator->StartRun("orders", {}).status())) << "that was quick";
+  EXPECT_EQ(attempts, 2);
+  faults_.while_failing = [&] {
+    ++attempts;
+    clock_.Advance(absl::Seconds(3));
+  };
+  EXPECT_FALSE(coordinator->StartRun("orders", {}).ok());
+  EXPECT_EQ(attempts, 3);
+  // All those who waited behind it are answered at once.
+  EXPECT_TRUE(absl::IsUnavailable(coordinator->StartRun("orders", {}).status()));
+  EXPECT_TRUE(absl::IsUnavailable(coordinator->Tick()));
+  EXPECT_EQ(attempts, 3);
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_FALSE(coordinator->StartRun("orders", {}).ok());
+  EXPECT_EQ(attempts, 4);
+}
+
 TEST_F(CoordinatorTest, ARunWhoseRecordsAreUnreadableFailsAlone) {
   v1::JobSpec other = job_;
   other.set_name("customers");

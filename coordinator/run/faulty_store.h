@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,8 @@ class FaultyStore final : public MetadataStore {
 
   // Answer of every write, leases included, which then changes nothing; OK: none fails.
   absl::Status write_error;
+  // How long a write that fails takes.
+  std::function<void()> while_failing = [] {};
   // Of the next writes of batches, the one of this number happens and is answered with Unavailable; 0: none.
   int doubtful_write = 0;
   // The same for any write of a batch, by chance.
@@ -29,15 +32,15 @@ class FaultyStore final : public MetadataStore {
 
   absl::StatusOr<std::string> ClusterId() override { return store_.ClusterId(); }
   absl::StatusOr<int64_t> AcquireLeadership(std::string_view holder, absl::Duration ttl, int64_t at_least) override {
-    if (!write_error.ok()) return write_error;
+    if (!write_error.ok()) return Failed();
     return store_.AcquireLeadership(holder, ttl, at_least);
   }
   absl::Status RenewLeadership(int64_t epoch, absl::Duration ttl) override {
-    return write_error.ok() ? store_.RenewLeadership(epoch, ttl) : write_error;
+    return write_error.ok() ? store_.RenewLeadership(epoch, ttl) : Failed();
   }
   absl::Status ResignLeadership(int64_t epoch) override { return store_.ResignLeadership(epoch); }
   absl::Status Apply(int64_t epoch, const WriteBatch& batch) override {
-    if (!write_error.ok()) return write_error;
+    if (!write_error.ok()) return Failed();
     absl::Status status = store_.Apply(epoch, batch);
     const bool lost = doubtful_write > 0 && --doubtful_write == 0;
     const bool by_chance = doubtful_per_mille > 0 && rng->Below(1000) < static_cast<uint64_t>(doubtful_per_mille);
@@ -65,6 +68,11 @@ class FaultyStore final : public MetadataStore {
   absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) override { return store_.ListAudit(limit); }
 
  private:
+  absl::Status Failed() {
+    while_failing();
+    return write_error;
+  }
+
   MetadataStore& store_;
 };
 

@@ -11,7 +11,8 @@
 namespace tidemark::coordinator {
 namespace {
 
-constexpr int kBusyTimeoutMillis = 10'000;
+// Everyone waits behind it, heartbeats too: well below the lease.
+constexpr int kBusyTimeoutMillis = 3'000;
 
 absl::StatusCode CodeOf(int sqlite_code) {
   if (sqlite_code == SQLITE_CONSTRAINT_UNIQUE || sqlite_code == SQLITE_CONSTRAINT_PRIMARYKEY) {

@@ -42,7 +42,7 @@ class SqliteRow {
 // cut takes back the last commits of a WAL file, and a committed watermark must not come back as an older one).
 // Statements are prepared once. One thread at a time.
 //
-// Errors: Unavailable while another process is in the way for longer than 10 s or the disk fails, ResourceExhausted if
+// Errors: Unavailable while another process is in the way for longer than 3 s or the disk fails, ResourceExhausted if
 // it is full, DataLoss for a damaged file, AlreadyExists for a unique value that is taken.
 class SqliteDatabase {
  public:
