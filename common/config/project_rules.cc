@@ -57,6 +57,8 @@ class JobRules {
   bool Given(const char* key) const { return places_.contains(absl::StrCat(prefix_, ".", key)); }
 
   void CheckConnection(const char* key, const std::string& name) {
+    // That it is missing is said already.
+    if (name.empty()) return;
     std::vector<std::string> names;
     for (const v1::ConnectionSpec& connection : project_.connections) names.push_back(connection.name());
     Rule(project_.FindConnection(name) != nullptr, {key}, key,
