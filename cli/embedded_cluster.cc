@@ -39,6 +39,7 @@ absl::StatusOr<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::Start(const Pr
     return absl::PermissionDeniedError(
         absl::StrCat(directory, ": cannot make the folder of the state: ", error.message()));
   TM_ASSIGN_OR_RETURN(cluster->store_, coordinator::OpenSqliteStore(StateFile(project.file), &cluster->clock_));
+  TM_ASSIGN_OR_RETURN(cluster->unfinished_runs_, cluster->store_->ListUnfinishedRuns());
 
   coordinator::CoordinatorOptions coordinator_options;
   coordinator_options.store = cluster->store_.get();
@@ -46,9 +47,11 @@ absl::StatusOr<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::Start(const Pr
   coordinator_options.rng = &cluster->rng_;
   coordinator_options.holder = kHolder;
   coordinator_options.workers_died_with_us = true;
+  coordinator_options.resume = options.resume;
   TM_ASSIGN_OR_RETURN(cluster->coordinator_, coordinator::Coordinator::Start(coordinator_options));
-  cluster->recovered_runs_ = cluster->coordinator_->UnfinishedRuns("");
-  TM_RETURN_IF_ERROR(cluster->coordinator_->ApplyProject(project.connections, project.jobs));
+  std::vector<v1::ConnectionSpec> connections = project.connections;
+  for (v1::ConnectionSpec& connection : connections) connection.clear_worker();
+  TM_RETURN_IF_ERROR(cluster->coordinator_->ApplyProject(connections, project.jobs));
   cluster->ticker_ = std::make_unique<coordinator::Ticker>(cluster->coordinator_.get());
   cluster->server_ = std::make_unique<InProcessServer>(cluster->coordinator_.get());
   TM_RETURN_IF_ERROR(cluster->StartWorkers(directory + "/spill", connectors, options));

@@ -35,10 +35,13 @@ class EmbeddedCluster {
     int slots = 4;
     // Of the whole process.
     int64_t memory_bytes = int64_t{1} << 30;
+    // False: looks only. Unfinished runs of an earlier process stay as they are, and no run can be started.
+    bool resume = true;
   };
 
   // Opens the state, makes the project known and starts everything; unfinished runs of an earlier process go on at
-  // once. FailedPrecondition names the process that holds the state. `connectors` must outlive the cluster.
+  // once. This process owns every file: whatever worker a connection names, the embedded ones use it.
+  // FailedPrecondition names the process that holds the state. `connectors` must outlive the cluster.
   static absl::StatusOr<std::unique_ptr<EmbeddedCluster>> Start(const Project& project,
                                                                 const ConnectorRegistry* connectors,
                                                                 const Options& options);
@@ -46,8 +49,8 @@ class EmbeddedCluster {
   ~EmbeddedCluster();
 
   coordinator::Coordinator& coordinator() { return *coordinator_; }
-  // Ids of the runs that an earlier process left unfinished, oldest first.
-  const std::vector<std::string>& recovered_runs() const { return recovered_runs_; }
+  // The runs that an earlier process left unfinished, as it left them, oldest first.
+  const std::vector<coordinator::RunRecord>& unfinished_runs() const { return unfinished_runs_; }
 
   // Lets the workers finish what they have leased and take nothing new. DeadlineExceeded if that took longer.
   absl::Status Drain(absl::Duration deadline);
@@ -66,7 +69,7 @@ class EmbeddedCluster {
   std::unique_ptr<InProcessServer> server_;
   std::vector<std::unique_ptr<CoordinatorClient>> clients_;
   std::vector<std::unique_ptr<WorkerAgent>> workers_;
-  std::vector<std::string> recovered_runs_;
+  std::vector<coordinator::RunRecord> unfinished_runs_;
 };
 
 }  // namespace tidemark::cli

@@ -33,9 +33,15 @@ ExitCode Execute(const PlanCommand& command, const CommandContext& context) {
   if (!project.ok()) return Fail(context, project.status());
   const absl::StatusOr<std::vector<v1::JobSpec>> jobs = SelectJobs(*project, command.jobs);
   if (!jobs.ok()) return Fail(context, jobs.status());
-  absl::StatusOr<std::unique_ptr<EmbeddedCluster>> cluster =
-      EmbeddedCluster::Start(*project, &connectors, EmbeddedCluster::Options());
+  EmbeddedCluster::Options options;
+  options.resume = false;
+  absl::StatusOr<std::unique_ptr<EmbeddedCluster>> cluster = EmbeddedCluster::Start(*project, &connectors, options);
   if (!cluster.ok()) return Fail(context, cluster.status());
+  for (const coordinator::RunRecord& run : (*cluster)->unfinished_runs()) {
+    context.console->Say(absl::StrCat("run ", run.id, " of the job ", run.job_name, " was left unfinished (",
+                                      std::string(coordinator::Name(run.phase)),
+                                      ") by an earlier process: the next `tidemark run` goes on with it"));
+  }
 
   const SystemClock clock;
   ExitCode exit_code = kDone;

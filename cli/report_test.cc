@@ -1,8 +1,10 @@
 #include <string>
 #include <vector>
 
+#include "cli/exit_code.h"
 #include "cli/plan_report.h"
 #include "cli/run_report.h"
+#include "cli/store_patience.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -77,6 +79,45 @@ TEST(RunReportTest, WhatIsAbsentIsNull) {
   EXPECT_THAT(json, HasSubstr(R"("watermark_low":null,"watermark_high":null,"completeness":null)"));
   EXPECT_THAT(json, HasSubstr(R"("duration_seconds":0.0)"));
   EXPECT_THAT(json, HasSubstr(R"("error":"no such table")"));
+}
+
+TEST(RunReportTest, AJobThatGotNoRunHasNoId) {
+  coordinator::RunRecord run;
+  run.job_name = "orders";
+  EXPECT_THAT(ToJson(RunObject(run), false), HasSubstr(R"({"job":"orders","run_id":null,)"));
+}
+
+TEST(RunReportTest, WhatIsWoundUpIsNotTriedAgain) {
+  coordinator::RunProgress run;
+  run.job_name = "orders";
+  run.phase = coordinator::RunPhase::kMoving;
+  run.error = "connection refused";
+  EXPECT_EQ(ErrorLine(run), "orders: connection refused; trying again");
+  run.phase = coordinator::RunPhase::kAborting;
+  run.error = "cancelled by request";
+  EXPECT_EQ(ErrorLine(run), "orders: cancelled by request");
+}
+
+TEST(StorePatienceTest, SaysEachFailureOnceAndGivesUp) {
+  const auto full = coordinator::StoreFailure{absl::ResourceExhaustedError("disk is full"), absl::Seconds(100)};
+  StorePatience patience;
+  EXPECT_EQ(patience.Observe(std::nullopt), std::nullopt);
+  EXPECT_FALSE(patience.Exhausted(absl::Seconds(1000)));
+  EXPECT_EQ(patience.Observe(full), "the metadata store fails: disk is full; trying again");
+  EXPECT_EQ(patience.Observe(full), std::nullopt);
+  EXPECT_FALSE(patience.Exhausted(absl::Seconds(114)));
+  const auto locked = coordinator::StoreFailure{absl::UnavailableError("locked"), absl::Seconds(100)};
+  EXPECT_EQ(patience.Observe(locked), "the metadata store fails: locked; trying again");
+  EXPECT_TRUE(patience.Exhausted(absl::Seconds(115)));
+  EXPECT_EQ(patience.Observe(std::nullopt), "the metadata store takes changes again");
+  EXPECT_FALSE(patience.Exhausted(absl::Seconds(115)));
+}
+
+TEST(ExitCodeTest, TellsWhatCannotBeReachedFromWhatIsWrong) {
+  EXPECT_EQ(ExitCodeOf(absl::UnavailableError("")), kUnreachable);
+  EXPECT_EQ(ExitCodeOf(absl::UnauthenticatedError("")), kUsage);
+  EXPECT_EQ(ExitCodeOf(absl::NotFoundError("")), kNotFound);
+  EXPECT_EQ(ExitCodeOf(absl::ResourceExhaustedError("")), kRunFailed);
 }
 
 TEST(RunReportTest, SummaryBalancesAndNamesWindowCompletenessAndPhases) {

@@ -16,8 +16,11 @@
 namespace tidemark::cli {
 namespace {
 
+using coordinator::RunPhase;
 using coordinator::RunRecord;
 using coordinator::RunStatus;
+
+constexpr char kNotStarted[] = "not started: the runs that an earlier process left have not all ended";
 
 // One `tidemark run`, from a started cluster to its exit code.
 class RunSession {
@@ -29,8 +32,19 @@ class RunSession {
   ExitCode Execute(const Project& project, const std::vector<v1::JobSpec>& jobs) {
     RunWatch::End end = RunWatch::End::kAllEnded;
     absl::Status status = FinishRecovered(project, &end);
-    if (status.ok() && end == RunWatch::End::kAllEnded) status = RunJobs(jobs, &end);
+    if (status.ok() && end == RunWatch::End::kAllEnded) {
+      status = RunJobs(jobs, &end);
+    } else {
+      for (const v1::JobSpec& job : jobs) {
+        if (Wanted(job)) PrintWithoutRun(job, RunStatus::kSkipped, RunPhase::kSkipped, kNotStarted);
+      }
+    }
     if (!status.ok()) return Fail(context_, status);
+    if (end == RunWatch::End::kStoreFailed) {
+      context_.console->Say(
+          "giving up: the next `tidemark run` goes on from here, once the metadata store can be written");
+      return kRunFailed;
+    }
     if (end == RunWatch::End::kDrained) context_.console->Say("drained: the next `tidemark run` goes on from here");
     if (end != RunWatch::End::kAllEnded) return kInterrupted;
     if (worst_ != kDone) return worst_;
@@ -42,28 +56,31 @@ class RunSession {
   // for now.
   absl::Status FinishRecovered(const Project& project, RunWatch::End* end) {
     std::vector<std::string> runs;
-    for (const std::string& id : cluster_.recovered_runs()) {
-      TM_ASSIGN_OR_RETURN(const RunRecord run, cluster_.coordinator().GetRun(id));
+    for (const RunRecord& run : cluster_.unfinished_runs()) {
       if (project.FindConnection(run.spec.source().connection()) == nullptr ||
           project.FindConnection(run.spec.target().connection()) == nullptr) {
         context_.console->Say(
-            absl::StrCat("run ", id, " of the job ", run.job_name,
+            absl::StrCat("run ", run.id, " of the job ", run.job_name,
                          " was left unfinished and cannot go on: the project no longer names its connections"));
         continue;
       }
-      context_.console->Say(absl::StrCat("recovering run ", id, " of the job ", run.job_name, ", left unfinished (",
+      context_.console->Say(absl::StrCat("recovering run ", run.id, " of the job ", run.job_name, ", left unfinished (",
                                          std::string(coordinator::Name(run.phase)), ") by an earlier process"));
-      runs.push_back(id);
+      runs.push_back(run.id);
     }
     return Await(runs, end, [this](const RunRecord& run) {
       context_.console->Say(absl::StrCat("recovered ", RunSummary(run, *context_.console)));
     });
   }
 
+  bool Wanted(const v1::JobSpec& job) const { return !command_.jobs.empty() || job.enabled(); }
+
   absl::Status RunJobs(const std::vector<v1::JobSpec>& jobs, RunWatch::End* end) {
+    // In the jobs' order; a run that has ended is out.
+    std::vector<std::pair<std::string, std::string>> left;
     std::vector<std::string> runs;
     for (const v1::JobSpec& job : jobs) {
-      if (command_.jobs.empty() && !job.enabled()) {
+      if (!Wanted(job)) {
         context_.console->Say(absl::StrCat(job.name(), ": not enabled, left out; name it to run it"));
         continue;
       }
@@ -73,17 +90,53 @@ class RunSession {
       request.to = command_.to;
       absl::StatusOr<std::string> run = cluster_.coordinator().StartRun(job.name(), request);
       if (run.ok()) {
-        runs.push_back(*std::move(run));
-      } else {
-        context_.console->Say(absl::StrCat(job.name(), ": ", run.status().message()));
-        Worsen(ExitCodeOf(run.status()));
+        runs.push_back(*run);
+        left.emplace_back(*std::move(run), job.name());
+        continue;
       }
+      context_.console->Say(absl::StrCat(job.name(), ": ", run.status().message()));
+      PrintWithoutRun(job, RunStatus::kFailed, RunPhase::kFailed, std::string(run.status().message()));
+      // The project is sound; this job cannot go on from where it stands.
+      Worsen(absl::IsFailedPrecondition(run.status()) ? kRunFailed : ExitCodeOf(run.status()));
     }
-    return Await(runs, end, [this](const RunRecord& run) {
-      PrintObject(context_, RunObject(run), [&] { return RunSummary(run, *context_.console); });
+    absl::Status status = Await(runs, end, [&](const RunRecord& run) {
+      std::erase_if(left, [&](const auto& entry) { return entry.first == run.id; });
+      Print(run);
       if (run.status == RunStatus::kFailed) Worsen(kRunFailed);
       if (run.counts.quarantined() > 0) quarantined_ = true;
     });
+    for (const auto& [id, job] : left) PrintUnfinished(id, job);
+    return status;
+  }
+
+  void Print(const RunRecord& run) {
+    PrintObject(context_, RunObject(run), [&] { return RunSummary(run, *context_.console); });
+  }
+
+  // Scripts get an object for every job; people have read of it in the talk.
+  void PrintWithoutRun(const v1::JobSpec& job, RunStatus status, RunPhase phase, const std::string& error) {
+    RunRecord run;
+    run.job_name = job.name();
+    run.status = status;
+    run.phase = phase;
+    run.error = error;
+    PrintObject(context_, RunObject(run), [] { return std::string(); });
+  }
+
+  void PrintUnfinished(const std::string& id, const std::string& job) {
+    absl::StatusOr<RunRecord> found = cluster_.coordinator().GetRun(id);
+    RunRecord run;
+    if (found.ok()) {
+      run = *std::move(found);
+    } else {
+      run.id = id;
+      run.job_name = job;
+      run.error = std::string(found.status().message());
+    }
+    if (const auto failure = cluster_.coordinator().store_failure(); failure.has_value() && run.error.empty()) {
+      run.error = std::string(failure->error.message());
+    }
+    Print(run);
   }
 
   absl::Status Await(const std::vector<std::string>& runs, RunWatch::End* end,

@@ -63,6 +63,11 @@ absl::Duration RunDuration(const RunRecord& run) {
   return run.ended ? *run.ended - run.started.value_or(run.created) : absl::ZeroDuration();
 }
 
+std::string ErrorLine(const coordinator::RunProgress& run) {
+  const bool over = run.phase == coordinator::RunPhase::kAborting;
+  return absl::StrCat(run.job_name, ": ", run.error, over ? "" : "; trying again");
+}
+
 std::string WindowText(const v1::Window& window) {
   const std::string kind = window.kind() == v1::WINDOW_KIND_FULL ? "full load:" : EnumName(window.kind());
   return absl::StrCat(kind, " ", Text(window));
@@ -70,7 +75,7 @@ std::string WindowText(const v1::Window& window) {
 
 Value::Record RunObject(const RunRecord& run) {
   return {{"job", run.job_name},
-          {"run_id", run.id},
+          {"run_id", Value::OrNull(run.id)},
           {"status", std::string(coordinator::Name(run.status))},
           {"phase", std::string(coordinator::Name(run.phase))},
           {"rows_read", run.counts.read()},

@@ -1,6 +1,11 @@
 #include "cli/run_watch.h"
 
+#include <atomic>
+#include <thread>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
+#include "cli/run_report.h"
 #include "common/base/status_macros.h"
 
 namespace tidemark::cli {
@@ -17,24 +22,33 @@ absl::StatusOr<RunWatch::End> RunWatch::Await(const std::vector<std::string>& ru
                                               const std::function<void(const coordinator::RunRecord& run)>& ended) {
   std::set<std::string> open(run_ids.begin(), run_ids.end());
   started_ = clock_.Monotonic();
-  bool cancelling = false;
   uint64_t seen = cluster_.coordinator().version();
   while (true) {
-    TM_RETURN_IF_ERROR(Report(open, ended));
+    const absl::Status looked = Report(open, ended);
+    if (absl::IsNotFound(looked)) return looked;
     if (open.empty()) break;
-    if (signals_.interrupted() && !cancelling) {
-      cancelling = true;
-      Cancel(open);
-    }
-    if (signals_.terminated() && !cancelling) {
-      Drain();
+    WatchStore(looked);
+    if (store_.Exhausted(clock_.Monotonic())) return End::kStoreFailed;
+    if (signals_.interrupted()) Cancel(open);
+    if (signals_.terminated() && !cancelling_) {
+      Drain(open, ended);
       TM_RETURN_IF_ERROR(Report(open, ended));
       if (!open.empty()) return End::kDrained;
       break;
     }
     seen = cluster_.coordinator().WaitForChange(seen, kBeat);
   }
-  return cancelling ? End::kInterrupted : End::kAllEnded;
+  return cancelling_ ? End::kInterrupted : End::kAllEnded;
+}
+
+void RunWatch::WatchStore(const absl::Status& looked) {
+  std::optional<coordinator::StoreFailure> failure = cluster_.coordinator().store_failure();
+  if (looked.ok()) unread_since_.reset();
+  if (!looked.ok() && !failure.has_value()) {
+    if (!unread_since_.has_value()) unread_since_ = clock_.Monotonic();
+    failure = coordinator::StoreFailure{looked, *unread_since_};
+  }
+  if (const std::optional<std::string> line = store_.Observe(failure)) console_.Say(*line);
 }
 
 absl::Status RunWatch::Report(std::set<std::string>& open,
@@ -46,7 +60,7 @@ absl::Status RunWatch::Report(std::set<std::string>& open,
       std::string& said = errors_[*at];
       if (!progress.error.empty() && progress.error != said) {
         said = progress.error;
-        console_.Say(absl::StrCat(progress.job_name, ": ", progress.error, "; trying again"));
+        console_.Say(ErrorLine(progress));
       }
       running.push_back(std::move(progress));
       ++at;
@@ -78,19 +92,39 @@ void RunWatch::ShowProgress(const std::vector<coordinator::RunProgress>& runs, a
 }
 
 void RunWatch::Cancel(const std::set<std::string>& open) {
-  console_.Say("interrupted: cancelling at the server; Ctrl-C again ends this process at once");
-  for (const std::string& id : open) {
-    if (const absl::Status status = cluster_.coordinator().CancelRun(id); !status.ok()) {
-      console_.Say(absl::StrCat("run ", id, ": ", status.message()));
-    }
+  if (!cancelling_) {
+    cancelling_ = true;
+    uncancelled_ = open;
+    console_.Say("interrupted: cancelling at the server; Ctrl-C again ends this process at once");
   }
+  std::erase_if(uncancelled_, [&](const std::string& id) {
+    if (!open.contains(id)) return true;
+    const absl::Status status = cluster_.coordinator().CancelRun(id);
+    if (status.ok()) return true;
+    // It may be accepted later: the store answers again, or a commit that was under way turns out to have failed.
+    std::string refusal = absl::StrCat("run ", id, ": ", status.message());
+    if (refusals_.insert(refusal).second) console_.Say(refusal);
+    return false;
+  });
 }
 
-void RunWatch::Drain() {
+void RunWatch::Drain(std::set<std::string>& open, const std::function<void(const coordinator::RunRecord& run)>& ended) {
   console_.Say("terminated: finishing what has begun");
-  if (const absl::Status status = cluster_.Drain(kDrainTime); !status.ok()) {
-    console_.Say(absl::StrCat("drain: ", status.message()));
+  std::atomic<bool> done = false;
+  absl::Status status;
+  std::thread drain([&] {
+    status = cluster_.Drain(kDrainTime);
+    done = true;
+  });
+  uint64_t seen = cluster_.coordinator().version();
+  while (!done) {
+    // What cannot be read now is read after the drain.
+    (void)Report(open, ended);
+    if (signals_.interrupted()) Cancel(open);
+    seen = cluster_.coordinator().WaitForChange(seen, kBeat);
   }
+  drain.join();
+  if (!status.ok()) console_.Say(absl::StrCat("drain: ", status.message()));
 }
 
 }  // namespace tidemark::cli

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -11,12 +12,13 @@
 #include "cli/embedded_cluster.h"
 #include "cli/progress_bar.h"
 #include "cli/signal_watcher.h"
+#include "cli/store_patience.h"
 #include "common/base/clock.h"
 
 namespace tidemark::cli {
 
 // Accompanies runs of an embedded cluster to their end: shows the bar, says what goes wrong and is tried again, cancels
-// the runs at SIGINT and drains at SIGTERM.
+// the runs at SIGINT, drains at SIGTERM, and gives up on a metadata store that keeps failing.
 class RunWatch {
  public:
   // All must outlive the watch.
@@ -29,6 +31,8 @@ class RunWatch {
     kInterrupted,
     // SIGTERM: what was leased is done; some runs are not.
     kDrained,
+    // The metadata store has failed for too long; some runs are not done.
+    kStoreFailed,
   };
 
   // Calls `ended` for each run as soon as it has ended.
@@ -38,8 +42,12 @@ class RunWatch {
  private:
   absl::Status Report(std::set<std::string>& open, const std::function<void(const coordinator::RunRecord& run)>& ended);
   void ShowProgress(const std::vector<coordinator::RunProgress>& runs, absl::Duration elapsed);
+  // Asks for what has not been accepted yet.
   void Cancel(const std::set<std::string>& open);
-  void Drain();
+  // Until the workers are done, or SIGINT has cancelled what they do.
+  void Drain(std::set<std::string>& open, const std::function<void(const coordinator::RunRecord& run)>& ended);
+  // Notes how the store fares; `looked` is what the runs were last read with.
+  void WatchStore(const absl::Status& looked);
 
   EmbeddedCluster& cluster_;
   Console& console_;
@@ -49,6 +57,13 @@ class RunWatch {
   absl::Duration started_ = absl::ZeroDuration();
   // Last error said of each run.
   std::map<std::string, std::string> errors_;
+  StorePatience store_;
+  // Since when the runs cannot be read.
+  std::optional<absl::Duration> unread_since_;
+  bool cancelling_ = false;
+  // Runs whose cancellation was not accepted, and what was said of it.
+  std::set<std::string> uncancelled_;
+  std::set<std::string> refusals_;
 };
 
 }  // namespace tidemark::cli

@@ -55,7 +55,10 @@ ExitCode Execute(const RunsListCommand& command, const CommandContext& context) 
   }
   std::vector<Value::Record> rows;
   for (const RunRecord& run : runs) rows.push_back(RunDetails(run));
-  if (rows.empty()) context.console->Say("no runs yet");
+  if (rows.empty()) {
+    context.console->Say(command.job.empty() ? "no runs yet"
+                                             : absl::StrCat("no runs of the job \"", command.job, "\" yet"));
+  }
   PrintList(context, rows,
             {{"run_id", "RUN"},
              {"job", "JOB"},

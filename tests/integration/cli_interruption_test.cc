@@ -63,17 +63,39 @@ jobs:
     ASSERT_TRUE(status.ok()) << status;
   }
 
+  void AwaitPhase(const std::string& phase) {
+    for (int i = 0; i < 600; ++i) {
+      const ProcessResult get = GetLatest();
+      if (get.exit_code == 0 && nlohmann::json::parse(get.out)["phase"] == phase) return;
+      ASSERT_EQ(RunProcess({"sleep", "0.05"}, kPatience)->exit_code, 0);
+    }
+    FAIL() << "the run is not " << phase << " in 30 s";
+  }
+
+  // Another program that writes the state and does not end: nobody else can write it.
+  std::unique_ptr<Process> LockState() {
+    const std::string program =
+        absl::StrCat("import sqlite3, time\nstate = sqlite3.connect('", project_.directory(),
+                     "/.tidemark/state.db', timeout=60, isolation_level=None)\n",
+                     "state.execute('BEGIN IMMEDIATE')\nprint('locked', flush=True)\n", "time.sleep(600)\n");
+    std::unique_ptr<Process> lock = Process::Start({"python3", "-c", program}).value();
+    const absl::Status locked = lock->WaitForOutput("locked", absl::Minutes(1));
+    EXPECT_TRUE(locked.ok()) << locked << lock->err();
+    return lock;
+  }
+
   void ExpectExact() {
-    EXPECT_EQ(SqliteQuery(warehouse(), "SELECT id, name, updated_at FROM items ORDER BY id"),
-              SqliteQuery(shop(), "SELECT id, name, updated_at FROM items ORDER BY id"));
+    // By value: the target spells instants in its own way.
+    constexpr char kAll[] = "SELECT id, name, strftime('%Y-%m-%dT%H:%M:%fZ', updated_at) FROM items ORDER BY id";
+    EXPECT_EQ(SqliteQuery(warehouse(), kAll), SqliteQuery(shop(), kAll));
     EXPECT_EQ(SqliteScalar(warehouse(), "SELECT count(*) - count(DISTINCT run_id) FROM _tidemark_ledger"), "0");
   }
 
-  nlohmann::json Latest() {
-    const ProcessResult get = *RunProcess(
-        {TidemarkProgram(), "runs", "get", "items@latest", "--project", project_.file(), "-o", "json"}, kPatience);
-    return nlohmann::json::parse(get.out);
+  ProcessResult GetLatest() {
+    return *RunProcess({TidemarkProgram(), "runs", "get", "items@latest", "--project", project_.file(), "-o", "json"},
+                       kPatience);
   }
+  nlohmann::json Latest() { return nlohmann::json::parse(GetLatest().out); }
 
   Project project_;
 };
@@ -83,6 +105,13 @@ TEST_F(InterruptionTest, KilledAndStartedAgainEndsExact) {
   AwaitFirstMove();
   run->KillHard();
   project_.Write(Yaml(0));
+  // To look is not to go on.
+  const std::string moved = SqliteScalar(warehouse(), "SELECT count(*) FROM _tidemark_moves");
+  const ProcessResult plan = *RunProcess({TidemarkProgram(), "plan", project_.file()}, kPatience);
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+  EXPECT_THAT(plan.err, HasSubstr("left unfinished"));
+  EXPECT_EQ(SqliteScalar(warehouse(), "SELECT count(*) FROM _tidemark_moves"), moved);
+  EXPECT_EQ(Latest()["phase"], "moving");
   const RunOutcome again = project_.Run();
   ASSERT_EQ(again.exit_code, 0) << again.err;
   EXPECT_THAT(again.err, HasSubstr("recovering run"));
@@ -114,6 +143,61 @@ TEST_F(InterruptionTest, SigtermDrainsAndTheNextRunGoesOn) {
   const absl::StatusOr<int> exit_code = run->Wait(absl::Minutes(1));
   ASSERT_TRUE(exit_code.ok()) << run->err();
   EXPECT_THAT(*exit_code, AnyOf(0, 130)) << run->err();
+  // The run that is left has its object like any other.
+  const RunOutcome drained = Project::Finish(*run);
+  EXPECT_EQ(drained.job()["run_id"], Latest()["run_id"]);
+  EXPECT_EQ(drained.job()["status"], *exit_code == 0 ? "success" : "running");
+  project_.Write(Yaml(0));
+  const RunOutcome again = project_.Run();
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  ExpectExact();
+}
+
+TEST_F(InterruptionTest, CtrlCEndsADrainThatTakesLong) {
+  project_.Write(Yaml(100));
+  std::unique_ptr<Process> run = project_.Start();
+  AwaitPhase("moving");
+  run->Signal(SIGTERM);
+  ASSERT_TRUE(run->WaitForOutput("terminated: finishing", absl::Seconds(30)).ok()) << run->err();
+  run->Signal(SIGINT);
+  const absl::StatusOr<int> exit_code = run->Wait(absl::Seconds(15));
+  ASSERT_TRUE(exit_code.ok()) << run->err();
+  EXPECT_EQ(*exit_code, 130) << run->err();
+  EXPECT_THAT(run->err(), HasSubstr("interrupted: cancelling"));
+  project_.Write(Yaml(0));
+  const RunOutcome again = project_.Run();
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_THAT(again.err, HasSubstr("recovered items: cancelled"));
+  ExpectExact();
+}
+
+TEST_F(InterruptionTest, TheSecondCtrlCEndsTheProcessAtOnce) {
+  std::unique_ptr<Process> run = project_.Start();
+  AwaitFirstMove();
+  const std::unique_ptr<Process> lock = LockState();
+  run->Signal(SIGINT);
+  absl::Status said = run->WaitForOutput("Ctrl-C again", absl::Minutes(1));
+  ASSERT_TRUE(said.ok()) << said << run->err();
+  run->Signal(SIGINT);
+  const absl::StatusOr<int> exit_code = run->Wait(absl::Seconds(5));
+  ASSERT_TRUE(exit_code.ok()) << run->err();
+  EXPECT_EQ(*exit_code, 130);
+}
+
+TEST_F(InterruptionTest, AStateThatCannotBeWrittenIsSaidAndGivenUp) {
+  std::unique_ptr<Process> run = project_.Start();
+  AwaitFirstMove();
+  std::unique_ptr<Process> lock = LockState();
+  const absl::StatusOr<int> exit_code = run->Wait(kPatience);
+  ASSERT_TRUE(exit_code.ok()) << run->err();
+  EXPECT_EQ(*exit_code, 1) << run->err();
+  EXPECT_THAT(run->err(), HasSubstr("the metadata store fails"));
+  EXPECT_THAT(run->err(), HasSubstr("database is locked"));
+  EXPECT_THAT(run->err(), HasSubstr("giving up"));
+  const RunOutcome given_up = Project::Finish(*run);
+  EXPECT_EQ(given_up.job()["status"], "running");
+  EXPECT_THAT(given_up.job()["error"].get<std::string>(), HasSubstr("database is locked"));
+  lock->KillHard();
   project_.Write(Yaml(0));
   const RunOutcome again = project_.Run();
   ASSERT_EQ(again.exit_code, 0) << again.err;

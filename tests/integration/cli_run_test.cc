@@ -54,7 +54,9 @@ jobs:
   std::vector<std::vector<std::string>> TargetRows() const { return SqliteQuery(warehouse(), kAll); }
 
  private:
-  static constexpr char kAll[] = "SELECT id, name, price, updated_at FROM items ORDER BY id, updated_at";
+  // By value: the target spells instants and decimals in its own way.
+  static constexpr char kAll[] =
+      "SELECT id, name, CAST(price AS REAL), strftime('%Y-%m-%dT%H:%M:%fZ', updated_at) FROM items ORDER BY 1, 4";
   Project project_;
 };
 
@@ -168,6 +170,35 @@ TEST(CliRunTest, ARunThatFailsSaysWhy) {
   EXPECT_EQ(outcome.exit_code, 1) << outcome.err;
   EXPECT_EQ(outcome.job()["status"], "failed");
   EXPECT_THAT(outcome.job()["error"].get<std::string>(), HasSubstr("items"));
+}
+
+TEST(CliRunTest, AJobThatCannotGoOnHasItsObjectToo) {
+  SqliteLine line("strategy: upsert, key: [id]", ", watermark: updated_at");
+  ASSERT_EQ(line.project().Run().exit_code, 0);
+  SqliteLine changed("strategy: upsert, key: [id]", ", watermark: id");
+  const ProcessResult yaml = *RunProcess({"cat", changed.project().file()}, absl::Minutes(1));
+  line.project().Write(yaml.out);
+  const RunOutcome refused = line.project().Run();
+  EXPECT_EQ(refused.exit_code, 1) << refused.err;
+  EXPECT_EQ(refused.job()["job"], "items");
+  EXPECT_EQ(refused.job()["run_id"], nullptr);
+  EXPECT_EQ(refused.job()["status"], "failed");
+  EXPECT_THAT(refused.job()["error"].get<std::string>(), HasSubstr("source.watermark was updated_at and is id"));
+  EXPECT_TRUE(Balances(refused.job()));
+}
+
+TEST(CliRunTest, AConnectionsWorkerIsOfNoMatterInOneProcess) {
+  Project project(R"(connections:
+  shop: { dsn: "sqlite:shop.db", worker: vault-1 }
+  warehouse: { dsn: "sqlite:warehouse.db", worker: vault-1 }
+jobs:
+  a: { source: { connection: shop, table: a }, target: { connection: warehouse, table: a, strategy: full } }
+)");
+  SqliteExec(project.directory() + "/shop.db", "CREATE TABLE a (x); INSERT INTO a VALUES (1)");
+  std::unique_ptr<Process> run = project.Start();
+  const absl::StatusOr<int> exit_code = run->Wait(absl::Minutes(1));
+  ASSERT_TRUE(exit_code.ok()) << run->err();
+  EXPECT_EQ(*exit_code, 0) << run->err();
 }
 
 TEST(CliRunTest, AllJobsOrTheNamedOnes) {
