@@ -17,17 +17,17 @@ function(tidemark_binary name)
   target_compile_options(${name} PRIVATE ${TIDEMARK_WARNINGS})
 endfunction()
 
-# tidemark_test(NAME SRCS … DEPS … [LABELS …] [TIMEOUT seconds] [SERIAL]): a GoogleTest program, one ctest entry.
-# The label `long` keeps a test out of the CI tier; SERIAL gives it the machine for itself.
+# tidemark_test(NAME SRCS … DEPS … [TIMEOUT seconds]): a GoogleTest program, one ctest entry. The label `long` keeps a
+# test out of the CI tier.
 function(tidemark_test name)
-  cmake_parse_arguments(ARG "SERIAL" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SRCS;DEPS" ${ARGN})
   tidemark_binary(${name} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS} GTest::gmock_main)
   tidemark_annotate_for_tsan(${name})
   add_test(NAME ${name} COMMAND ${name})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}" RUN_SERIAL ${ARG_SERIAL})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
 endfunction()
 
 set(TIDEMARK_WARNINGS -Wall -Wextra -Werror -Wno-unused-parameter)

@@ -257,7 +257,7 @@ TEST(ProjectRulesTest, Relations) {
 }
 
 TEST(ProjectRulesTest, OneTargetTableForOneJob) {
-  EXPECT_THAT(Errors(absl::StrCat(kConnections, "  again: { dsn: 'sqlite:./shop.db' }\njobs:\n",
+  EXPECT_THAT(Errors(absl::StrCat(kConnections, "  again: { dsn: 'sqlite:///p/./shop.db' }\njobs:\n",
                                   "  a:\n    source: {connection: warehouse, table: t}\n",
                                   "    target: {connection: shop, table: t, strategy: full}\n",
                                   "  b:\n    source: {connection: warehouse, table: u}\n",

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "common/base/absl_view.h"
 #include "common/config/suggestion.h"
+#include "common/model/dsn.h"
 #include "common/model/duration.h"
 #include "common/model/enum_names.h"
 
@@ -55,14 +56,6 @@ std::string_view KindOf(const YamlNode& node) {
 
 std::string Expected(std::string_view what, const YamlNode& node) {
   return absl::StrCat("expected ", Abs(what), ", found ", Abs(KindOf(node)));
-}
-
-// DSNs that are a scheme and the path of a local file or folder.
-bool IsLocalPath(std::string_view scheme) { return scheme == "sqlite" || scheme == "duckdb" || scheme == "file"; }
-
-bool IsScheme(std::string_view text) {
-  static const std::regex kScheme("[a-z][a-z0-9+.-]*");
-  return std::regex_match(text.begin(), text.end(), kScheme);
 }
 
 }  // namespace
@@ -301,8 +294,8 @@ void SpecReader::SetScalar(const std::string& text, std::string_view shown, Loca
 }
 
 std::string SpecReader::ReadDsn(const std::string& dsn, Location at, const std::string& path) {
-  const size_t colon = dsn.find(':');
-  if (colon == dsn.npos || !IsScheme(std::string_view(dsn).substr(0, colon))) {
+  const std::string_view scheme = DsnScheme(dsn);
+  if (scheme.empty()) {
     diagnostics_.Add(at, path, "a DSN starts with its scheme, as in postgresql://HOST/DATABASE or sqlite:PATH");
     return dsn;
   }
@@ -312,14 +305,14 @@ std::string SpecReader::ReadDsn(const std::string& dsn, Location at, const std::
       return dsn;
     }
   }
-  const std::string scheme = dsn.substr(0, colon);
-  const std::string local = dsn.substr(colon + 1);
-  if (!IsLocalPath(scheme) || local.starts_with(":") || local.starts_with("//")) return dsn;
-  if (local.empty()) {
-    diagnostics_.Add(at, path, absl::StrCat("the path is missing after ", scheme, ":"));
+  const std::optional<std::string_view> local = DsnLocalPath(dsn);
+  if (!local) return dsn;
+  if (local->empty() || local->starts_with(":")) {
+    diagnostics_.Add(at, path, absl::StrCat("the path of a file is missing after ", Abs(scheme), ":"));
     return dsn;
   }
-  return absl::StrCat(scheme, ":", (std::filesystem::path(sources_.directory) / local).lexically_normal().string());
+  return absl::StrCat(Abs(scheme), ":",
+                      (std::filesystem::path(sources_.directory) / *local).lexically_normal().string());
 }
 
 }  // namespace tidemark

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/absl_view.h"
+#include "common/model/dsn.h"
 
 namespace tidemark {
 namespace {
@@ -80,14 +81,11 @@ std::string ServerIdentity(const ServerScheme& scheme, std::string_view rest) {
 
 std::string ConnectionIdentity(const v1::ConnectionSpec& connection) {
   const std::string_view dsn = connection.dsn();
-  const size_t colon = dsn.find(':');
-  if (colon != std::string_view::npos) {
-    const std::string_view scheme = dsn.substr(0, colon);
-    if (scheme == "sqlite" || scheme == "duckdb") return std::string(dsn.substr(0, dsn.find('?')));
-    for (const ServerScheme& known : kServerSchemes) {
-      if (scheme != known.scheme) continue;
-      if (std::string identity = ServerIdentity(known, dsn.substr(colon + 1)); !identity.empty()) return identity;
-    }
+  const std::string_view scheme = DsnScheme(dsn);
+  if (const auto path = DsnLocalPath(dsn)) return absl::StrCat(Abs(scheme), ":", Abs(*path));
+  for (const ServerScheme& known : kServerSchemes) {
+    if (scheme != known.scheme) continue;
+    if (std::string identity = ServerIdentity(known, dsn.substr(scheme.size() + 1)); !identity.empty()) return identity;
   }
   return absl::StrCat("connection:", connection.name());
 }

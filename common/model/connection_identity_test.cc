@@ -17,7 +17,8 @@ TEST(ConnectionIdentityTest, IsServerAndDatabaseWithoutSecrets) {
   EXPECT_EQ(Identity("postgres://other@db.example:5432/shop"), "postgresql://db.example:5432/shop");
   EXPECT_EQ(Identity("postgresql://u:p@ss@[::1]:6000/shop"), "postgresql://[::1]:6000/shop");
   EXPECT_EQ(Identity("postgresql:///shop?host=/run/pg&port=6001"), "postgresql:///run/pg:6001/shop");
-  EXPECT_EQ(Identity("sqlite:data/shop.db?mode=ro"), "sqlite:data/shop.db");
+  EXPECT_EQ(Identity("sqlite:data/shop.db"), "sqlite:data/shop.db");
+  EXPECT_EQ(Identity("sqlite:///data/shop.db"), Identity("sqlite:/data/shop.db"));
   EXPECT_EQ(Identity("generator:rows=5"), "connection:shop");
 }
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/model/dsn.h"
 
 namespace tidemark {
 
@@ -12,8 +13,7 @@ void ConnectorRegistry::Add(std::string scheme, std::shared_ptr<Connector> conne
 }
 
 absl::StatusOr<Connector*> ConnectorRegistry::Find(std::string_view dsn) const {
-  const size_t colon = dsn.find(':');
-  const auto found = colon == dsn.npos ? connectors_.end() : connectors_.find(dsn.substr(0, colon));
+  const auto found = connectors_.find(DsnScheme(dsn));
   if (found != connectors_.end()) return found->second.get();
   return absl::NotFoundError(absl::StrCat("the DSN's scheme is not one of ",
                                           absl::StrJoin(connectors_, ", ", [](std::string* out, const auto& entry) {

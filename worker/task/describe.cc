@@ -96,7 +96,6 @@ absl::Status Describer::DescribeBoth() {
   result_.set_source_identity(std::move(source->identity));
   if (target.table_exists) *result_.mutable_target_schema() = std::move(target.schema);
   *result_.mutable_target() = std::move(target.capabilities);
-  result_.mutable_target()->set_table_exists(target.table_exists);
   *result_.mutable_ledger() = std::move(target.ledger);
   result_.mutable_notes()->Assign(source->notes.begin(), source->notes.end());
   result_.mutable_notes()->Add(target.notes.begin(), target.notes.end());

@@ -289,7 +289,6 @@ absl::StatusOr<TargetDescription> DescribeTarget(Connection& connection, const v
   }
   description.formats.push_back(v1::CHUNK_FORMAT_ARROW);
   description.capabilities.set_transactional_commit(true);
-  description.capabilities.set_table_exists(description.table_exists);
   description.capabilities.add_formats(v1::CHUNK_FORMAT_PG_COPY_BINARY);
   description.capabilities.add_formats(v1::CHUNK_FORMAT_ARROW);
   return description;

@@ -5,10 +5,9 @@
 
 #include <sqlite3.h>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
+#include "common/model/dsn.h"
 #include "worker/connectors/sqlite/sqlite_database.h"
 #include "worker/connectors/sqlite/sqlite_source.h"
 #include "worker/connectors/sqlite/sqlite_target.h"
@@ -17,12 +16,13 @@ namespace tidemark::sqlite {
 namespace {
 
 absl::StatusOr<std::string> PathOf(const v1::ConnectionSpec& connection) {
-  absl::string_view path = connection.dsn();
-  if (!absl::ConsumePrefix(&path, "sqlite:"))
-    return absl::InvalidArgumentError("the DSN of a SQLite file is sqlite:PATH");
-  absl::ConsumePrefix(&path, "//");
+  const std::string_view path = DsnLocalPath(connection.dsn()).value_or("");
   if (path.empty() || path == ":memory:") {
     return absl::InvalidArgumentError("the DSN sqlite: needs the path of a file, since every session opens it anew");
+  }
+  if (path.find('?') != path.npos) {
+    return absl::InvalidArgumentError(
+        "the DSN sqlite: is the path of a file and nothing else: there are no parameters");
   }
   return std::string(path);
 }

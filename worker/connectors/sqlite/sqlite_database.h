@@ -45,7 +45,6 @@ class Statement {
 
   bool IsNull(int column) const;
   int64_t Int(int column) const;
-  double Double(int column) const;
   // Valid until the next Step.
   absl::string_view Text(int column) const;
   sqlite3_stmt* get() const { return stmt_; }

@@ -55,7 +55,6 @@ class FileTargetSession final : public TargetSession {
     if (table) {
       TM_RETURN_IF_ERROR(CheckTable(*table, source));
       description.table_exists = true;
-      description.capabilities.set_table_exists(true);
       DescribeTable(*table, &description.schema);
     }
     TM_ASSIGN_OR_RETURN(const bool known, ControlTablesExist(*db));
