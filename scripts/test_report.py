@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Counts what ctest ran and closes with one line, `N passed, N failed`.
+"""Prints what tests measured, counts what ctest ran and closes with one line, `N passed, N failed`.
 
     scripts/test_report.py DIRECTORY
 
 DIRECTORY holds NAME.junit (of ctest) and NAME/ (the XML of its GoogleTest programs). A program that wrote XML counts by its test
-cases; one that wrote none, or that failed although no case did (a crash, a leak, a time-out), counts as one.
+cases; one that wrote none, or that failed although no case did (a crash, a leak, a time-out), counts as one. What a test measured is what it gave to RecordProperty.
 """
 import pathlib
 import sys
@@ -44,8 +44,23 @@ def count(directory):
     return passed, failed, skipped
 
 
+def measurements(directory):
+    for path in sorted(directory.glob("*/*.xml")):
+        try:
+            root = ElementTree.parse(path).getroot()
+        except ElementTree.ParseError:
+            continue
+        for case in root.iter("testcase"):
+            figures = [f"{each.get('name')} {each.get('value')}" for each in case.iter("property")]
+            if figures:
+                yield f"{path.stem}: {case.get('classname')}.{case.get('name')}: {', '.join(figures)}"
+
+
 def main():
-    passed, failed, skipped = count(pathlib.Path(sys.argv[1]))
+    directory = pathlib.Path(sys.argv[1])
+    for line in measurements(directory):
+        print(line)
+    passed, failed, skipped = count(directory)
     for name in failed:
         print(f"FAILED {name}")
     print(f"{passed} passed, {len(failed)} failed" + (f", {skipped} skipped" if skipped else ""))

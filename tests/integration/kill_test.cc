@@ -74,6 +74,7 @@ TEST_P(Kill, AtAnyMomentThenAgainIsExact) {
     EXPECT_EQ(DuplicateIds(target, "lineitem"), "0");
     EXPECT_EQ(LedgerViolations(target, "public.lineitem"), "");
   }
+  RecordProperty("kills", Kills());
   EXPECT_EQ(Scalar(target, "SELECT count(*) - count(DISTINCT run_id) FROM tidemark.ledger"), "0");
   EXPECT_EQ(Scalar(target, "SELECT count(*) FROM pg_tables WHERE schemaname = 'tidemark' AND tablename LIKE 'stg%'"),
             "0");

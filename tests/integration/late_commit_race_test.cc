@@ -97,6 +97,9 @@ RaceResult Race(const std::string& strategy, bool updates, Bound bound = Bound::
   result.target = Fingerprint(target, "events", kColumns);
   result.duplicates = DuplicateIds(target, "events");
   result.ledger = LedgerViolations(target, "public.events");
+  testing::Test::RecordProperty("commits", std::to_string(result.commits));
+  testing::Test::RecordProperty("runs_with_rows", result.runs_with_rows);
+  testing::Test::RecordProperty("rows_lost", std::to_string(result.lost));
   return result;
 }
 

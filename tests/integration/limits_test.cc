@@ -49,6 +49,7 @@ jobs:
   // Reading is the slowest stage here by far, so the run lasts as long as the limit makes it. What a run takes before
   // its first row and after its last weighs on a short one.
   const double rate = rows / outcome.job()["duration_seconds"].get<double>();
+  RecordProperty("rows_per_second", absl::StrCat(rate));
   EXPECT_LE(rate, 55'000);
   EXPECT_GE(rate, wanted ? 45'000 : 40'000) << outcome.job().dump();
 }
@@ -93,6 +94,8 @@ jobs:
     if (!exit_code.ok()) peak = std::max(peak, PeakResidentKilobytes(process->pid()));
   } while (absl::IsDeadlineExceeded(exit_code.status()));
   ASSERT_EQ(exit_code.value(), 0) << process->err();
+  RecordProperty("peak_resident_megabytes", std::to_string(peak / 1024));
+  RecordProperty("budget_megabytes", std::to_string(budget_megabytes));
   EXPECT_GT(peak, 0);
   EXPECT_LE(peak, (budget_megabytes * 11 / 10 + SanitizerMegabytes()) * 1024);
   EXPECT_EQ(Fingerprint(source, "wide", "id, payload"), Fingerprint(target, "wide", "id, payload"));

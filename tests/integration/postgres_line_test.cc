@@ -91,6 +91,11 @@ TEST(PostgresLine, FullThenChangesThenNothing) {
   EXPECT_GE(most, 1);
   EXPECT_LE(most, 2);
   EXPECT_LE(full.job()["peak_source_connections"], 2);
+  RecordProperty("rows", std::to_string(rows));
+  RecordProperty("partitions", full.job()["partitions"].dump());
+  RecordProperty("most_connections_sampled", most);
+  RecordProperty("connection_samples", sampler.samples());
+  RecordProperty("full_seconds", full.job()["duration_seconds"].dump());
   EXPECT_EQ(full.job()["completeness"], "proved");
   EXPECT_EQ(Fingerprint(source, "lineitem", kLineitemColumns), Fingerprint(target, "lineitem", kLineitemColumns));
   EXPECT_EQ(Dependents(target), dependents);
@@ -103,6 +108,7 @@ TEST(PostgresLine, FullThenChangesThenNothing) {
   ASSERT_EQ(changed.exit_code, 0) << changed.err;
   EXPECT_EQ(changed.job()["rows_read"], rows / 10);
   EXPECT_EQ(changed.job()["rows_loaded"], rows / 10);
+  RecordProperty("upsert_seconds", changed.job()["duration_seconds"].dump());
   EXPECT_EQ(Fingerprint(source, "lineitem", kLineitemColumns), Fingerprint(target, "lineitem", kLineitemColumns));
   EXPECT_EQ(Dependents(target), dependents);
 

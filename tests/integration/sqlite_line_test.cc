@@ -81,6 +81,9 @@ TEST(SqliteLine, FullThenChangesThenNothing) {
   EXPECT_EQ(full.job()["rows_loaded"], rows);
   EXPECT_GE(full.job()["partitions"], 8);
   EXPECT_LE(full.job()["peak_source_connections"], 2);
+  RecordProperty("rows", std::to_string(rows));
+  RecordProperty("partitions", full.job()["partitions"].dump());
+  RecordProperty("full_seconds", full.job()["duration_seconds"].dump());
   EXPECT_EQ(full.job()["completeness"], "proved");
   EXPECT_EQ(SourceFingerprint(file, target), Fingerprint(target, "lineitem", kLineitemColumns));
 
@@ -92,6 +95,7 @@ TEST(SqliteLine, FullThenChangesThenNothing) {
   ASSERT_EQ(changed.exit_code, 0) << changed.err;
   EXPECT_EQ(changed.job()["rows_read"], rows / 10);
   EXPECT_EQ(changed.job()["rows_loaded"], rows / 10);
+  RecordProperty("upsert_seconds", changed.job()["duration_seconds"].dump());
   EXPECT_EQ(SourceFingerprint(file, target), Fingerprint(target, "lineitem", kLineitemColumns));
 
   RunOutcome nothing = project.Run();
