@@ -155,7 +155,8 @@ absl::Status Horizon::ExamineSequence(Findings& findings) {
     // By its dependencies: an identity column owns its sequence, a default of nextval() uses one.
     TM_ASSIGN_OR_RETURN(
         const Row row, connection_->ExecuteRow("SELECT count(*) = 1 AND bool_and(s.seqcache = 1 AND s.seqincrement > 0 "
-                                               "AND NOT s.seqcycle) FROM pg_sequence s WHERE s.seqrelid IN ("
+                                               "AND NOT s.seqcycle), min(s.seqrelid) FROM pg_sequence s WHERE "
+                                               "s.seqrelid IN ("
                                                "SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass "
                                                "AND d.refclassid = 'pg_class'::regclass AND d.refobjid = "
                                                "$1::oid AND d.refobjsubid = $2::int4 AND d.deptype = 'i' UNION SELECT "
@@ -165,10 +166,11 @@ absl::Status Horizon::ExamineSequence(Findings& findings) {
                                                "f.adnum = $2::int4)",
                                                {absl::StrCat(relation.oid), absl::StrCat(sql_->watermark()->number)}));
     proved = row[0] == "t";
+    if (proved && source_->stamped_by() != v1::STAMPED_BY_APPLICATION) findings.sequence = row[1].value_or("");
   }
   if (proved) {
-    findings.grounds.push_back(
-        absl::StrCat(column, " takes its values from one rising sequence with CACHE 1 and nowhere else"));
+    findings.grounds.push_back(absl::StrCat(
+        column, " takes its values from one rising sequence with CACHE 1, never set back, and nowhere else"));
   } else {
     findings.against.push_back(absl::StrCat(
         column, " is not fed by one rising sequence with CACHE 1: a row that takes a lower value later is missed"));
@@ -326,6 +328,7 @@ absl::StatusOr<HorizonProbe> Horizon::ProbeInteger(const std::optional<v1::Water
     TM_ASSIGN_OR_RETURN(high,
                         Evaluate(low.has_value() ? Literal(low->text()) : LowestLiteral(sql_->watermark()->type)));
   }
+  if (!findings.sequence.empty()) TM_RETURN_IF_ERROR(CompareWithSequence(low, high, findings));
   TM_ASSIGN_OR_RETURN(OpenTransactions open, ListOpenTransactions(*connection_));
   TM_ASSIGN_OR_RETURN(open, WaitOut(*connection_, std::move(open), HorizonWait(*source_)));
   HorizonProbe held;
@@ -352,6 +355,43 @@ absl::StatusOr<HorizonProbe> Horizon::ProbeInteger(const std::optional<v1::Water
   TM_ASSIGN_OR_RETURN(HorizonProbe probe, Conclude(low, high, findings));
   probe.hold = held.hold;
   return probe;
+}
+
+absl::Status Horizon::CompareWithSequence(const std::optional<v1::Watermark>& low, const std::string& high,
+                                          Findings& findings) {
+  TM_ASSIGN_OR_RETURN(const Row sequence,
+                      connection_->ExecuteRow("SELECT format('%I.%I', n.nspname, c.relname), "
+                                              "has_sequence_privilege(c.oid, 'SELECT'), s.seqincrement FROM pg_class c "
+                                              "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON "
+                                              "s.seqrelid = c.oid WHERE c.oid = $1::oid",
+                                              {findings.sequence}));
+  const std::string& name = *sequence[0];
+  // Without the right to look, that it was never set back stays a premise.
+  if (sequence[1] != "t") return absl::OkStatus();
+  TM_ASSIGN_OR_RETURN(const Row row, connection_->ExecuteRow(
+                                         absl::StrCat("SELECT (last_value::numeric - CASE WHEN is_called THEN 0 ELSE ",
+                                                      *sequence[2], " END)::text FROM ", name)));
+  const std::string last = row[0].value_or("");
+  const auto below = [&](const std::string& value) -> absl::StatusOr<bool> {
+    TM_ASSIGN_OR_RETURN(const std::string answer, Evaluate(absl::StrCat(last, "::numeric < ", Literal(value))));
+    return answer == "true";
+  };
+  if (low.has_value()) {
+    TM_ASSIGN_OR_RETURN(const bool set_back, below(low->text()));
+    if (set_back) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the sequence ", name, " of watermark column ", source_->watermark(), " stands at ", last,
+          ", below the last watermark ", low->text(),
+          ": it has been set back, and no window would move the rows it numbers now; run the job once with "
+          "--full-refresh"));
+    }
+  }
+  TM_ASSIGN_OR_RETURN(const bool explicit_values, below(high));
+  if (explicit_values) {
+    findings.against.push_back(absl::StrCat(source_->watermark(), " holds ", high, ", which its sequence ", name,
+                                            " has not given yet: a row that it numbers later is missed"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<HorizonProbe> Horizon::ProbeXid8(const std::optional<v1::Watermark>& low, Findings findings) {

@@ -45,6 +45,8 @@ class Horizon {
     absl::Duration last_lookback;
     // Empty unless the horizon is held.
     std::string holder;
+    // The oid of the one sequence that feeds an integer column; empty if there is none.
+    std::string sequence;
   };
   // Microseconds since 1970 on the source's clock.
   struct Bound {
@@ -68,6 +70,10 @@ class Horizon {
 
   absl::StatusOr<HorizonProbe> ProbeTime(const std::optional<v1::Watermark>& low, Findings findings);
   absl::StatusOr<HorizonProbe> ProbeInteger(const std::optional<v1::Watermark>& low, Findings findings);
+  // InvalidArgument if the sequence was set back below `low`, so that new rows would never be moved; against a proof if
+  // it stands below `high`.
+  absl::Status CompareWithSequence(const std::optional<v1::Watermark>& low, const std::string& high,
+                                   Findings& findings);
   absl::StatusOr<HorizonProbe> ProbeXid8(const std::optional<v1::Watermark>& low, Findings findings);
   // Fills in what follows from `high`, or from what holds it.
   absl::StatusOr<HorizonProbe> Conclude(const std::optional<v1::Watermark>& low, const std::string& high,

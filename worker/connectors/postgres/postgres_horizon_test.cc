@@ -353,6 +353,25 @@ TEST_F(PostgresHorizonTest, OtherIntegersAreNotProved) {
   EXPECT_EQ(Probe(TableJob("serial", "id")).completeness.level(), kProved);
 }
 
+TEST_F(PostgresHorizonTest, ASequenceThatWasSetBackIsRefused) {
+  Exec(dsn_, "CREATE TABLE s (id bigserial); INSERT INTO s SELECT FROM generate_series(1, 10)");
+  const v1::Watermark low = Probe(TableJob("s", "id")).high;
+  EXPECT_EQ(low.text(), "10");
+  Exec(dsn_, "SELECT setval('s_id_seq', 11, false)");
+  EXPECT_EQ(Probe(TableJob("s", "id"), low).completeness.level(), kProved);
+  Exec(dsn_, "TRUNCATE s RESTART IDENTITY; INSERT INTO s DEFAULT VALUES");
+  const absl::Status refused = MustOpen(dsn_, TableJob("s", "id"))->ProbeHorizon(low).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("s_id_seq of watermark column id stands at 1, below"));
+}
+
+TEST_F(PostgresHorizonTest, ValuesThatTheSequenceHasStillToGiveAreNotProved) {
+  Exec(dsn_, "CREATE TABLE s (id bigserial); INSERT INTO s DEFAULT VALUES; INSERT INTO s VALUES (100)");
+  const HorizonProbe probe = Probe(TableJob("s", "id"));
+  EXPECT_EQ(probe.completeness.level(), kLookback);
+  EXPECT_THAT(Premises(probe), HasSubstr("id holds 100, which its sequence"));
+}
+
 TEST_F(PostgresHorizonTest, TransactionIdsAreBoundedByTheOldestThatRuns) {
   const auto writer = MustConnect(dsn_);
   MustRun(*writer, "BEGIN");

@@ -105,6 +105,12 @@ absl::Status RewriteInPlace(Connection& connection, const SwapInput& input, bool
     return absl::InvalidArgumentError(absl::StrCat("of ", input.rows, " rows ", inserted, " arrived in ", table,
                                                    "; a trigger or a rule of the table drops or adds rows"));
   }
+  TM_ASSIGN_OR_RETURN(const Row row, connection.ExecuteRow(absl::StrCat("SELECT count(*) FROM ", table)));
+  if (row[0] != absl::StrCat(inserted)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(table, " holds ", row[0].value_or("?"), " rows where ", inserted,
+                     " were loaded; a trigger of the table keeps rows from being deleted, or adds some"));
+  }
   return absl::OkStatus();
 }
 

@@ -247,6 +247,31 @@ TEST_F(PostgresSwapTest, WhatARenameWouldChangeGoesTheOtherWay) {
   EXPECT_EQ(Notes(), "new");
 }
 
+TEST_F(PostgresSwapTest, RowsThatATriggerKeepsFailTheLoad) {
+  Exec(dsn_, kPlain);
+  Exec(dsn_,
+       "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; CREATE TRIGGER keep "
+       "BEFORE DELETE ON events FOR EACH ROW EXECUTE FUNCTION keep()");
+  job_.spec().mutable_target()->set_swap(v1::SWAP_MODE_DELETE_INSERT);
+  EXPECT_THAT(SwapOf({{2, "new", 5}}), HasSubstr("holds 2 rows where 1 were loaded"));
+  EXPECT_EQ(Notes(), "old");
+}
+
+TEST_F(PostgresSwapTest, ATableWhoseRowsAreHiddenIsNoTarget) {
+  Exec(dsn_, kPlain);
+  Exec(dsn_, "ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY new ON events USING (id > 1)");
+  const std::string loader = Role("loader");
+  Exec(dsn_, absl::StrCat("ALTER ROLE ", loader, " LOGIN; GRANT ALL ON events TO ", loader,
+                          "; GRANT CREATE ON DATABASE ", Scalar(dsn_, "SELECT current_database()"), " TO ", loader));
+  for (const v1::LoadStrategy strategy :
+       {v1::LOAD_STRATEGY_FULL, v1::LOAD_STRATEGY_INCREMENTAL, v1::LOAD_STRATEGY_UPSERT}) {
+    TargetJob job(absl::StrCat(dsn_, "?user=", loader), strategy);
+    const absl::Status refused = job.Open()->Describe(EventSchema(), {v1::CHUNK_FORMAT_ARROW}).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kPermissionDenied);
+    EXPECT_THAT(std::string(refused.message()), HasSubstr("row security hides rows"));
+  }
+}
+
 TEST_F(PostgresSwapTest, DeleteInsertKeepsOldReadersReading) {
   Exec(dsn_, kPlain);
   job_.spec().mutable_target()->set_swap(v1::SWAP_MODE_DELETE_INSERT);

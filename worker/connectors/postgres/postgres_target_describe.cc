@@ -162,7 +162,7 @@ absl::Status CheckPrivileges(Connection& connection, const v1::JobSpec& job, con
   std::vector<std::string> wanted = {"INSERT"};
   if (swap.has_value()) {
     if (swap->method == SwapMethod::kRename) wanted.clear();
-    if (swap->method == SwapMethod::kTruncateInsert) wanted.push_back("TRUNCATE");
+    if (swap->method == SwapMethod::kTruncateInsert) wanted = {"SELECT", "INSERT", "TRUNCATE"};
     if (swap->method == SwapMethod::kDeleteInsert) wanted = {"SELECT", "INSERT", "DELETE"};
     if (swap->method == SwapMethod::kShell && !table.owned) {
       return absl::PermissionDeniedError(
@@ -196,6 +196,14 @@ absl::Status CheckKind(Connection& connection, const TargetTable& table) {
   if (rules)
     return absl::InvalidArgumentError(absl::StrCat(
         "target ", table.name.Sql(), " has an INSTEAD rule, which would send rows elsewhere; drop the rule"));
+  TM_ASSIGN_OR_RETURN(const bool hidden,
+                      Holds(connection, "pg_catalog.row_security_active($1::oid)", {absl::StrCat(table.oid)}));
+  if (hidden) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("row security hides rows of target ", table.name.Sql(),
+                     " from this role, so that a load could neither replace nor match them; load as the table's owner, "
+                     "or ALTER ROLE ... BYPASSRLS"));
+  }
   return absl::OkStatus();
 }
 

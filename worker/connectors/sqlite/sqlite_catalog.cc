@@ -28,11 +28,12 @@ absl::Status ReadColumns(Database& db, Relation* relation) {
     column.key_position = static_cast<int>(columns.Int(3));
     column.generated = columns.Int(4) != 0;
     const char* collation = nullptr;
+    int autoincrement = 0;
     if (relation->kind == Relation::Kind::kTable &&
         sqlite3_table_column_metadata(db.get(), "main", relation->name.c_str(), column.name.c_str(), nullptr,
-                                      &collation, nullptr, nullptr, nullptr) == SQLITE_OK &&
-        collation != nullptr) {
-      column.collation = collation;
+                                      &collation, nullptr, nullptr, &autoincrement) == SQLITE_OK) {
+      if (collation != nullptr) column.collation = collation;
+      relation->autoincrement = relation->autoincrement || autoincrement != 0;
     }
     relation->columns.push_back(std::move(column));
   }

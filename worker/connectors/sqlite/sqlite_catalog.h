@@ -44,6 +44,8 @@ struct Relation {
   std::vector<std::string> trigger_sql;
   // The column that is the rowid by another name (INTEGER PRIMARY KEY); empty if there is none.
   std::string rowid_column;
+  // It is AUTOINCREMENT: the number of a deleted row is never given again.
+  bool autoincrement = false;
   // A name by which the rowid can be read; empty where there is none.
   std::string rowid_name;
 

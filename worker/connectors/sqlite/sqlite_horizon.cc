@@ -84,13 +84,13 @@ std::string OtherFile(absl::string_view low) {
   return absl::StrCat("the last watermark ", low, " is of another file: this one may lack what was written to that");
 }
 
-// The unit in which `value` is the time of now (Unix epoch), in microseconds; 0 if it is none. An ascending number that
-// happens to be near is treated alike at no cost.
+// The unit in which `value` is the time of now (Unix epoch), in microseconds; 0 if it is none. A day's difference of
+// two clocks makes no other number of it. An ascending number that happens to be near is treated alike at no cost.
 int64_t EpochUnit(int64_t value, absl::Time now) {
   for (const int64_t unit : {int64_t{1'000'000}, int64_t{1'000}, int64_t{1}}) {
     const int64_t current = absl::ToUnixMicros(now) / unit;
-    const int64_t ten_years = 10 * 366 * int64_t{86'400'000'000} / unit;
-    if (value <= current && value > current - ten_years) return unit;
+    const int64_t day = int64_t{86'400'000'000} / unit;
+    if (value <= current + day && value > current - 10 * 366 * day) return unit;
   }
   return 0;
 }
@@ -109,76 +109,154 @@ absl::StatusOr<std::optional<int64_t>> GreatestNumber(Database& db, const Source
                                                  " value: mend those rows, or declare the column as what it is"));
 }
 
-absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
-                                           const std::optional<LastWindow>& last) {
-  const std::optional<v1::Watermark> low = HighOf(last);
+// Who gives a column its integers, and so whether one given later can stand below one given before.
+enum class Numbering { kAutoincrement, kRowid, kUnknown };
+
+Numbering NumberingOf(const SourceRelation& source) {
+  if (!source.relation || !absl::EqualsIgnoreCase(source.relation->rowid_column, source.watermark)) {
+    return Numbering::kUnknown;
+  }
+  return source.relation->autoincrement ? Numbering::kAutoincrement : Numbering::kRowid;
+}
+
+// SQLite gives the next row of a table a number above this one.
+absl::StatusOr<int64_t> LastNumberGiven(Database& db, const SourceRelation& source, Numbering numbering,
+                                        std::optional<int64_t> greatest) {
+  int64_t last = std::max<int64_t>(0, greatest.value_or(0));
+  if (numbering == Numbering::kRowid) return last;
+  TM_ASSIGN_OR_RETURN(Statement statement, db.Prepare("SELECT max(seq) FROM sqlite_sequence WHERE name = ?"));
+  statement.BindText(1, source.relation->name);
+  TM_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  if (row && !statement.IsNull(0)) last = std::max(last, statement.Int(0));
+  return last;
+}
+
+// A column of numbers that are no times.
+absl::StatusOr<HorizonProbe> ProbeNumbers(Database& db, const SourceRelation& source, bool stamped_by_application,
+                                          const std::optional<LastWindow>& last, std::optional<int64_t> low,
+                                          std::optional<int64_t> greatest) {
+  WatermarkFormat format;
+  format.kind = WatermarkFormat::Kind::kInteger;
   HorizonProbe probe;
   probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
+  const std::string& column = source.watermark;
+  const Numbering numbering = stamped_by_application ? Numbering::kUnknown : NumberingOf(source);
+  if (low && numbering != Numbering::kUnknown) {
+    TM_ASSIGN_OR_RETURN(const int64_t given, LastNumberGiven(db, source, numbering, greatest));
+    if (given < *low) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "watermark column ", column, " of ", source.what, " has been set back: its next row gets the number ",
+          given + 1, ", which is not above the last watermark ", *low, ", and no window would move it; ",
+          numbering == Numbering::kRowid ? "declare the column AUTOINCREMENT, and " : "",
+          "run the job once with --full-refresh"));
+    }
+  }
+  const int64_t high = greatest.value_or(low.value_or(std::numeric_limits<int64_t>::min()));
+  probe.empty = low && high <= *low;
+  probe.high = format.Watermark(absl::StrCat(probe.empty ? *low : high), "");
+
+  if (stamped_by_application) {
+    BecomeLookback(&probe, absl::ZeroDuration());
+    AddPremise(&probe,
+               "the application numbers the rows (stamped_by: application), so that a lower number may commit later");
+    AddPremise(&probe, "the numbers are no times: nothing before the last watermark is read again");
+  } else if (last && last->other_source) {
+    BecomeLookback(&probe, absl::ZeroDuration());
+    AddPremise(&probe, OtherFile(last->high.text()));
+    AddPremise(&probe, "numbers have no distance in time to reach back by");
+  } else if (!greatest && !low) {
+    AddPremise(&probe, "the table is empty: the next window has everything");
+  } else if (numbering == Numbering::kAutoincrement) {
+    AddPremise(&probe, absl::StrCat("the file's one writer at a time numbers ", column,
+                                    " in ascending order (AUTOINCREMENT), and nothing else does"));
+    AddPremise(&probe, "a transaction still open numbers above all that have committed");
+  } else {
+    BecomeLookback(&probe, absl::ZeroDuration());
+    AddPremise(&probe,
+               numbering == Numbering::kRowid
+                   ? absl::StrCat(column, " is not AUTOINCREMENT: the number of a deleted row may be given again")
+                   : absl::StrCat(column, " is no AUTOINCREMENT key: a row written later may have a lower number"));
+  }
+  return probe;
+}
+
+// A column of Unix times in units of `unit` microseconds.
+HorizonProbe ProbeUnixTimes(const v1::SourceSpec& spec, const std::optional<LastWindow>& last,
+                            std::optional<int64_t> low, int64_t greatest, int64_t unit, absl::Time now, bool barrier) {
+  WatermarkFormat format;
+  format.kind = WatermarkFormat::Kind::kInteger;
+  const auto watermark = [&](int64_t value) { return format.Watermark(absl::StrCat(value), ""); };
+  HorizonProbe probe;
+  probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
+  int64_t high = greatest;
+  const int64_t present = absl::ToUnixMicros(now) / unit;
+  if (!barrier) {
+    // The writer that is open now may have stamped as the last one did, whenever that was.
+    --high;
+  } else if (high >= present) {
+    // A row of the present second may yet be followed by others of it: leave them for the next run.
+    probe.probed_at = watermark(present);
+    high = present - 1;
+  }
+  std::vector<std::string> why_not;
+  if (spec.stamped_by() == v1::STAMPED_BY_APPLICATION) {
+    why_not.emplace_back(
+        "the application numbers the rows (stamped_by: application), so that a lower number may commit later");
+  }
+  if (last && last->other_source) why_not.push_back(OtherFile(last->high.text()));
+  const bool behind = low && present < *low;
+  if (behind) why_not.push_back(absl::StrCat("the source's clock is behind the last watermark ", *low));
+  absl::Duration reach = last ? last->lookback : absl::ZeroDuration();
+  if (why_not.empty()) {
+    AddPremise(&probe, absl::StrCat("one writer at a time stamps ", spec.watermark(), " by SQLite's clock"));
+    AddPremise(&probe, "a transaction still open stamps no earlier than all that have committed");
+    if (low && reach > absl::ZeroDuration()) {
+      AddPremise(&probe, absl::StrCat("it reaches back ", DurationText(reach),
+                                      " behind the window before it, which was not proved"));
+    }
+  } else {
+    BecomeLookback(&probe, Lookback(spec));
+    for (std::string& premise : why_not) AddPremise(&probe, std::move(premise));
+    reach = std::max(reach, Lookback(spec));
+  }
+  probe.empty = low && high <= *low && !behind;
+  probe.high = watermark(low ? std::max(high, *low) : high);
+  if (low && !probe.empty && reach > absl::ZeroDuration()) {
+    // With the clock behind, rows are being stamped below the last watermark: read what is there again.
+    probe.effective_low =
+        watermark((behind ? std::min(present, high) : *low) - absl::ToInt64Microseconds(reach) / unit);
+  }
+  return probe;
+}
+
+absl::StatusOr<HorizonProbe> ProbeIntegers(Database& db, const SourceRelation& source, const v1::SourceSpec& spec,
+                                           const std::optional<LastWindow>& last) {
+  std::optional<int64_t> low;
+  if (last) {
+    TM_ASSIGN_OR_RETURN(const SqlValue value, WatermarkValue(last->high));
+    const auto* number = std::get_if<int64_t>(&value);
+    if (number == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("the last watermark '", last->high.text(),
+                                                     "' is no integer, but column ", source.watermark,
+                                                     " is: run the job with --full-refresh"));
+    }
+    low = *number;
+  }
   // The clock under the barrier, the greatest number after it: every row is read for it where there is no index, and
   // the lock is not held for that.
-  absl::Time barrier_time;
+  absl::Time now;
   absl::Status raised;
   {
     WriteBarrier barrier(db);
     raised = barrier.Raise();
     if (absl::IsCancelled(raised)) return raised;
-    TM_ASSIGN_OR_RETURN(barrier_time, SourceClock(db));
+    TM_ASSIGN_OR_RETURN(now, SourceClock(db));
   }
-  TM_ASSIGN_OR_RETURN(std::optional<int64_t> greatest, GreatestNumber(db, source));
-  TM_ASSIGN_OR_RETURN(const absl::Time now, SourceClock(db));
-  WatermarkFormat format;
-  format.kind = WatermarkFormat::Kind::kInteger;
-  if (!greatest) {
-    if (!low) AddPremise(&probe, "the table is empty: the next window has everything");
-    probe.high = low ? *low : format.Watermark(absl::StrCat(std::numeric_limits<int64_t>::min()), "");
-    probe.empty = low.has_value();
-    return probe;
-  }
-  const int64_t unit = EpochUnit(*greatest, now);
-  if (unit != 0 && raised.ok()) {
-    // A row of the present second may yet be followed by others of it: leave them for the next run.
-    const int64_t present = absl::ToUnixMicros(barrier_time) / unit;
-    if (*greatest >= present) {
-      probe.probed_at = format.Watermark(absl::StrCat(present), "");
-      greatest = present - 1;
-    }
-  } else if (unit != 0) {
-    // The writer that is open now may have stamped as the last one did, whenever that was.
-    --*greatest;
-  }
-  probe.high = format.Watermark(absl::StrCat(*greatest), "");
-  int64_t from = 0;
-  if (low) {
-    TM_ASSIGN_OR_RETURN(const SqlValue value, WatermarkValue(*low));
-    const auto* number = std::get_if<int64_t>(&value);
-    if (number == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("the last watermark '", low->text(),
-                                                     "' is no integer, but column ", source.watermark,
-                                                     " is: run the job with --full-refresh"));
-    }
-    from = *number;
-    probe.empty = *greatest <= from;
-  }
-  if (spec.stamped_by() == v1::STAMPED_BY_APPLICATION) {
-    const absl::Duration lookback = unit != 0 ? Lookback(spec) : absl::ZeroDuration();
-    BecomeLookback(&probe, lookback);
-    AddPremise(&probe,
-               "the application numbers the rows (stamped_by: application), so that a lower number may commit later");
-    if (unit == 0) AddPremise(&probe, "the numbers are no times: nothing before the last watermark is read again");
-    if (low && unit != 0) {
-      probe.effective_low = format.Watermark(absl::StrCat(from - absl::ToInt64Microseconds(lookback) / unit), "");
-    }
-    return probe;
-  }
-  if (last && last->other_source) {
-    BecomeLookback(&probe, absl::ZeroDuration());
-    AddPremise(&probe, OtherFile(low->text()));
-    AddPremise(&probe, "numbers have no distance in time to reach back by");
-    return probe;
-  }
-  AddPremise(&probe, absl::StrCat("the file's one writer at a time numbers ", source.watermark, " in ascending order"));
-  AddPremise(&probe, "a transaction still open numbers above all that have committed");
-  return probe;
+  TM_ASSIGN_OR_RETURN(const std::optional<int64_t> greatest, GreatestNumber(db, source));
+  const bool numbered = NumberingOf(source) != Numbering::kUnknown;
+  const int64_t unit = greatest && !numbered ? EpochUnit(*greatest, now) : 0;
+  if (unit != 0) return ProbeUnixTimes(spec, last, low, *greatest, unit, now, raised.ok());
+  return ProbeNumbers(db, source, spec.stamped_by() == v1::STAMPED_BY_APPLICATION, last, low, greatest);
 }
 
 // The least time there is, which stands in the chain where a table was empty: it says nothing of how its values will be

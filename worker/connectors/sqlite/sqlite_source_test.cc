@@ -219,6 +219,46 @@ TEST_F(SqliteSource, IntegersGoUpToTheGreatest) {
   EXPECT_THAT(*ReadFirstColumn(*session, window), ElementsAre("4"));
 }
 
+TEST_F(SqliteSource, NumbersThatMayBeGivenAgainAreNotProved) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, version INTEGER); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)");
+  for (const char* column : {"id", "version"}) {
+    const auto probe = Source(Job("t", column))->ProbeHorizon(std::nullopt);
+    ASSERT_TRUE(probe.ok()) << probe.status();
+    EXPECT_EQ(probe->high.text(), "3");
+    EXPECT_EQ(probe->completeness.level(), v1::Completeness::LEVEL_LOOKBACK);
+  }
+  const v1::Watermark low = Source(Job("t", "id"))->ProbeHorizon(std::nullopt)->high;
+  Sql("DELETE FROM t WHERE id = 3");
+  EXPECT_THAT(std::string(Source(Job("t", "id"))->ProbeHorizon(low).status().message()),
+              HasSubstr("has been set back: its next row gets the number 3"));
+}
+
+TEST_F(SqliteSource, ASequenceThatWasSetBackIsRefused) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES (1), (2), (3)");
+  const v1::Watermark low = Source(Job("t", "id"))->ProbeHorizon(std::nullopt)->high;
+  Sql("DELETE FROM t");
+  const auto purged = Source(Job("t", "id"))->ProbeHorizon(low);
+  ASSERT_TRUE(purged.ok()) << purged.status();
+  EXPECT_TRUE(purged->empty);
+  EXPECT_EQ(purged->completeness.level(), v1::Completeness::LEVEL_PROVED);
+  Sql("DELETE FROM sqlite_sequence; INSERT INTO t DEFAULT VALUES");
+  EXPECT_THAT(std::string(Source(Job("t", "id"))->ProbeHorizon(low).status().message()),
+              HasSubstr("its next row gets the number 2"));
+}
+
+TEST_F(SqliteSource, UnixTimesBehindTheLastWatermarkAreReadAgain) {
+  Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at INTEGER); INSERT INTO t (at) VALUES (strftime('%s', 'now') - 5)");
+  v1::Watermark low = Source(Job("t", "at"))->ProbeHorizon(std::nullopt)->high;
+  low.set_text(Scalar("SELECT strftime('%s', 'now') + 600"));
+  const auto probe = Source(Job("t", "at"))->ProbeHorizon(low);
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_FALSE(probe->empty);
+  EXPECT_EQ(probe->high.text(), low.text());
+  EXPECT_EQ(probe->completeness.level(), v1::Completeness::LEVEL_LOOKBACK);
+  ASSERT_TRUE(probe->effective_low.has_value());
+  EXPECT_LT(std::stoll(probe->effective_low->text()), std::stoll(Scalar("SELECT at FROM t")));
+}
+
 TEST_F(SqliteSource, TheSecondThatIsNotOverIsLeftForLater) {
   Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at INTEGER)");
   const auto session = Source(Job("t", "at"));

@@ -130,6 +130,12 @@ absl::StatusOr<std::string> SwapIn(Database& db, absl::string_view loaded, absl:
           absl::StrCat("of ", rows.value_or(0), " rows ", inserted, " arrived in table ", old->name,
                        "; a trigger or an ON CONFLICT clause of the table drops rows"));
     }
+    TM_ASSIGN_OR_RETURN(const auto held, db.QueryInt(absl::StrCat("SELECT count(*) FROM ", Quoted(old->name))));
+    if (held.value_or(0) != inserted) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("table ", old->name, " holds ", held.value_or(0), " rows where ", inserted,
+                       " were loaded; a trigger of the table keeps rows from being deleted, or adds some"));
+    }
     TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE ", Quoted(loaded))));
   } else {
     TM_RETURN_IF_ERROR(Rename(db, *old, loaded));

@@ -361,6 +361,16 @@ TEST_F(SqliteTarget, ASwapKeepsAllThatHangsOnTheTable) {
   EXPECT_EQ(Scalar("SELECT group_concat(v) FROM t"), "1,3");
 }
 
+TEST_F(SqliteTarget, RowsThatATriggerKeepsFailTheLoad) {
+  ASSERT_TRUE(Open()
+                  ->Exec("CREATE TABLE t(v INTEGER PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TRIGGER keep BEFORE "
+                         "DELETE ON t BEGIN SELECT raise(IGNORE); END")
+                  .ok());
+  const auto kept = LoadFull(1, SchemaOf(Type::KIND_INT64), Integers({2}), v1::SWAP_MODE_DELETE_INSERT);
+  EXPECT_THAT(std::string(kept.status().message()), HasSubstr("holds 2 rows where 1 were loaded"));
+  EXPECT_EQ(Scalar("SELECT group_concat(v) FROM t"), "1");
+}
+
 TEST_F(SqliteTarget, DefinitionsAreClonedWhateverTheNameLooksLike) {
   const auto db = Open();
   for (const std::string name : {"plain", "\"quo\"\"ted ( name\"", "[brack ( eted]", "`back``tick`", "'single'"}) {
