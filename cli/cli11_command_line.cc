@@ -47,13 +47,20 @@ class Grammar {
   CommandLine Parse(int argc, const char* const* argv) {
     try {
       app_.parse(argc, argv);
-    } catch (const CLI::Success&) {
-      line_.command.reset();
-      line_.help = Deepest(&app_)->help("", CLI::AppFormatMode::Normal);
     } catch (const CLI::ParseError& error) {
       line_.command.reset();
-      line_.error = absl::StrCat("tidemark: ", error.what(), "\nTry `", Path(Deepest(&app_)), " --help`.");
-      line_.exit_code = kUsage;
+      const CLI::App* const deepest = Deepest(&app_);
+      const std::string unknown = UnknownCommand(*deepest);
+      if (unknown.empty() && dynamic_cast<const CLI::Success*>(&error) != nullptr) {
+        line_.help = deepest->help("", CLI::AppFormatMode::Normal);
+      } else {
+        line_.error = absl::StrCat(
+            "tidemark: ",
+            unknown.empty() ? std::string(error.what())
+                            : absl::StrCat("this version has no command `", Path(deepest), " ", unknown, "`"),
+            "\nTry `", Path(deepest), " --help`.");
+        line_.exit_code = kUsage;
+      }
     }
     return std::move(line_);
   }
@@ -71,6 +78,15 @@ class Grammar {
   }
   static std::string Path(const CLI::App* app) {
     return app->get_parent() == nullptr ? app->get_name() : absl::StrCat(Path(app->get_parent()), " ", app->get_name());
+  }
+
+  // The word where one of `app`'s commands was to stand; empty if none did.
+  static std::string UnknownCommand(const CLI::App& app) {
+    if (app.get_require_subcommand_min() == 0) return "";
+    for (const std::string& word : app.remaining()) {
+      if (!word.starts_with('-')) return word;
+    }
+    return "";
   }
 
   void AddInit() {

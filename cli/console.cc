@@ -4,13 +4,29 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
+#include "common/base/printable.h"
 
 namespace tidemark::cli {
 namespace {
 
 constexpr char kClearLine[] = "\r\x1b[K";
+
+constexpr std::string_view kGreen = "\x1b[32m";
+constexpr std::string_view kRed = "\x1b[31m";
+constexpr std::string_view kYellow = "\x1b[33m";
+constexpr size_t kColourLength = kGreen.size();
+constexpr std::string_view kPlain = "\x1b[0m";
+
+// Where the next of Paint's own codes stands; npos if there is none.
+size_t FindColour(std::string_view text) {
+  size_t at = text.npos;
+  for (const std::string_view code : {kGreen, kRed, kYellow, kPlain}) at = std::min(at, text.find(code));
+  return at;
+}
 
 void Write(FILE* stream, std::string_view text) {
   fwrite(text.data(), 1, text.size(), stream);
@@ -40,8 +56,21 @@ void Console::Data(std::string_view text) {
   Write(out_, safe);
 }
 
+void Console::Text(std::string_view text) {
+  std::string shown;
+  while (!text.empty()) {
+    const size_t colour = options_.color ? FindColour(text) : text.npos;
+    shown += PrintableLines(text.substr(0, colour));
+    text.remove_prefix(std::min(colour, text.size()));
+    const size_t length = text.starts_with(kPlain) ? kPlain.size() : std::min(kColourLength, text.size());
+    shown.append(text.substr(0, length));
+    text.remove_prefix(length);
+  }
+  Data(shown);
+}
+
 void Console::Say(std::string_view line) {
-  const std::string safe = redactor_.Redact(line);
+  const std::string safe = PrintableLines(redactor_.Redact(line));
   absl::MutexLock lock(&mutex_);
   Write(err_, absl::StrCat(bar_shown_ ? kClearLine : "", safe, safe.ends_with('\n') ? "" : "\n"));
   bar_shown_ = false;
@@ -57,8 +86,8 @@ void Console::ShowBar(std::string_view bar) {
 
 std::string Console::Paint(std::string_view text, Color color) const {
   if (!options_.color) return std::string(text);
-  const char* code = color == Color::kGreen ? "32" : color == Color::kRed ? "31" : "33";
-  return absl::StrCat("\x1b[", code, "m", Abs(text), "\x1b[0m");
+  const std::string_view code = color == Color::kGreen ? kGreen : color == Color::kRed ? kRed : kYellow;
+  return absl::StrCat(Abs(code), Abs(text), Abs(kPlain));
 }
 
 }  // namespace tidemark::cli

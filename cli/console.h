@@ -27,8 +27,11 @@ class Console {
   // The streams must outlive the console.
   Console(FILE* out, FILE* err, Options options) : options_(options), out_(out), err_(err) {}
 
+  // For programs: as it is.
   void Data(std::string_view text);
-  // One line, or several.
+  // For people: what could command a terminal is escaped, but for Paint's own colours.
+  void Text(std::string_view text);
+  // One line, or several; escaped like Text.
   void Say(std::string_view line);
   // Replaces the bar; empty: takes it away. Nothing off a terminal.
   void ShowBar(std::string_view bar);

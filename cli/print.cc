@@ -15,7 +15,7 @@ void PrintList(const CommandContext& context, const std::vector<Value::Record>& 
   Console& console = *context.console;
   switch (context.output) {
     case OutputFormat::kTable:
-      return console.Data(ToTable(rows, columns));
+      return console.Text(ToTable(rows, columns));
     case OutputFormat::kJson:
       return console.Data(ToJson(Value::List(rows.begin(), rows.end()), true) + "\n");
     case OutputFormat::kNdjson:
@@ -29,7 +29,7 @@ void PrintList(const CommandContext& context, const std::vector<Value::Record>& 
 void PrintObject(const CommandContext& context, const Value::Record& object, const std::function<std::string()>& text) {
   switch (context.output) {
     case OutputFormat::kTable:
-      return context.console->Data(text());
+      return context.console->Text(text());
     case OutputFormat::kJson:
     case OutputFormat::kNdjson:
       return context.console->Data(ToJson(object, false) + "\n");

@@ -12,7 +12,10 @@ namespace tidemark::cli {
 absl::StatusOr<Project> OpenProject(const std::string& file, const ConnectorRegistry& connectors, Console* console) {
   ProjectOptions options;
   options.check_cron = [](std::string_view cron) { return coordinator::CronSchedule::Parse(cron).status(); };
-  options.check_dsn = [&](std::string_view dsn) { return connectors.Find(dsn).status(); };
+  options.check_dsn = [&](std::string_view dsn) -> absl::Status {
+    TM_ASSIGN_OR_RETURN(const Connector* const connector, connectors.Find(dsn));
+    return connector->CheckDsn(std::string(dsn));
+  };
   absl::StatusOr<Project> project = LoadProject(file, options);
   if (absl::IsNotFound(project.status())) return absl::InvalidArgumentError(project.status().message());
   TM_RETURN_IF_ERROR(project.status());

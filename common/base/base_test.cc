@@ -4,6 +4,7 @@
 #include <string>
 
 #include "common/base/clock.h"
+#include "common/base/printable.h"
 #include "common/base/retry_policy.h"
 #include "common/base/rng.h"
 
@@ -29,6 +30,24 @@ TEST(SystemClock, MonotonicNeverDecreases) {
     ASSERT_GE(now, last);
     last = now;
   }
+}
+
+TEST(Printable, NothingReachesTheTerminalAsACommand) {
+  EXPECT_EQ(Printable("plain \t ünï 日本 🦄"), "plain \t ünï 日本 🦄");
+  EXPECT_EQ(Printable("a\x1b[31m\nb\r\x07\x7f"), "a\\x1b[31m\\nb\\r\\x07\\x7f");
+  EXPECT_EQ(PrintableLines("a\nb\x1b"), "a\nb\\x1b");
+  EXPECT_EQ(Printable("\xc2\x9b"
+                      "31m"),
+            "\\xc2\\x9b31m")
+      << "the C1 form of ESC [";
+  EXPECT_EQ(Printable("x\xe2\x80\xaey"), "x\\xe2\\x80\\xaey") << "right-to-left override";
+  EXPECT_EQ(Printable("\xff\xc0\xaf\xed\xa0\x80\xe6"), "\\xff\\xc0\\xaf\\xed\\xa0\\x80\\xe6") << "no UTF-8";
+}
+
+TEST(Elided, KeepsBothEndsWhole) {
+  EXPECT_EQ(Elided("short", 5), "short");
+  EXPECT_EQ(Elided("0123456789", 4), "01…89");
+  EXPECT_EQ(Elided("ééééé", 6), "é…é");
 }
 
 TEST(Rng, ASeedReplays) {

@@ -4,11 +4,19 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/printable.h"
 
 namespace tidemark {
+namespace {
+
+// Names of the file's own choice stand in them.
+constexpr size_t kLongestPath = 300;
+constexpr size_t kLongestMessage = 2000;
+
+}  // namespace
 
 void Diagnostics::Add(Location at, std::string_view path, std::string_view message) {
-  entries_.push_back({at, std::string(path), std::string(message)});
+  entries_.push_back({at, std::string(path), Elided(message, kLongestMessage)});
 }
 
 bool Diagnostics::Has(std::string_view path) const {
@@ -25,8 +33,9 @@ absl::Status Diagnostics::ToStatus() const {
   });
   std::string text;
   for (const Entry& entry : sorted) {
-    absl::StrAppend(&text, text.empty() ? "" : "\n", file_, ":", entry.at.line, ":", entry.at.column, ": ", entry.path,
-                    entry.path.empty() ? "" : ": ", entry.message);
+    absl::StrAppend(&text, text.empty() ? "" : "\n", file_, ":", entry.at.line, ":", entry.at.column, ": ",
+                    Printable(Elided(entry.path, kLongestPath)), entry.path.empty() ? "" : ": ",
+                    Printable(entry.message));
   }
   return absl::InvalidArgumentError(text);
 }

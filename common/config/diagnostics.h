@@ -19,7 +19,8 @@ class Diagnostics {
  public:
   explicit Diagnostics(std::string file) : file_(std::move(file)) {}
 
-  // `path` is the key's way from the top, "jobs.orders.source"; may be empty. `message` is one line.
+  // `path` is the key's way from the top, "jobs.orders.source"; may be empty. `message` is one line. Both may hold
+  // names as they stand in the file: what no terminal should see of them is escaped, and the longest are cut short.
   void Add(Location at, std::string_view path, std::string_view message);
   // Whether an error was added at `path` itself or at an element of the list there.
   bool Has(std::string_view path) const;

@@ -6,7 +6,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,16 +15,24 @@
 namespace tidemark {
 namespace {
 
+// Of a secret or a name.
+constexpr size_t kMaxFileBytes = 64 << 10;
+
 absl::StatusOr<std::string> ReadReferencedFile(std::string_view path, const std::string& directory) {
   const std::filesystem::path full = std::filesystem::path(directory) / std::filesystem::path(path);
   errno = 0;
   std::ifstream file(full, std::ios::binary);
-  std::ostringstream content;
-  if (!file || !(content << file.rdbuf())) {
+  // A device or a pipe may go on for ever.
+  std::string text(kMaxFileBytes + 1, '\0');
+  if (!file || (!file.read(text.data(), static_cast<std::streamsize>(text.size())) && !file.eof())) {
     return absl::InvalidArgumentError(
         absl::StrCat("${file:", Abs(path), "}: cannot read it", errno == 0 ? "" : absl::StrCat(": ", strerror(errno))));
   }
-  std::string text = std::move(content).str();
+  text.resize(static_cast<size_t>(file.gcount()));
+  if (text.size() > kMaxFileBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("${file:", Abs(path), "}: is larger than ", kMaxFileBytes, " bytes"));
+  }
   if (text.ends_with('\n')) text.pop_back();
   if (text.ends_with('\r')) text.pop_back();
   return text;

@@ -26,6 +26,10 @@ class Connector {
  public:
   virtual ~Connector() = default;
 
+  // InvalidArgument if the DSN cannot be one of this kind of store; says how it is written and never repeats a part of
+  // it that may be secret. Connects nowhere.
+  virtual absl::Status CheckDsn(const std::string& dsn) const = 0;
+
   // Unimplemented for a store that is only a target, or only a source.
   virtual absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection,
                                                                     const v1::JobSpec& job,

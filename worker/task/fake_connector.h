@@ -17,6 +17,7 @@ class FakeConnector final : public Connector {
   FakeConnector(std::shared_ptr<FakeSource> source, std::shared_ptr<FakeTarget> target)
       : source_(std::move(source)), target_(std::move(target)) {}
 
+  absl::Status CheckDsn(const std::string& dsn) const override { return absl::OkStatus(); }
   absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection,
                                                             const v1::JobSpec& job,
                                                             const SessionOptions& options) override {

@@ -10,8 +10,7 @@
 namespace tidemark::generator {
 namespace {
 
-absl::StatusOr<GeneratedTable> TableOfDsn(const v1::ConnectionSpec& connection) {
-  absl::string_view dsn = connection.dsn();
+absl::StatusOr<GeneratedTable> TableOfDsn(absl::string_view dsn) {
   if (!absl::ConsumePrefix(&dsn, "generator:"))
     return absl::InvalidArgumentError("the DSN of a generator is generator:rows=…&seed=…&row_bytes=…");
   return GeneratedTable::Parse(dsn, GeneratedTable());
@@ -19,11 +18,13 @@ absl::StatusOr<GeneratedTable> TableOfDsn(const v1::ConnectionSpec& connection) 
 
 }  // namespace
 
+absl::Status GeneratorConnector::CheckDsn(const std::string& dsn) const { return TableOfDsn(dsn).status(); }
+
 absl::StatusOr<std::unique_ptr<SourceSession>> GeneratorConnector::OpenSource(const v1::ConnectionSpec& connection,
                                                                               const v1::JobSpec& job,
                                                                               const SessionOptions& options) {
   if (!job.source().query().empty()) return absl::InvalidArgumentError("a generator has no SQL: give source.table");
-  TM_ASSIGN_OR_RETURN(GeneratedTable table, TableOfDsn(connection));
+  TM_ASSIGN_OR_RETURN(GeneratedTable table, TableOfDsn(connection.dsn()));
   // A name that sets nothing is only a name.
   if (absl::StrContains(job.source().table(), '=')) {
     TM_ASSIGN_OR_RETURN(table, GeneratedTable::Parse(job.source().table(), table));
@@ -39,7 +40,7 @@ absl::StatusOr<std::unique_ptr<TargetSession>> GeneratorConnector::OpenTarget(co
 
 absl::StatusOr<std::string> GeneratorConnector::Test(const v1::ConnectionSpec& connection,
                                                      const SessionOptions& options) {
-  TM_ASSIGN_OR_RETURN(const GeneratedTable table, TableOfDsn(connection));
+  TM_ASSIGN_OR_RETURN(const GeneratedTable table, TableOfDsn(connection.dsn()));
   return absl::StrCat("generator of ", table.rows(), " rows of ", table.row_bytes(), " bytes");
 }
 

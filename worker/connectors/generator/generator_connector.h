@@ -17,6 +17,7 @@ namespace tidemark::generator {
 // answered Unimplemented, and is absent from its capabilities.
 class GeneratorConnector final : public Connector {
  public:
+  absl::Status CheckDsn(const std::string& dsn) const override;
   absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection,
                                                             const v1::JobSpec& job,
                                                             const SessionOptions& options) override;

@@ -8,8 +8,11 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_name.h"
@@ -27,19 +30,44 @@ struct ConninfoDeleter {
 // libpq's own message for an unreadable string may quote a part of it, and that may be the password.
 constexpr char kBadDsn[] =
     "the connection string cannot be read; write postgresql://user:password@host:port/database and percent-encode "
-    "special characters "
-    "in the password";
+    "special characters in the password (/ is %2F, @ is %40)";
 
-std::string PasswordOf(const std::string& dsn, bool* readable) {
+bool IsPortList(std::string_view text) {
+  const std::vector<absl::string_view> ports = absl::StrSplit(Abs(text), ',');
+  return std::all_of(ports.begin(), ports.end(), [](absl::string_view port) {
+    int number = 0;
+    return port.empty() || (absl::SimpleAtoi(port, &number) && number > 0 && number < 65536);
+  });
+}
+
+// The password in the string, empty if there is none.
+absl::StatusOr<std::string> PasswordOf(const std::string& dsn) {
+  const absl::Status bad = absl::InvalidArgumentError(kBadDsn);
+  // An unencoded / in the password would make libpq take its first half for a port, and show it.
+  const size_t authority = dsn.find("://");
+  if (authority == dsn.npos) return bad;
+  const std::string_view place = std::string_view(dsn).substr(authority + 3, dsn.find('?') - authority - 3);
+  const size_t slash = place.find('/');
+  if (slash != place.npos && place.find('@', slash) != place.npos) return bad;
+
   char* error = nullptr;
   const std::unique_ptr<PQconninfoOption, ConninfoDeleter> options(PQconninfoParse(dsn.c_str(), &error));
+  const std::string message = error != nullptr ? error : "";
   if (error != nullptr) PQfreemem(error);
-  *readable = options != nullptr;
-  if (!*readable) return "";
-  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
-    if (std::string_view(option->keyword) == "password" && option->val != nullptr) return option->val;
+  if (options == nullptr) {
+    constexpr std::string_view kUnknownParameter = "invalid URI query parameter: ";
+    if (!message.starts_with(kUnknownParameter)) return bad;
+    const std::string_view name = Std(absl::StripTrailingAsciiWhitespace(message)).substr(kUnknownParameter.size());
+    return absl::InvalidArgumentError(absl::StrCat("a connection string of PostgreSQL has no parameter ", Abs(name)));
   }
-  return "";
+  std::string password;
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
+    if (option->val == nullptr) continue;
+    const std::string_view keyword = option->keyword;
+    if (keyword == "port" && !IsPortList(option->val)) return bad;
+    if (keyword == "password") password = option->val;
+  }
+  return password;
 }
 
 std::string Milliseconds(absl::Duration duration) { return absl::StrCat(absl::ToInt64Milliseconds(duration)); }
@@ -88,11 +116,11 @@ class Connection::Busy {
   Connection* connection_;
 };
 
+absl::Status Connection::CheckDsn(const std::string& dsn) { return PasswordOf(dsn).status(); }
+
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& dsn, const SessionOptions& options,
                                                              const ConnectionSettings& settings) {
-  bool readable = false;
-  const std::string password = PasswordOf(dsn, &readable);
-  if (!readable) return absl::InvalidArgumentError(kBadDsn);
+  TM_ASSIGN_OR_RETURN(const std::string password, PasswordOf(dsn));
   const std::string connect_timeout = absl::StrCat(std::max<int64_t>(1, absl::ToInt64Seconds(options.connect_timeout)));
   const std::string user_timeout = Milliseconds(settings.timeouts.tcp_user_timeout);
   // The names after dbname win over what the string says.

@@ -59,6 +59,8 @@ struct ConnectionSettings {
 // Errors are those of postgres_error.h: one line, with the SQLSTATE, and never with the connection string.
 class Connection {
  public:
+  // InvalidArgument for what Open could not read. Connects nowhere.
+  static absl::Status CheckDsn(const std::string& dsn);
   // `dsn` is a postgresql:// or postgres:// URI. Unavailable if the server cannot be reached, Unauthenticated if it
   // refuses the login.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const std::string& dsn, const SessionOptions& options,

@@ -9,6 +9,8 @@
 
 namespace tidemark::postgres {
 
+absl::Status PostgresConnector::CheckDsn(const std::string& dsn) const { return Connection::CheckDsn(dsn); }
+
 absl::StatusOr<std::unique_ptr<SourceSession>> PostgresConnector::OpenSource(const v1::ConnectionSpec& connection,
                                                                              const v1::JobSpec& job,
                                                                              const SessionOptions& options) {

@@ -10,6 +10,7 @@ namespace tidemark::postgres {
 // PostgreSQL as source and as target: the schemes postgresql: and postgres:.
 class PostgresConnector final : public Connector {
  public:
+  absl::Status CheckDsn(const std::string& dsn) const override;
   absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection,
                                                             const v1::JobSpec& job,
                                                             const SessionOptions& options) override;

@@ -59,7 +59,8 @@ class FieldDecoder {
   absl::Status CannotHold(const std::string& value, const char* type) const {
     return absl::InvalidArgumentError(absl::StrCat(
         "column ", name_, " holds ", value, ", which ", type,
-        " cannot express; select it as text in a query, or load into PostgreSQL, which takes it as it is"));
+        " cannot express; select it as text in a query (a table whose columns all have the built-in types of the "
+        "PostgreSQL target's travels undecoded, and keeps it)"));
   }
   std::string name_;
 };

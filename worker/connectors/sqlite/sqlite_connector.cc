@@ -15,8 +15,8 @@
 namespace tidemark::sqlite {
 namespace {
 
-absl::StatusOr<std::string> PathOf(const v1::ConnectionSpec& connection) {
-  const std::string_view path = DsnLocalPath(connection.dsn()).value_or("");
+absl::StatusOr<std::string> PathOf(std::string_view dsn) {
+  const std::string_view path = DsnLocalPath(dsn).value_or("");
   if (path.empty() || path == ":memory:") {
     return absl::InvalidArgumentError("the DSN sqlite: needs the path of a file, since every session opens it anew");
   }
@@ -29,17 +29,19 @@ absl::StatusOr<std::string> PathOf(const v1::ConnectionSpec& connection) {
 
 }  // namespace
 
+absl::Status SqliteConnector::CheckDsn(const std::string& dsn) const { return PathOf(dsn).status(); }
+
 absl::StatusOr<std::unique_ptr<SourceSession>> SqliteConnector::OpenSource(const v1::ConnectionSpec& connection,
                                                                            const v1::JobSpec& job,
                                                                            const SessionOptions& options) {
-  TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection));
+  TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection.dsn()));
   return OpenSourceSession(path, job);
 }
 
 absl::StatusOr<std::unique_ptr<TargetSession>> SqliteConnector::OpenTarget(const v1::ConnectionSpec& connection,
                                                                            const v1::JobSpec& job,
                                                                            const SessionOptions& options) {
-  TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection));
+  TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection.dsn()));
   std::error_code ignored;
   const std::string canonical = std::filesystem::weakly_canonical(path, ignored).string();
   std::shared_ptr<WriterQueue> queue;
@@ -53,7 +55,7 @@ absl::StatusOr<std::unique_ptr<TargetSession>> SqliteConnector::OpenTarget(const
 }
 
 absl::StatusOr<std::string> SqliteConnector::Test(const v1::ConnectionSpec& connection, const SessionOptions& options) {
-  TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection));
+  TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection.dsn()));
   TM_ASSIGN_OR_RETURN(auto db, Database::Open(path, Database::Mode::kExisting));
   TM_ASSIGN_OR_RETURN(
       const auto tables,

@@ -15,6 +15,7 @@ namespace tidemark::sqlite {
 // sessions on it must be in one process, where its writers queue; it is open only while sessions are.
 class SqliteConnector final : public Connector {
  public:
+  absl::Status CheckDsn(const std::string& dsn) const override;
   absl::StatusOr<std::unique_ptr<SourceSession>> OpenSource(const v1::ConnectionSpec& connection,
                                                             const v1::JobSpec& job,
                                                             const SessionOptions& options) override;
