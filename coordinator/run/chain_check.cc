@@ -57,6 +57,13 @@ absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& j
         " is gone, though its ledger has loads of", " this job up to ",
         head.has_high() ? Text(head.high()) : "no watermark", ": restore it, or run once with --full-refresh"));
   }
+  // An append may be read by somebody who deletes what he has read.
+  if (head.emptied() && !Appends(run.spec)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("job ", job.spec.name(), ": target table ", run.spec.target().table(),
+                     " is empty, though its ledger has rows that this job loaded: restore them, or run once with "
+                     "--full-refresh"));
+  }
   if (run.window.kind() == v1::WINDOW_KIND_RANGE) {
     // Its rows may have been loaded by the chain.
     verdict.overlap = true;

@@ -187,6 +187,15 @@ TEST_F(ChainCheckTest, ATableThatIsGoneIsNotGoneOnFrom) {
   EXPECT_TRUE(Check().ok());
 }
 
+TEST_F(ChainCheckTest, ATableThatWasEmptiedIsNotMergedInto) {
+  description_.mutable_ledger()->set_emptied(true);
+  EXPECT_TRUE(Check().ok()) << "an append may be read by somebody who deletes";
+  job_.spec.mutable_target()->set_strategy(v1::LOAD_STRATEGY_UPSERT);
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("sales.orders is empty"), HasSubstr("--full-refresh")));
+  run_.window.set_kind(v1::WINDOW_KIND_FULL);
+  EXPECT_TRUE(Check().ok());
+}
+
 TEST_F(ChainCheckTest, AfterABackfillRowsMayComeAgain) {
   description_.mutable_ledger()->set_has_ranges(true);
   EXPECT_THAT(Refusal(), AllOf(HasSubstr("backfill"), HasSubstr("target.key")));

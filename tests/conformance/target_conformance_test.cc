@@ -80,6 +80,36 @@ TEST_P(TargetConformance, DescribeRefusesWhatTheLoadCouldNotDo) {
   EXPECT_THAT(std::string(type.message()), HasSubstr("note"));
 }
 
+TEST_P(TargetConformance, DescribeSeesThatItsRowsAreGone) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  const auto emptied = [&] { return driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW})->ledger.emptied(); };
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 1), {{}}).ok());
+  EXPECT_FALSE(emptied()) << "nothing was loaded";
+  ASSERT_TRUE(driver.Load(driver.Run("r2", 2), TargetDriver::WindowOf(kWindow, 1, 2), {{MakeRow(1, "a", 2)}}).ok());
+  EXPECT_FALSE(emptied());
+  driver.Sql()->Exec("DELETE FROM loaded");
+  EXPECT_TRUE(emptied());
+  ASSERT_TRUE(driver.Load(driver.Run("r3", 3), TargetDriver::WindowOf(kFull, -1, 3), {{}}).ok());
+  EXPECT_FALSE(emptied()) << "a full load of nothing";
+}
+
+TEST_P(TargetConformance, OneTableIsKnownAsSourceAndAsTarget) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), TargetDriver::WindowOf(kWindow, -1, 1), {{MakeRow(1, "a", 1)}}).ok());
+  const auto target = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW});
+  ASSERT_TRUE(target.ok()) << target.status();
+  const auto identity_of = [&](const std::string& table) {
+    v1::JobSpec job;
+    job.mutable_source()->set_table(table);
+    const auto source = store_->connector().OpenSource(driver.connection(), job, SessionOptions());
+    return (*source)->Describe()->table_identity;
+  };
+  EXPECT_THAT(target->table_identity, Not(IsEmpty()));
+  EXPECT_EQ(identity_of("loaded"), target->table_identity);
+  driver.Sql()->Exec("CREATE TABLE beside (id bigint)");
+  EXPECT_NE(identity_of("beside"), target->table_identity);
+}
+
 TEST_P(TargetConformance, ARunPreparedAgainStartsAgain) {
   const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
   const RunIdentity run = driver.Run("r1", 1);

@@ -35,6 +35,8 @@ struct SourceDescription {
   int64_t estimated_bytes = -1;
   // Server and timeline; a change of it breaks the chain of proofs.
   std::string identity;
+  // Of the table, as TargetDescription has it; empty for a query, or if the server does not tell.
+  std::string table_identity;
   // One sentence each, for the user.
   std::vector<std::string> notes;
 };

@@ -31,6 +31,9 @@ struct TargetDescription {
   bool table_exists = false;
   // Of the existing table; empty otherwise.
   v1::TableSchema schema;
+  // Two sessions that mean one table have one, whatever name or address led them there; empty if the server does not
+  // tell.
+  std::string table_identity;
   v1::TargetCapabilities capabilities;
   // Formats that can carry exactly the source's columns into this table, best first.
   std::vector<v1::ChunkFormat> formats;

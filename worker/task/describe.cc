@@ -82,6 +82,11 @@ absl::Status Describer::DescribeBoth() {
   for (const int format : source->capabilities.formats()) formats.push_back(static_cast<v1::ChunkFormat>(format));
   TM_ASSIGN_OR_RETURN(TargetDescription target, target_.Describe(source->schema, formats));
 
+  if (!source->table_identity.empty() && source->table_identity == target.table_identity) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("source and target are one table: the connections ", job_.source().connection(), " and ",
+                     job_.target().connection(), " lead to the same store, and ", job_.target().table(), " is in it"));
+  }
   // What the target lists is for these columns already; a format the source does not speak is of no use.
   for (const v1::ChunkFormat format : target.formats) {
     if (std::find(formats.begin(), formats.end(), format) != formats.end()) result_.add_formats(format);
@@ -99,6 +104,9 @@ absl::Status Describer::DescribeBoth() {
   *result_.mutable_ledger() = std::move(target.ledger);
   result_.mutable_notes()->Assign(source->notes.begin(), source->notes.end());
   result_.mutable_notes()->Add(target.notes.begin(), target.notes.end());
+  if (result_.ledger().emptied()) {
+    result_.add_notes("the target holds no row, although its ledger has loads: somebody has emptied it");
+  }
   if (job_.target().strategy() != v1::LOAD_STRATEGY_FULL) {
     result_.add_notes(
         "rows deleted in the source stay in the target: incremental and upsert loads do not see hard deletes");

@@ -90,6 +90,18 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::stri
   return head;
 }
 
+absl::StatusOr<bool> LedgerHasRows(Connection& connection, absl::string_view target, absl::string_view cluster_id,
+                                   absl::string_view job_uid) {
+  TM_ASSIGN_OR_RETURN(
+      const Row row,
+      connection.ExecuteRow(
+          "WITH own AS (SELECT sequence, kind, rows_loaded FROM tidemark.ledger WHERE target_table = $1 AND "
+          "cluster_id = $2 AND job_uid = $3) SELECT EXISTS (SELECT FROM own WHERE rows_loaded > 0 AND sequence >= "
+          "(SELECT coalesce(max(sequence), 0) FROM own WHERE kind = 'full'))",
+          {std::string(target), std::string(cluster_id), std::string(job_uid)}));
+  return row[0] == "t";
+}
+
 absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target, const RunIdentity& run,
                                const v1::Window& window, const v1::RowCounts& counts, absl::string_view swap) {
   std::vector<Text> params = {run.run_id,

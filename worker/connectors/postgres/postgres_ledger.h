@@ -17,8 +17,13 @@ namespace tidemark::postgres {
 absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Connection& connection, absl::string_view run_id);
 
 // The last window or full load of the job into the table; `exists` false without one. Ranges are the job's own too.
+// `emptied` is not looked at.
 absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::string_view target,
                                               absl::string_view cluster_id, absl::string_view job_uid);
+
+// Whether the last full load of the job into the table, or anything it loaded since, has brought rows.
+absl::StatusOr<bool> LedgerHasRows(Connection& connection, absl::string_view target, absl::string_view cluster_id,
+                                   absl::string_view job_uid);
 
 absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target, const RunIdentity& run,
                                const v1::Window& window, const v1::RowCounts& counts, absl::string_view swap);

@@ -11,6 +11,7 @@
 #include "worker/connectors/postgres/postgres_decode.h"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_horizon.h"
+#include "worker/connectors/postgres/postgres_identity.h"
 #include "worker/connectors/postgres/postgres_name.h"
 #include "worker/connectors/postgres/postgres_open_transactions.h"
 #include "worker/connectors/postgres/postgres_partitions.h"
@@ -28,20 +29,6 @@ constexpr absl::Duration kSourceLockTimeout = absl::Seconds(30);
 bool EveryColumnIsWireStable(const Relation& relation) {
   return std::all_of(relation.columns.begin(), relation.columns.end(),
                      [](const SourceColumn& column) { return WireStable(column.type); });
-}
-
-// The system identifier and the timeline, and the database, whose tables share nothing with another's. Empty where the
-// role may not ask.
-absl::StatusOr<std::string> IdentityOf(Connection& connection) {
-  const auto row = connection.ExecuteRow(
-      "SELECT s.system_identifier || '/' || CASE WHEN pg_is_in_recovery() THEN (SELECT c.timeline_id::text FROM "
-      "pg_control_checkpoint() c) ELSE "
-      "('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int::text END || '/' || "
-      "current_database() FROM "
-      "pg_control_system() s");
-  if (row.ok()) return (*row)[0].value_or("");
-  if (absl::IsPermissionDenied(row.status())) return std::string();
-  return row.status();
 }
 
 // What LOCK TABLE takes. A view's tables, and a query's, are not ours to find.
@@ -140,12 +127,17 @@ absl::StatusOr<SourceDescription> PostgresSource::Describe() {
   if (!rows.ok()) return Explain(rows.status());
   auto bytes = EstimateBytes(*connection_, *relation_);
   if (!bytes.ok()) return Explain(bytes.status());
-  auto identity = IdentityOf(*connection_);
+  auto identity = SourceIdentity(*connection_);
   if (!identity.ok()) return Explain(identity.status());
   description.estimated_rows = *rows;
   description.estimated_bytes = *bytes;
   description.identity = *std::move(identity);
   description.notes = relation_->notes;
+  if (!relation_->is_query()) {
+    auto table_identity = TableIdentity(*connection_, relation_->oid);
+    if (!table_identity.ok()) return Explain(table_identity.status());
+    description.table_identity = *std::move(table_identity);
+  }
   return description;
 }
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "worker/connectors/postgres/postgres_control.h"
+#include "worker/connectors/postgres/postgres_identity.h"
 #include "worker/connectors/postgres/postgres_ledger.h"
 #include "worker/connectors/postgres/postgres_swap.h"
 #include "worker/connectors/postgres/postgres_target_staging.h"
@@ -251,7 +252,16 @@ absl::StatusOr<bool> WireFits(Connection& connection, const std::optional<Target
   });
 }
 
-absl::Status DescribeLedger(Connection& connection, const std::string& control_name, TargetDescription* description) {
+// An insert-only role may not look: then it cannot tell.
+absl::StatusOr<bool> IsEmpty(Connection& connection, const TargetTable& table) {
+  TM_ASSIGN_OR_RETURN(const bool readable, Holds(connection, "pg_catalog.has_table_privilege($1::oid, 'SELECT')",
+                                                 {absl::StrCat(table.oid)}));
+  if (!readable) return false;
+  return Holds(connection, absl::StrCat("NOT EXISTS (SELECT FROM ", table.name.Sql(), ")"), {});
+}
+
+absl::Status DescribeLedger(Connection& connection, const std::string& control_name,
+                            const std::optional<TargetTable>& table, TargetDescription* description) {
   // By time, since the sequences of different jobs are not comparable. The fence does not tell: whoever took it over
   // may have loaded nothing yet, and the rows in the table are still the other's.
   TM_ASSIGN_OR_RETURN(const std::vector<Row> last,
@@ -266,6 +276,11 @@ absl::Status DescribeLedger(Connection& connection, const std::string& control_n
   }
   if (!owner.has_value()) return absl::OkStatus();
   TM_ASSIGN_OR_RETURN(description->ledger, ReadLedgerHead(connection, control_name, owner->cluster_id, owner->job_uid));
+  TM_ASSIGN_OR_RETURN(const bool has_rows, LedgerHasRows(connection, control_name, owner->cluster_id, owner->job_uid));
+  if (table.has_value() && has_rows) {
+    TM_ASSIGN_OR_RETURN(const bool empty, IsEmpty(connection, *table));
+    description->ledger.set_emptied(empty);
+  }
   return absl::OkStatus();
 }
 
@@ -283,12 +298,13 @@ absl::StatusOr<TargetDescription> DescribeTarget(Connection& connection, const v
   TM_ASSIGN_OR_RETURN(const std::optional<TargetTable> table, ReadTargetTable(connection, target));
   if (table.has_value()) {
     TM_RETURN_IF_ERROR(DescribeExisting(connection, job, *table, source, &description));
+    TM_ASSIGN_OR_RETURN(description.table_identity, TableIdentity(connection, table->oid));
   } else {
     TM_RETURN_IF_ERROR(CheckNewTable(connection, target));
     description.notes.push_back(
         absl::StrCat(target.Sql(), " does not exist yet and is created from the source's schema"));
   }
-  if (controlled) TM_RETURN_IF_ERROR(DescribeLedger(connection, ControlName(target), &description));
+  if (controlled) TM_RETURN_IF_ERROR(DescribeLedger(connection, ControlName(target), table, &description));
 
   TM_ASSIGN_OR_RETURN(const bool wire, WireFits(connection, table, source));
   if (wire && std::find(source_formats.begin(), source_formats.end(), v1::CHUNK_FORMAT_PG_COPY_BINARY) !=

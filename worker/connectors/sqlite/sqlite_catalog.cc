@@ -3,15 +3,25 @@
 #include <algorithm>
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
 
 namespace tidemark::sqlite {
 namespace {
+
+// What stands between double quotes, those inside it doubled; nullopt if `name` is not quoted so.
+std::optional<std::string> Unquoted(absl::string_view name) {
+  if (name.size() < 3 || name.front() != '"' || name.back() != '"') return std::nullopt;
+  name = name.substr(1, name.size() - 2);
+  std::string plain = absl::StrReplaceAll(name, {{"\"\"", "\""}});
+  return Quoted(plain).size() == name.size() + 2 ? std::optional(std::move(plain)) : std::nullopt;
+}
 
 absl::Status ReadColumns(Database& db, Relation* relation) {
   TM_ASSIGN_OR_RETURN(
@@ -134,6 +144,7 @@ absl::StatusOr<std::optional<Relation>> FindRelation(Database& db, absl::string_
   TM_ASSIGN_OR_RETURN(const bool found, find.Step());
   if (!found) {
     if (absl::StartsWithIgnoreCase(name, "main.")) return FindRelation(db, name.substr(5));
+    if (const std::optional<std::string> unquoted = Unquoted(name)) return FindRelation(db, *unquoted);
     return std::nullopt;
   }
   Relation relation;
@@ -162,11 +173,30 @@ absl::StatusOr<std::optional<Relation>> FindRelation(Database& db, absl::string_
 
 absl::StatusOr<std::string> PlainTableName(absl::string_view name) {
   if (absl::StartsWithIgnoreCase(name, "main.")) name.remove_prefix(5);
+  if (std::optional<std::string> unquoted = Unquoted(name)) return *std::move(unquoted);
   if (const size_t dot = name.find('.'); dot != name.npos) {
     return absl::InvalidArgumentError(
         absl::StrCat("table ", name, ": a SQLite file has no schemas; name the table ", name.substr(dot + 1)));
   }
   return std::string(name);
+}
+
+absl::StatusOr<std::optional<int64_t>> LastOfSequence(Database& db, const Relation& table) {
+  TM_ASSIGN_OR_RETURN(Statement read, db.Prepare("SELECT max(seq) FROM sqlite_sequence WHERE name = ?"));
+  read.BindText(1, table.name);
+  TM_RETURN_IF_ERROR(read.Step().status());
+  return read.IsNull(0) ? std::nullopt : std::optional<int64_t>(read.Int(0));
+}
+
+std::string FileIdentity(const std::string& path) {
+  struct stat about;
+  if (stat(path.c_str(), &about) != 0) return "";
+  return absl::StrCat("file ", about.st_dev, ":", about.st_ino);
+}
+
+std::string TableIdentity(const std::string& path, const Relation& relation) {
+  const std::string file = FileIdentity(path);
+  return file.empty() ? file : absl::StrCat(file, "/", absl::AsciiStrToLower(relation.name));
 }
 
 absl::StatusOr<std::vector<std::string>> ReferencingTables(Database& db, absl::string_view table) {

@@ -57,11 +57,20 @@ struct Relation {
   bool UniqueOver(const std::vector<std::string>& columns) const;
 };
 
-// The relation a user calls `name`: so called, or "main." before it. nullopt if there is none.
+// The relation a user calls `name`: so called, with "main." before it or in double quotes. nullopt if there is none.
 absl::StatusOr<std::optional<Relation>> FindRelation(Database& db, absl::string_view name);
 
-// "main.orders" and "orders" are one table. InvalidArgument for another schema: a file has none.
+// The greatest number an AUTOINCREMENT table has given; nullopt if none.
+absl::StatusOr<std::optional<int64_t>> LastOfSequence(Database& db, const Relation& table);
+
+// "main.orders" and "orders" are one table; in double quotes a name may hold anything. InvalidArgument for another
+// schema: a file has none.
 absl::StatusOr<std::string> PlainTableName(absl::string_view name);
+
+// One text for one file, by whatever path it is reached; empty if it is gone.
+std::string FileIdentity(const std::string& path);
+// The same for a table of it.
+std::string TableIdentity(const std::string& path, const Relation& relation);
 
 // The tables whose foreign keys point to `table`, itself left out.
 absl::StatusOr<std::vector<std::string>> ReferencingTables(Database& db, absl::string_view table);

@@ -271,6 +271,19 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Database& db, absl::string_view ta
   return head;
 }
 
+absl::StatusOr<bool> LedgerHasRows(Database& db, absl::string_view table, const v1::LedgerHead& head) {
+  TM_ASSIGN_OR_RETURN(
+      Statement rows,
+      db.Prepare("WITH own AS (SELECT rowid AS number, kind, rows_loaded FROM _tidemark_ledger WHERE target_table = ? "
+                 "AND cluster_id = ? AND job_uid = ?) SELECT EXISTS (SELECT 1 FROM own WHERE rows_loaded > 0 AND "
+                 "number >= (SELECT coalesce(max(number), 0) FROM own WHERE kind = 'full'))"));
+  rows.BindText(1, table);
+  rows.BindText(2, head.cluster_id());
+  rows.BindText(3, head.job_uid());
+  TM_RETURN_IF_ERROR(rows.Step().status());
+  return rows.Int(0) != 0;
+}
+
 absl::Status InsertLedgerEntry(Database& db, absl::string_view table, const RunIdentity& run, const v1::Window& window,
                                const v1::RowCounts& counts, absl::string_view swap) {
   TM_ASSIGN_OR_RETURN(Statement write,

@@ -46,8 +46,11 @@ absl::Status DropDeadStaging(Database& db, const RunIdentity& run);
 // nullopt if the run is not committed.
 absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Database& db, absl::string_view run_id);
 // The last window or full load into the table, whoever made it; `exists` false without one. Ranges are those of its
-// job, or without one, of the fence's.
+// job, or without one, of the fence's. `emptied` is not looked at.
 absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Database& db, absl::string_view table);
+
+// Whether the last full load of the head's job into the table, or anything it loaded since, has brought rows.
+absl::StatusOr<bool> LedgerHasRows(Database& db, absl::string_view table, const v1::LedgerHead& head);
 
 absl::Status InsertLedgerEntry(Database& db, absl::string_view table, const RunIdentity& run, const v1::Window& window,
                                const v1::RowCounts& counts, absl::string_view swap);

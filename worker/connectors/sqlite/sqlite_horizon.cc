@@ -122,13 +122,10 @@ Numbering NumberingOf(const SourceRelation& source) {
 // SQLite gives the next row of a table a number above this one.
 absl::StatusOr<int64_t> LastNumberGiven(Database& db, const SourceRelation& source, Numbering numbering,
                                         std::optional<int64_t> greatest) {
-  int64_t last = std::max<int64_t>(0, greatest.value_or(0));
+  const int64_t last = std::max<int64_t>(0, greatest.value_or(0));
   if (numbering == Numbering::kRowid) return last;
-  TM_ASSIGN_OR_RETURN(Statement statement, db.Prepare("SELECT max(seq) FROM sqlite_sequence WHERE name = ?"));
-  statement.BindText(1, source.relation->name);
-  TM_ASSIGN_OR_RETURN(const bool row, statement.Step());
-  if (row && !statement.IsNull(0)) last = std::max(last, statement.Int(0));
-  return last;
+  TM_ASSIGN_OR_RETURN(const std::optional<int64_t> sequence, LastOfSequence(db, *source.relation));
+  return std::max(last, sequence.value_or(0));
 }
 
 // A column of numbers that are no times.

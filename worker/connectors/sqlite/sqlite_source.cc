@@ -1,7 +1,6 @@
 #include "worker/connectors/sqlite/sqlite_source.h"
 
 #include <sqlite3.h>
-#include <sys/stat.h>
 
 #include <filesystem>
 #include <optional>
@@ -15,6 +14,7 @@
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "worker/connectors/sqlite/iso_text.h"
+#include "worker/connectors/sqlite/sqlite_catalog.h"
 #include "worker/connectors/sqlite/sqlite_database.h"
 #include "worker/connectors/sqlite/sqlite_horizon.h"
 #include "worker/connectors/sqlite/sqlite_partitions.h"
@@ -96,10 +96,8 @@ class FileSourceSession final : public SourceSession {
     TM_ASSIGN_OR_RETURN(const auto page_size, db().QueryInt("PRAGMA page_size"));
     // The whole file: an upper bound of the relation.
     if (pages && page_size) description.estimated_bytes = *pages * *page_size;
-    struct stat about;
-    if (stat(file_->path().c_str(), &about) == 0) {
-      description.identity = absl::StrCat("file ", about.st_dev, ":", about.st_ino);
-    }
+    description.identity = FileIdentity(file_->path());
+    if (source->relation) description.table_identity = TableIdentity(file_->path(), *source->relation);
     if (!file_->WriteAheadLog()) {
       description.notes.push_back(
           "the file is in a rollback-journal mode, where each read keeps writers from committing while it lasts "

@@ -42,13 +42,31 @@ absl::StatusOr<int64_t> Orphans(Database& db, const std::string& child) {
   return row ? check.Int(0) : 0;
 }
 
+// A new table counts from its own rows; the numbers the old one has given must not come again.
+absl::Status KeepSequence(Database& db, const std::string& table, int64_t last) {
+  TM_ASSIGN_OR_RETURN(Statement keep, db.Prepare("UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1"));
+  keep.BindText(1, table);
+  keep.BindInt(2, last);
+  TM_RETURN_IF_ERROR(keep.Step().status());
+  if (db.Changes() > 0) return absl::OkStatus();
+  TM_ASSIGN_OR_RETURN(Statement insert, db.Prepare("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)"));
+  insert.BindText(1, table);
+  insert.BindInt(2, last);
+  return insert.Step().status();
+}
+
 absl::Status Rename(Database& db, const Relation& old, absl::string_view loaded) {
+  std::optional<int64_t> sequence;
+  if (old.autoincrement) {
+    TM_ASSIGN_OR_RETURN(sequence, LastOfSequence(db, old));
+  }
   TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE ", Quoted(old.name))));
   TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("ALTER TABLE ", Quoted(loaded), " RENAME TO ", Quoted(old.name))));
   for (const CatalogIndex& index : old.indexes) {
     if (!index.sql.empty()) TM_RETURN_IF_ERROR(db.Exec(index.sql));
   }
   for (const std::string& trigger : old.trigger_sql) TM_RETURN_IF_ERROR(db.Exec(trigger));
+  if (sequence) TM_RETURN_IF_ERROR(KeepSequence(db, old.name, *sequence));
   TM_ASSIGN_OR_RETURN(const std::optional<Relation> now, FindRelation(db, old.name));
   if (!now || Picture(*now) != Picture(old)) {
     return absl::InternalError(
@@ -112,7 +130,9 @@ absl::StatusOr<std::string> SwapIn(Database& db, absl::string_view loaded, absl:
     TM_RETURN_IF_ERROR(db.Exec(absl::StrCat("ALTER TABLE ", Quoted(loaded), " RENAME TO ", Quoted(table))));
     return std::string("create");
   }
-  TM_ASSIGN_OR_RETURN(const std::vector<std::string> children, ReferencingTables(db, old->name));
+  TM_ASSIGN_OR_RETURN(std::vector<std::string> children, ReferencingTables(db, old->name));
+  // A table that refers to itself is referred to by its clone.
+  std::erase(children, loaded);
   std::vector<int64_t> orphans_before;
   for (const std::string& child : children) {
     TM_ASSIGN_OR_RETURN(orphans_before.emplace_back(), Orphans(db, child));

@@ -55,11 +55,18 @@ class FileTargetSession final : public TargetSession {
     if (table) {
       TM_RETURN_IF_ERROR(CheckTable(*table, source));
       description.table_exists = true;
+      description.table_identity = TableIdentity(path_, *table);
       DescribeTable(*table, &description.schema);
     }
     TM_ASSIGN_OR_RETURN(const bool known, ControlTablesExist(*db));
     if (known) {
       TM_ASSIGN_OR_RETURN(description.ledger, ReadLedgerHead(*db, table_));
+      TM_ASSIGN_OR_RETURN(const bool has_rows, LedgerHasRows(*db, table_, description.ledger));
+      if (table && has_rows) {
+        TM_ASSIGN_OR_RETURN(const auto empty,
+                            db->QueryInt(absl::StrCat("SELECT NOT EXISTS (SELECT 1 FROM ", Quoted(table->name), ")")));
+        description.ledger.set_emptied(empty.value_or(0) != 0);
+      }
     }
     return description;
   }

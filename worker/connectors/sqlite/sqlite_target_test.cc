@@ -361,6 +361,31 @@ TEST_F(SqliteTarget, ASwapKeepsAllThatHangsOnTheTable) {
   EXPECT_EQ(Scalar("SELECT group_concat(v) FROM t"), "1,3");
 }
 
+TEST_F(SqliteTarget, ATableMayReferToItself) {
+  Sql("CREATE TABLE t (v INTEGER PRIMARY KEY AUTOINCREMENT, up INTEGER REFERENCES t (v)); INSERT INTO t VALUES (100, "
+      "100)");
+  for (const v1::SwapMode mode : {v1::SWAP_MODE_AUTO, v1::SWAP_MODE_DELETE_INSERT}) {
+    const auto swapped = LoadFull(mode, SchemaOf(Type::KIND_INT64), Integers({1, 2}), mode);
+    ASSERT_TRUE(swapped.ok()) << swapped.status();
+    EXPECT_EQ(Scalar("SELECT group_concat(v) FROM t"), "1,2");
+  }
+  Sql("INSERT INTO t (up) VALUES (1)");
+  EXPECT_EQ(Scalar("SELECT max(v) FROM t"), "101") << "a number given before has come again";
+}
+
+TEST_F(SqliteTarget, ANameInQuotesMayHoldAnything) {
+  const auto db = Open();
+  EXPECT_EQ(*PlainTableName("main.orders"), "orders");
+  EXPECT_EQ(*PlainTableName("\"a.b \"\"c\"\"\""), "a.b \"c\"");
+  EXPECT_FALSE(PlainTableName("other.orders").ok());
+  EXPECT_FALSE(PlainTableName("\"a\".\"b\"").ok());
+  ASSERT_TRUE(db->Exec("CREATE TABLE \"a.b\" (x)").ok());
+  for (const char* name : {"a.b", "\"a.b\"", "main.\"a.b\""}) {
+    const auto found = FindRelation(*db, name);
+    EXPECT_TRUE(found.ok() && found->has_value()) << name;
+  }
+}
+
 TEST_F(SqliteTarget, RowsThatATriggerKeepsFailTheLoad) {
   ASSERT_TRUE(Open()
                   ->Exec("CREATE TABLE t(v INTEGER PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TRIGGER keep BEFORE "
