@@ -81,9 +81,10 @@ class Grammar {
   }
 
   // The word where one of `app`'s commands was to stand; empty if none did.
-  static std::string UnknownCommand(const CLI::App& app) {
+  std::string UnknownCommand(const CLI::App& app) const {
     if (app.get_require_subcommand_min() == 0) return "";
-    for (const std::string& word : app.remaining()) {
+    // What a command does not know falls through to those above it.
+    for (const std::string& word : app_.remaining(/*recurse=*/true)) {
       if (!word.starts_with('-')) return word;
     }
     return "";

@@ -1,5 +1,8 @@
 #include "cli/console.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -28,12 +31,25 @@ size_t FindColour(std::string_view text) {
   return at;
 }
 
-void Write(FILE* stream, std::string_view text) {
-  fwrite(text.data(), 1, text.size(), stream);
-  fflush(stream);
+// 0, or errno.
+int Write(FILE* stream, std::string_view text) {
+  errno = 0;
+  const bool written = fwrite(text.data(), 1, text.size(), stream) == text.size();
+  if (fflush(stream) == 0 && written) return 0;
+  const int error = errno;
+  clearerr(stream);
+  return error == 0 ? EIO : error;
 }
 
 }  // namespace
+
+void Console::PrepareStreams() {
+  signal(SIGPIPE, SIG_IGN);
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    // Open for reading: what is written to it still fails, as it would have.
+    if (fcntl(stream, F_GETFD) == -1 && errno == EBADF) (void)!open("/dev/null", O_RDONLY);
+  }
+}
 
 Console::Options Console::Detect() {
   Options options;
@@ -53,7 +69,13 @@ void Console::Data(std::string_view text) {
   absl::MutexLock lock(&mutex_);
   if (bar_shown_) Write(err_, kClearLine);
   bar_shown_ = false;
-  Write(out_, safe);
+  const int error = Write(out_, safe);
+  if (data_error_ == 0 && error != EPIPE) data_error_ = error;
+}
+
+int Console::data_error() const {
+  absl::MutexLock lock(&mutex_);
+  return data_error_;
 }
 
 void Console::Text(std::string_view text) {

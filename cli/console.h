@@ -21,6 +21,10 @@ class Console {
     int columns = 80;
   };
 
+  // First of all in main: a reader that goes away ends no run, and no file that is opened later takes the place of a
+  // stream that was closed before the start.
+  static void PrepareStreams();
+
   // What the environment says: NO_COLOR, TERM=dumb, and what stdout and stderr are.
   static Options Detect();
 
@@ -44,13 +48,17 @@ class Console {
 
   Redactor& redactor() { return redactor_; }
 
+  // What kept data from being written, as errno has it; 0 if nothing did. A reader that went away has all it wanted.
+  int data_error() const;
+
  private:
   const Options options_;
   Redactor redactor_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   FILE* const out_ ABSL_PT_GUARDED_BY(mutex_);
   FILE* const err_ ABSL_PT_GUARDED_BY(mutex_);
   bool bar_shown_ ABSL_GUARDED_BY(mutex_) = false;
+  int data_error_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace tidemark::cli

@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <cstring>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
@@ -6,13 +7,28 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 
-int main(int argc, char** argv) {
-  using namespace tidemark::cli;
+namespace tidemark::cli {
+namespace {
+
+int Main(int argc, char** argv) {
+  Console::PrepareStreams();
   Console console(stdout, stderr, Console::Detect());
   const CommandLine line = ParseCommandLine(argc, argv);
   if (!line.help.empty()) console.Data(line.help);
   if (!line.error.empty()) console.Say(line.error);
-  if (!line.command) return line.exit_code;
-  const CommandContext context = {&console, line.output};
-  return std::visit([&](const auto& command) { return Execute(command, context); }, *line.command);
+  int exit_code = line.exit_code;
+  if (line.command) {
+    const CommandContext context = {&console, line.output};
+    exit_code = std::visit([&](const auto& command) { return Execute(command, context); }, *line.command);
+  }
+  if (const int error = console.data_error(); error != 0) {
+    console.Say(absl::StrCat("tidemark: the output could not be written: ", strerror(error)));
+    if (exit_code == kDone) exit_code = kRunFailed;
+  }
+  return exit_code;
 }
+
+}  // namespace
+}  // namespace tidemark::cli
+
+int main(int argc, char** argv) { return tidemark::cli::Main(argc, argv); }

@@ -32,6 +32,7 @@ absl::StatusOr<RunRecord> FindRun(MetadataStore& store, const std::string& name)
   if (!name.ends_with(kLatest)) return store.GetRun(name);
   coordinator::RunFilter filter;
   filter.job_name = name.substr(0, name.size() - (sizeof(kLatest) - 1));
+  if (filter.job_name.empty()) return absl::InvalidArgumentError("RUN is an id, or JOB@latest");
   filter.limit = 1;
   TM_ASSIGN_OR_RETURN(std::vector<RunRecord> runs, store.ListRuns(filter));
   if (runs.empty()) return absl::NotFoundError(absl::StrCat("the job \"", filter.job_name, "\" has no run"));
@@ -44,6 +45,10 @@ ExitCode Execute(const RunsListCommand& command, const CommandContext& context) 
   absl::StatusOr<std::unique_ptr<MetadataStore>> store = OpenState(command.project);
   std::vector<RunRecord> runs;
   if (store.ok()) {
+    if (!command.job.empty()) {
+      const absl::Status known = (*store)->GetJob(command.job).status();
+      if (!known.ok()) return Fail(context, known);
+    }
     coordinator::RunFilter filter;
     filter.job_name = command.job;
     filter.limit = command.limit;

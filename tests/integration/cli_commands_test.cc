@@ -181,5 +181,46 @@ TEST(CliTest, VersionSchemaAndUsage) {
   EXPECT_THAT(usage.out, IsEmpty());
 }
 
+TEST_F(SampleTest, OutputThatCannotBeWrittenIsNotSuccess) {
+  const std::string tidemark = absl::StrCat("'", TidemarkProgram(), "'");
+  const auto shell = [&](const std::string& script) { return *RunProcess({"bash", "-c", script}, absl::Minutes(2)); };
+  for (const char* out : {">/dev/full", ">&-"}) {
+    const ProcessResult lost = shell(absl::StrCat(tidemark, " runs list --project '", file(), "' -o json ", out));
+    EXPECT_EQ(lost.exit_code, 1) << out;
+    EXPECT_THAT(lost.err, HasSubstr("the output could not be written"));
+  }
+  // A reader that goes away ends no run.
+  const ProcessResult left =
+      shell(absl::StrCat("set -o pipefail; ", tidemark, " run '", file(), "' -o json | true; echo ${PIPESTATUS[0]}"));
+  EXPECT_EQ(left.out, "0\n") << left.err;
+  EXPECT_EQ(Command({"runs", "get", "orders@latest"}).exit_code, 0);
+  EXPECT_EQ(Command({"runs", "list", "nosuchjob"}).exit_code, 4);
+  EXPECT_EQ(Command({"runs", "get", "@latest"}).exit_code, 2);
+}
+
+TEST_F(SampleTest, ACommandThatIsNotThereIsNamed) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"apply", "x.yaml"}, {"apply", "--help"}, {"runs", "watch", "x"}}) {
+    const ProcessResult refused = Command(words);
+    EXPECT_EQ(refused.exit_code, 2);
+    EXPECT_THAT(refused.err, HasSubstr("this version has no command `tidemark "));
+  }
+}
+
+TEST_F(SampleTest, NamesInTheFileCannotCommandTheTerminal) {
+  TempDir directory;
+  directory.Write(
+      "p.yaml",
+      "connections: { a: { dsn: 'sqlite:a.db' }, b: { dsn: 'postgresql://u:canary9/x@h:1/d' } }\n"
+      "jobs:\n  \"j\\e[31m\\nX\": { source: { connection: a, table: t }, target: { connection: a, table: u, "
+      "strategy: full } }\n");
+  const ProcessResult refused = Command({"validate", directory.File("p.yaml")});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("jobs.j\\x1b[31m\\nX: "));
+  EXPECT_THAT(refused.err, HasSubstr("connections.b.dsn: the connection string cannot be read"));
+  EXPECT_THAT(refused.err, Not(HasSubstr("canary9")));
+  EXPECT_THAT(refused.err, Not(HasSubstr("\x1b")));
+}
+
 }  // namespace
 }  // namespace tidemark::test

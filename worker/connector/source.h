@@ -99,6 +99,9 @@ class SourceSession {
   // cheaply.
   virtual absl::StatusOr<bool> MayHoldRowsAbove(const v1::Watermark& high) = 0;
 
+  // Whether `value` stands above `bound`, as the watermark column orders them.
+  virtual absl::StatusOr<bool> IsAbove(const v1::Watermark& value, const v1::Watermark& bound) = 0;
+
   // Whether the horizon probed now has reached `until` (of HorizonProbe::probed_at).
   virtual absl::StatusOr<bool> HorizonReached(const v1::Watermark& until) = 0;
 

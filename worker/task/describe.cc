@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "common/model/source_settings.h"
+#include "worker/connector/sql_text.h"
 #include "worker/task/task_error.h"
 #include "worker/task/task_identity.h"
 
@@ -139,6 +140,11 @@ absl::Status Describer::ApplyNullPolicy() {
 }
 
 absl::Status Describer::FixHorizon() {
+  if (HasWatermark() && !ReadsEverything() && LimitsRows(job_.source().query())) {
+    return absl::InvalidArgumentError(
+        "source.query has a LIMIT, OFFSET or FETCH: the window moves on behind rows that it leaves out; remove it, or "
+        "use strategy: full");
+  }
   if (!HasWatermark()) {
     v1::Completeness& completeness = *result_.mutable_completeness();
     if (result_.source().snapshot()) {
@@ -161,9 +167,15 @@ absl::Status Describer::FixHorizon() {
   result_.set_horizon_hold_seconds(absl::ToDoubleSeconds(probe->hold));
   if (IsRange()) {
     *result_.mutable_high() = window_.high();
-    result_.mutable_completeness()->add_premises(
-        absl::StrCat("the bounds of the range were given: rows in it that stand above the source's horizon, ",
-                     probe->high.text(), ", may still be coming"));
+    auto beyond = source_.IsAbove(window_.high(), probe->high);
+    if (!beyond.ok()) return FromSource(beyond.status());
+    if (*beyond) {
+      result_.mutable_completeness()->set_level(v1::Completeness::LEVEL_LOOKBACK);
+      result_.mutable_completeness()->clear_premises();
+      result_.mutable_completeness()->add_premises(
+          absl::StrCat("the range was given, and ends above the source's horizon, ", probe->high.text(),
+                       ": rows in it may still be coming"));
+    }
     return absl::OkStatus();
   }
   probed_at_ = std::move(probe->probed_at);

@@ -233,7 +233,20 @@ TEST_F(DescribeTest, ABackfillKeepsItsBounds) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->high().text(), "150");
   EXPECT_FALSE(result->should_wait());
-  EXPECT_THAT(result->completeness().premises(), ElementsAre(HasSubstr("200")));
+  EXPECT_EQ(result->completeness().level(), v1::Completeness::LEVEL_PROVED);
+  // Beyond the horizon, which is at 200, rows may still be coming.
+  task_.mutable_describe()->mutable_window()->mutable_high()->set_text("250");
+  const auto beyond = Run();
+  ASSERT_TRUE(beyond.ok()) << beyond.status();
+  EXPECT_EQ(beyond->completeness().level(), v1::Completeness::LEVEL_LOOKBACK);
+  EXPECT_THAT(beyond->completeness().premises(), ElementsAre(HasSubstr("200")));
+}
+
+TEST_F(DescribeTest, AQueryThatLeavesRowsOutHasNoWindows) {
+  task_.mutable_job()->mutable_source()->set_query("SELECT * FROM t LIMIT 10");
+  EXPECT_THAT(std::string(Run().status().message()), HasSubstr("source.query has a LIMIT"));
+  task_.mutable_job()->mutable_target()->set_strategy(v1::LOAD_STRATEGY_FULL);
+  EXPECT_TRUE(Run().ok());
 }
 
 }  // namespace

@@ -116,6 +116,9 @@ class FakeSourceSession final : public SourceSession {
     source_->Called("rows above " + high.text());
     return source_->rows_above;
   }
+  absl::StatusOr<bool> IsAbove(const v1::Watermark& value, const v1::Watermark& bound) override {
+    return value.text() > bound.text();
+  }
   absl::StatusOr<bool> HorizonReached(const v1::Watermark& until) override {
     source_->Called("reached " + until.text());
     return source_->reached;

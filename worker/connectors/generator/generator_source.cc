@@ -188,6 +188,11 @@ class GeneratorSession final : public SourceSession {
     return first < table_.rows();
   }
 
+  absl::StatusOr<bool> IsAbove(const v1::Watermark& value, const v1::Watermark& bound) override {
+    TM_ASSIGN_OR_RETURN(const int64_t first_above_value, FirstAbove(table_, watermark_, value));
+    TM_ASSIGN_OR_RETURN(const int64_t first_above_bound, FirstAbove(table_, watermark_, bound));
+    return first_above_value > first_above_bound;
+  }
   absl::StatusOr<bool> HorizonReached(const v1::Watermark&) override { return true; }
   absl::StatusOr<int64_t> CountNullWatermarks() override { return 0; }
   absl::StatusOr<std::string> OpenSnapshot() override { return table_.Identity(); }

@@ -18,6 +18,22 @@ constexpr int64_t kSecond = 1'000'000;
 // Between a session's reading its clock and its being visible in pg_stat_activity.
 constexpr int64_t kMargin = 1 * kSecond;
 
+// The sequences that feed column $2 of table $1 and of its partitions and other heirs, by their dependencies: an
+// identity column owns its sequence, a default of nextval() uses one.
+constexpr char kFeedingSequencesSql[] = R"(
+WITH RECURSIVE family AS (
+  SELECT $1::oid AS oid UNION SELECT i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.oid),
+fed AS (
+  SELECT a.attrelid, a.attnum FROM family f JOIN pg_attribute a ON a.attrelid = f.oid WHERE a.attname = $2 AND a.attnum > 0),
+feeding AS (
+  SELECT d.objid AS oid FROM fed JOIN pg_depend d ON d.refobjid = fed.attrelid AND d.refobjsubid = fed.attnum
+  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i'
+  UNION
+  SELECT d.refobjid FROM fed JOIN pg_attrdef f ON f.adrelid = fed.attrelid AND f.adnum = fed.attnum
+  JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass)
+SELECT count(*) = 1 AND bool_and(s.seqcache = 1 AND s.seqincrement > 0 AND NOT s.seqcycle), min(s.seqrelid)
+FROM pg_sequence s JOIN feeding f ON f.oid = s.seqrelid)";
+
 int64_t Number(const Text& text) {
   int64_t number = 0;
   (void)absl::SimpleAtoi(text.value_or("0"), &number);
@@ -106,15 +122,18 @@ absl::StatusOr<Horizon::Findings> Horizon::Examine() {
   }
   if (findings.standby && kind() != WatermarkKind::kXid8)
     findings.against.push_back("the source is a standby: the transactions open on its primary are not seen from here");
-  if (relation.foreign)
+  if (relation.foreign) {
     findings.against.push_back(
         absl::StrCat(relation.label, " holds rows of another server, whose transactions are not seen"));
-  if (relation.replicated)
+  }
+  if (relation.replicated) {
     findings.against.push_back(
         absl::StrCat(relation.label, " is filled by logical replication, with stamps of another server"));
-  if (relation.kind == 'm')
+  }
+  if (relation.materialized) {
     findings.against.push_back(
-        absl::StrCat(relation.label, " is a materialized view: its rows appear at a refresh, whatever their stamp"));
+        absl::StrCat(relation.label, " reads a materialized view: its rows appear at a refresh, whatever their stamp"));
+  }
   if (relation.kind == 'v' || relation.is_query()) {
     findings.grounds.push_back(
         "a row of the view or query appears in the transaction that stamps it (a join must not add it later)");
@@ -152,19 +171,8 @@ absl::Status Horizon::ExamineSequence(Findings& findings) {
   const std::string& column = source_->watermark();
   bool proved = false;
   if (relation.kind == 'r' || relation.kind == 'p') {
-    // By its dependencies: an identity column owns its sequence, a default of nextval() uses one.
-    TM_ASSIGN_OR_RETURN(
-        const Row row, connection_->ExecuteRow("SELECT count(*) = 1 AND bool_and(s.seqcache = 1 AND s.seqincrement > 0 "
-                                               "AND NOT s.seqcycle), min(s.seqrelid) FROM pg_sequence s WHERE "
-                                               "s.seqrelid IN ("
-                                               "SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass "
-                                               "AND d.refclassid = 'pg_class'::regclass AND d.refobjid = "
-                                               "$1::oid AND d.refobjsubid = $2::int4 AND d.deptype = 'i' UNION SELECT "
-                                               "d.refobjid FROM pg_attrdef f JOIN pg_depend d ON "
-                                               "d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND "
-                                               "d.refclassid = 'pg_class'::regclass WHERE f.adrelid = $1::oid AND "
-                                               "f.adnum = $2::int4)",
-                                               {absl::StrCat(relation.oid), absl::StrCat(sql_->watermark()->number)}));
+    TM_ASSIGN_OR_RETURN(const Row row,
+                        connection_->ExecuteRow(kFeedingSequencesSql, {absl::StrCat(relation.oid), column}));
     proved = row[0] == "t";
     if (proved && source_->stamped_by() != v1::STAMPED_BY_APPLICATION) findings.sequence = row[1].value_or("");
   }
@@ -464,6 +472,12 @@ absl::Status Horizon::LookBack(const v1::Watermark& low, absl::Duration lookback
   TM_ASSIGN_OR_RETURN(std::string start, Evaluate(expression));
   probe.effective_low = Value(std::move(start));
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Horizon::IsAbove(const v1::Watermark& value, const v1::Watermark& bound) {
+  TM_ASSIGN_OR_RETURN(const std::string answer,
+                      Evaluate(absl::StrCat(Literal(value.text()), " > ", Literal(bound.text()))));
+  return answer == "true";
 }
 
 absl::StatusOr<bool> Horizon::Reached(const v1::Watermark& until) {

@@ -29,6 +29,9 @@ class Horizon {
   // a first window has no bound because of a transaction that must end first.
   absl::StatusOr<HorizonProbe> Probe(const std::optional<LastWindow>& last);
 
+  // See SourceSession::IsAbove.
+  absl::StatusOr<bool> IsAbove(const v1::Watermark& value, const v1::Watermark& bound);
+
   // See SourceSession::HorizonReached.
   absl::StatusOr<bool> Reached(const v1::Watermark& until);
 

@@ -353,6 +353,38 @@ TEST_F(PostgresHorizonTest, OtherIntegersAreNotProved) {
   EXPECT_EQ(Probe(TableJob("serial", "id")).completeness.level(), kProved);
 }
 
+TEST_F(PostgresHorizonTest, APartitionOrHeirWithASequenceOfItsOwnIsNotProved) {
+  Exec(
+      dsn_,
+      "CREATE SEQUENCE own; CREATE TABLE pa (id bigserial, v text) PARTITION BY LIST (v); CREATE TABLE pa_a PARTITION "
+      "OF pa FOR VALUES IN ('a'); CREATE TABLE ip (id bigserial); CREATE TABLE ic () INHERITS (ip); INSERT INTO pa (v) "
+      "VALUES ('a'); INSERT INTO ip DEFAULT VALUES");
+  EXPECT_EQ(Probe(TableJob("pa", "id")).completeness.level(), kProved);
+  EXPECT_EQ(Probe(TableJob("ip", "id")).completeness.level(), kProved);
+  Exec(dsn_,
+       "CREATE TABLE pa_rest PARTITION OF pa DEFAULT; ALTER TABLE pa_rest ALTER id SET DEFAULT nextval('own'); ALTER "
+       "TABLE ic ALTER id SET DEFAULT nextval('own')");
+  EXPECT_EQ(Probe(TableJob("pa", "id")).completeness.level(), kLookback);
+  EXPECT_EQ(Probe(TableJob("ip", "id")).completeness.level(), kLookback);
+}
+
+TEST_F(PostgresHorizonTest, RowsOfAnotherServerAreNotProvedWhateverTheyAreReadThrough) {
+  Exec(dsn_,
+       "CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw; CREATE TABLE near (id int, "
+       "at timestamptz); CREATE FOREIGN TABLE away (id int, at timestamptz) SERVER far; CREATE TABLE head (id int, at "
+       "timestamptz); CREATE VIEW seen AS SELECT n.* FROM near n UNION ALL SELECT * FROM away");
+  EXPECT_EQ(Probe(TableJob("head", "at")).completeness.level(), kProved);
+  EXPECT_EQ(Probe(TableJob("seen", "at")).completeness.level(), kLookback);
+  EXPECT_EQ(Probe(TableJob("away", "at")).completeness.level(), kLookback);
+  v1::JobSpec query = TableJob("", "at");
+  query.mutable_source()->set_query("SELECT * FROM near");
+  EXPECT_EQ(Probe(query).completeness.level(), kProved);
+  query.mutable_source()->set_query("SELECT * FROM away WHERE at > :last_watermark");
+  EXPECT_THAT(Premises(Probe(query)), HasSubstr("the query holds rows of another server"));
+  Exec(dsn_, "ALTER FOREIGN TABLE away INHERIT head");
+  EXPECT_EQ(Probe(TableJob("head", "at")).completeness.level(), kLookback);
+}
+
 TEST_F(PostgresHorizonTest, ASequenceThatWasSetBackIsRefused) {
   Exec(dsn_, "CREATE TABLE s (id bigserial); INSERT INTO s SELECT FROM generate_series(1, 10)");
   const v1::Watermark low = Probe(TableJob("s", "id")).high;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "worker/connector/sql_text.h"
 
 namespace tidemark::postgres {
 namespace {
@@ -11,76 +12,13 @@ namespace {
 constexpr std::string_view kLow = "last_watermark";
 constexpr std::string_view kHigh = "watermark_snapshot";
 
-bool NameByte(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || (c & 0x80) != 0; }
-
-// Past a quoted run that starts at `i`; `escapes`: backslash hides the next byte.
-size_t SkipQuoted(std::string_view sql, size_t i, bool escapes) {
-  const char quote = sql[i];
-  for (++i; i < sql.size(); ++i) {
-    if (escapes && sql[i] == '\\') {
-      ++i;
-    } else if (sql[i] == quote) {
-      return i + 1;  // a doubled quote starts another run at once, to the same effect
-    }
-  }
-  return sql.size();
-}
-
-size_t SkipBlockComment(std::string_view sql, size_t i) {
-  int depth = 0;
-  while (i < sql.size()) {
-    const std::string_view two = sql.substr(i, 2);
-    if (two == "/*") {
-      ++depth;
-      i += 2;
-    } else if (two == "*/") {
-      i += 2;
-      if (--depth == 0) return i;
-    } else {
-      ++i;
-    }
-  }
-  return sql.size();
-}
-
-// Past a $tag$ ... $tag$ string; i + 1 if there is none at `i`.
-size_t SkipDollar(std::string_view sql, size_t i) {
-  size_t end = i + 1;
-  while (end < sql.size() && NameByte(sql[end])) ++end;
-  if (end >= sql.size() || sql[end] != '$' || std::isdigit(static_cast<unsigned char>(sql[i + 1]))) return i + 1;
-  const std::string_view tag = sql.substr(i, end - i + 1);
-  const size_t close = sql.find(tag, end + 1);
-  return close == std::string_view::npos ? sql.size() : close + tag.size();
-}
-
-// Past whatever starts at `i` that is not plain SQL text; `i` itself if plain text does.
-size_t SkipOpaque(std::string_view sql, size_t i) {
-  const char c = sql[i];
-  const bool after_name = i > 0 && NameByte(sql[i - 1]);
-  if (c == '\'') {
-    const bool escapes = i > 0 && (sql[i - 1] == 'E' || sql[i - 1] == 'e') && (i < 2 || !NameByte(sql[i - 2]));
-    return SkipQuoted(sql, i, escapes);
-  }
-  if (c == '"') return SkipQuoted(sql, i, false);
-  if (c == '$' && !after_name) {
-    const size_t end = SkipDollar(sql, i);
-    return end == i + 1 ? i : end;
-  }
-  if (sql.substr(i, 2) == "--") {
-    const size_t end = sql.find('\n', i);
-    return end == std::string_view::npos ? sql.size() : end;
-  }
-  if (sql.substr(i, 2) == "/*") return SkipBlockComment(sql, i);
-  return i;
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> CleanQuery(std::string_view query) {
   std::string cleaned;
   bool ended = false;
   for (size_t i = 0; i < query.size();) {
-    const size_t end = SkipOpaque(query, i);
+    const size_t end = SkipOpaqueSql(query, i);
     const bool comment = end > i && (query.substr(i, 2) == "--" || query.substr(i, 2) == "/*");
     if (end == i && query[i] == ';') {
       ended = true;
@@ -103,7 +41,7 @@ absl::StatusOr<std::string> CleanQuery(std::string_view query) {
 absl::StatusOr<std::string> BindPlaceholders(std::string_view query, std::string_view low, std::string_view high) {
   std::string bound;
   for (size_t i = 0; i < query.size();) {
-    const size_t end = SkipOpaque(query, i);
+    const size_t end = SkipOpaqueSql(query, i);
     if (end > i) {
       bound.append(query.substr(i, end - i));
       i = end;
@@ -119,7 +57,7 @@ absl::StatusOr<std::string> BindPlaceholders(std::string_view query, std::string
       continue;
     }
     size_t name_end = i + 1;
-    while (name_end < query.size() && NameByte(query[name_end])) ++name_end;
+    while (name_end < query.size() && IsNameByte(query[name_end])) ++name_end;
     const std::string_view name = query.substr(i + 1, name_end - i - 1);
     if (name == kLow) {
       bound.append(low);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "nlohmann/json.hpp"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_name.h"
 #include "worker/connectors/postgres/postgres_query_text.h"
@@ -87,9 +88,7 @@ absl::Status FillTypes(Connection& connection, const std::vector<std::pair<uint3
 constexpr char kTableSql[] = R"(
 SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(a.amname, '') = 'heap',
        has_schema_privilege(n.oid, 'USAGE'), has_any_column_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'SELECT'),
-       current_user, row_security_active(c.oid),
-       c.relkind = 'f' OR EXISTS (SELECT FROM pg_partition_tree(c.oid) p JOIN pg_class l ON l.oid = p.relid WHERE l.relkind = 'f'),
-       EXISTS (SELECT FROM pg_subscription_rel s WHERE s.srrelid = c.oid)
+       current_user, row_security_active(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am a ON a.oid = c.relam
 WHERE c.relname = $1 AND CASE WHEN $2 = '' THEN pg_table_is_visible(c.oid) ELSE n.nspname = $2 END)";
 
@@ -132,6 +131,45 @@ absl::Status LoadColumns(Connection& connection, const std::string& user, Relati
   return absl::OkStatus();
 }
 
+// A base relation of a plan: schema and name.
+using BaseRelation = std::pair<std::string, std::string>;
+
+void CollectBaseRelations(const nlohmann::json& plan, std::set<BaseRelation>& found, bool& foreign) {
+  if (plan.is_object()) {
+    foreign = foreign || plan.value("Node Type", "") == "Foreign Scan";
+    if (plan.contains("Relation Name")) found.emplace(plan.value("Schema", ""), plan.value("Relation Name", ""));
+  }
+  if (!plan.is_structured()) return;
+  for (const nlohmann::json& part : plan) CollectBaseRelations(part, found, foreign);
+}
+
+// By the server's own plan, in which views, heirs and partitions are resolved: `from` is what follows FROM.
+absl::Status LoadWhatItReads(Connection& connection, const std::string& from, Relation& relation) {
+  TM_ASSIGN_OR_RETURN(const std::vector<Row> lines,
+                      connection.Execute(absl::StrCat("EXPLAIN (VERBOSE, FORMAT JSON) SELECT * FROM ", from)));
+  const std::string text = lines.empty() ? std::string() : lines[0][0].value_or("");
+  const nlohmann::json plan = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (plan.is_discarded()) return absl::InternalError(absl::StrCat("the plan of ", relation.label, " cannot be read"));
+  std::set<BaseRelation> found;
+  CollectBaseRelations(plan, found, relation.foreign);
+  if (found.empty()) return absl::OkStatus();
+  const std::string list = absl::StrJoin(found, ", ", [](std::string* out, const BaseRelation& base) {
+    absl::StrAppend(out, "(", QuoteLiteral(base.first), ", ", QuoteLiteral(base.second), ")");
+  });
+  TM_ASSIGN_OR_RETURN(const Row row,
+                      connection.ExecuteRow(absl::StrCat("SELECT bool_or(c.relkind = 'f'), bool_or(EXISTS (SELECT FROM "
+                                                         "pg_subscription_rel s WHERE s.srrelid = c.oid)), "
+                                                         "bool_or(c.relkind = 'm') FROM (VALUES ",
+                                                         list,
+                                                         ") base(nspname, relname) JOIN pg_namespace n ON n.nspname = "
+                                                         "base.nspname JOIN pg_class c ON c.relnamespace = "
+                                                         "n.oid AND c.relname = base.relname")));
+  relation.foreign = relation.foreign || True(row[0]);
+  relation.replicated = True(row[1]);
+  relation.materialized = True(row[2]);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Relation> LoadTable(Connection& connection, const std::string& table) {
   TM_ASSIGN_OR_RETURN(const QualifiedName name, ParseQualifiedName(table));
   TM_ASSIGN_OR_RETURN(const std::vector<Row> rows, connection.Execute(kTableSql, {name.name, name.schema}));
@@ -149,8 +187,6 @@ absl::StatusOr<Relation> LoadTable(Connection& connection, const std::string& ta
   relation.sql = full.Sql();
   relation.label = absl::StrCat("table ", full.Sql());
   relation.heap = True(row[4]) && (relation.kind == 'r' || relation.kind == 'm');
-  relation.foreign = True(row[10]);
-  relation.replicated = True(row[11]);
   static constexpr std::string_view kReadable = "rpvmf";
   if (kReadable.find(relation.kind) == std::string_view::npos) {
     return absl::InvalidArgumentError(absl::StrCat(full.Sql(), " is not a table or view"));
@@ -169,10 +205,11 @@ absl::StatusOr<Relation> LoadTable(Connection& connection, const std::string& ta
                                           " may see are read"));
   }
   TM_RETURN_IF_ERROR(LoadColumns(connection, user, relation));
+  TM_RETURN_IF_ERROR(LoadWhatItReads(connection, relation.sql, relation));
   return relation;
 }
 
-absl::StatusOr<Relation> LoadQuery(Connection& connection, const std::string& query) {
+absl::StatusOr<Relation> LoadQuery(Connection& connection, const std::string& query, const std::string& watermark) {
   Relation relation;
   relation.label = "the query";
   TM_ASSIGN_OR_RETURN(relation.sql, CleanQuery(query));
@@ -201,6 +238,12 @@ absl::StatusOr<Relation> LoadQuery(Connection& connection, const std::string& qu
   TM_ASSIGN_OR_RETURN(const std::vector<Row> natives,
                       connection.Execute(absl::StrCat("SELECT unnest(ARRAY[", absl::StrJoin(formats, ", "), "])")));
   for (size_t i = 0; i < natives.size(); ++i) relation.columns[i].column.set_native_type(natives[i][0].value_or(""));
+  // As a subquery, which the planner does not know the value of: nothing is pruned for it.
+  const SourceColumn* const typed = relation.Find(watermark);
+  const std::string unknown =
+      typed == nullptr ? "NULL" : absl::StrCat("(SELECT NULL::", typed->column.native_type(), ")");
+  TM_ASSIGN_OR_RETURN(const std::string planned, BindPlaceholders(relation.sql, unknown, unknown));
+  TM_RETURN_IF_ERROR(LoadWhatItReads(connection, AsSubselect(planned), relation));
   return relation;
 }
 
@@ -225,7 +268,8 @@ absl::StatusOr<Relation> LoadRelation(Connection& connection, const v1::SourceSp
   if (source.table().empty() == source.query().empty()) {
     return absl::InvalidArgumentError("a PostgreSQL source needs either a table or a query");
   }
-  return source.table().empty() ? LoadQuery(connection, source.query()) : LoadTable(connection, source.table());
+  return source.table().empty() ? LoadQuery(connection, source.query(), source.watermark())
+                                : LoadTable(connection, source.table());
 }
 
 }  // namespace tidemark::postgres

@@ -36,10 +36,11 @@ struct Relation {
   std::vector<std::string> primary_key;
   // Has blocks that ctid addresses: a plain table or materialized view stored as a heap.
   bool heap = false;
-  // A row of it may live on another server, whose transactions this one does not see.
+  // Of anything it reads, through views, heirs and partitions. Rows of another server, whose transactions this one does
+  // not see; rows that come by logical replication, with stamps made elsewhere; a materialized view.
   bool foreign = false;
-  // Its rows come from another database by logical replication, with stamps made there.
   bool replicated = false;
+  bool materialized = false;
   std::vector<std::string> notes;
 
   bool is_query() const { return kind == 0; }

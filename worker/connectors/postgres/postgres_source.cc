@@ -148,6 +148,12 @@ absl::StatusOr<HorizonProbe> PostgresSource::ProbeHorizon(const std::optional<La
   return Horizon(connection_.get(), &*sql_, &job_.source()).Probe(last);
 }
 
+absl::StatusOr<bool> PostgresSource::IsAbove(const v1::Watermark& value, const v1::Watermark& bound) {
+  absl::MutexLock lock(&mutex_);
+  TM_RETURN_IF_ERROR(LoadWithWatermark());
+  return Horizon(connection_.get(), &*sql_, &job_.source()).IsAbove(value, bound);
+}
+
 absl::StatusOr<bool> PostgresSource::HorizonReached(const v1::Watermark& until) {
   absl::MutexLock lock(&mutex_);
   TM_RETURN_IF_ERROR(CheckOutsideSnapshot());

@@ -37,6 +37,7 @@ class PostgresSource final : public SourceSession {
   absl::StatusOr<SourceDescription> Describe() override;
   absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) override;
   absl::StatusOr<bool> MayHoldRowsAbove(const v1::Watermark& high) override;
+  absl::StatusOr<bool> IsAbove(const v1::Watermark& value, const v1::Watermark& bound) override;
   absl::StatusOr<bool> HorizonReached(const v1::Watermark& until) override;
   absl::StatusOr<int64_t> CountNullWatermarks() override;
   absl::StatusOr<std::string> OpenSnapshot() override;

@@ -127,6 +127,10 @@ class FileSourceSession final : public SourceSession {
     return statement.Step();
   }
 
+  absl::StatusOr<bool> IsAbove(const v1::Watermark& value, const v1::Watermark& bound) override {
+    return CompareByValue(value.text(), bound.text()) > 0;
+  }
+
   absl::StatusOr<bool> HorizonReached(const v1::Watermark& until) override {
     TM_ASSIGN_OR_RETURN(const HorizonProbe probe, ProbeHorizon(std::nullopt));
     return !probe.high.text().empty() && CompareByValue(probe.high.text(), until.text()) >= 0;

@@ -1,0 +1,95 @@
+#include "worker/connector/sql_text.h"
+
+#include <cctype>
+
+#include "absl/strings/match.h"
+#include "common/base/absl_view.h"
+
+namespace tidemark {
+namespace {
+
+// Past a quoted run that starts at `i`; `escapes`: backslash hides the next byte.
+size_t SkipQuoted(std::string_view sql, size_t i, bool escapes) {
+  const char quote = sql[i];
+  for (++i; i < sql.size(); ++i) {
+    if (escapes && sql[i] == '\\') {
+      ++i;
+    } else if (sql[i] == quote) {
+      return i + 1;  // a doubled quote starts another run at once, to the same effect
+    }
+  }
+  return sql.size();
+}
+
+size_t SkipBlockComment(std::string_view sql, size_t i) {
+  int depth = 0;
+  while (i < sql.size()) {
+    const std::string_view two = sql.substr(i, 2);
+    if (two == "/*") {
+      ++depth;
+      i += 2;
+    } else if (two == "*/") {
+      i += 2;
+      if (--depth == 0) return i;
+    } else {
+      ++i;
+    }
+  }
+  return sql.size();
+}
+
+// Past a $tag$ ... $tag$ string; i + 1 if there is none at `i`.
+size_t SkipDollar(std::string_view sql, size_t i) {
+  size_t end = i + 1;
+  while (end < sql.size() && IsNameByte(sql[end])) ++end;
+  if (end >= sql.size() || sql[end] != '$' || std::isdigit(static_cast<unsigned char>(sql[i + 1]))) return i + 1;
+  const std::string_view tag = sql.substr(i, end - i + 1);
+  const size_t close = sql.find(tag, end + 1);
+  return close == std::string_view::npos ? sql.size() : close + tag.size();
+}
+
+}  // namespace
+
+bool IsNameByte(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || (c & 0x80) != 0; }
+
+size_t SkipOpaqueSql(std::string_view sql, size_t i) {
+  const char c = sql[i];
+  const bool after_name = i > 0 && IsNameByte(sql[i - 1]);
+  if (c == '\'') {
+    const bool escapes = i > 0 && (sql[i - 1] == 'E' || sql[i - 1] == 'e') && (i < 2 || !IsNameByte(sql[i - 2]));
+    return SkipQuoted(sql, i, escapes);
+  }
+  if (c == '"' || c == '`') return SkipQuoted(sql, i, false);
+  if (c == '$' && !after_name) {
+    const size_t end = SkipDollar(sql, i);
+    return end == i + 1 ? i : end;
+  }
+  if (sql.substr(i, 2) == "--") {
+    const size_t end = sql.find('\n', i);
+    return end == std::string_view::npos ? sql.size() : end;
+  }
+  if (sql.substr(i, 2) == "/*") return SkipBlockComment(sql, i);
+  return i;
+}
+
+bool LimitsRows(std::string_view query) {
+  int depth = 0;
+  for (size_t i = 0; i < query.size();) {
+    if (const size_t end = SkipOpaqueSql(query, i); end > i) {
+      i = end;
+      continue;
+    }
+    if (query[i] == '(') ++depth;
+    if (query[i] == ')') --depth;
+    size_t end = i;
+    while (end < query.size() && IsNameByte(query[end])) ++end;
+    const std::string_view word = query.substr(i, end - i);
+    const bool limits = absl::EqualsIgnoreCase(Abs(word), "limit") || absl::EqualsIgnoreCase(Abs(word), "offset") ||
+                        absl::EqualsIgnoreCase(Abs(word), "fetch");
+    if (limits && depth == 0 && (i == 0 || query[i - 1] != '.')) return true;
+    i = end > i ? end : i + 1;
+  }
+  return false;
+}
+
+}  // namespace tidemark
