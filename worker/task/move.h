@@ -67,7 +67,9 @@ class MoveExtract {
 
 // From the spill into the target's staging. A retryable error of the target is met with a fresh session and the spill
 // from its start, by the job's retry policy; an answer to COMMIT that was lost, with a look at the moves that are
-// there. While it has the target open it never waits for memory: moves that wait for their turn to write may hold it.
+// there. When the policy's attempts are made the move has failed for good, and its run with it: to read the source once
+// more would not mend the target. While it has the target open it never waits for memory: moves that wait for their
+// turn to write may hold it.
 class MoveLoad {
  public:
   using OpenTarget = std::function<absl::StatusOr<std::unique_ptr<TargetSession>>()>;
@@ -78,7 +80,7 @@ class MoveLoad {
   ~MoveLoad();
 
   // Writes at most one chunk. Done: the move is committed, see result(). An error is final: of the source, of the
-  // spill, of a target that would not recover; Unknown if the move may or may not be committed.
+  // spill, of a target that would not recover (AfterLastTry, if it might have).
   absl::StatusOr<Step> Run();
 
   // After Done: counts.read are the rows staged.
@@ -110,8 +112,6 @@ class MoveLoad {
   int tries_ = 0;
   // The answer to a COMMIT was lost: look before writing again.
   bool unknown_ = false;
-  // The error that kOpen must not hide, at hand when a retry finds out nothing.
-  absl::Status lost_answer_;
   // An error of the spill or of the source behind it: no other target session would mend it.
   bool spill_failed_ = false;
   // The target is opened only with the memory of the largest chunk at hand.

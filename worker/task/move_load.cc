@@ -42,15 +42,11 @@ absl::StatusOr<Step> MoveLoad::Run() {
 
   Close();
   absl::Status error = std::move(step).status();
-  if (absl::IsUnknown(error)) {
-    unknown_ = true;
-    lost_answer_ = error;
-  }
+  unknown_ = unknown_ || absl::IsUnknown(error);
   const bool may_retry = !spill_failed_ && (IsRetryable(error) || absl::IsUnknown(error));
-  if (!may_retry || retry_.Exhausted(++tries_)) {
-    // Whether the lost COMMIT took place is still open, whatever has kept us from finding out.
-    return unknown_ ? lost_answer_ : error;
-  }
+  if (!may_retry) return error;
+  // Whether a COMMIT without an answer took place may still be open. It does not matter: the run commits nothing.
+  if (retry_.Exhausted(++tries_)) return AfterLastTry(error, tries_);
   spill_->Rewind();
   StartAgain();
   return Step::Wait(retry_.BackoffBefore(tries_ + 1, *rng_));

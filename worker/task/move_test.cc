@@ -12,6 +12,7 @@
 
 #include "worker/task/fake_source.h"
 #include "worker/task/fake_target.h"
+#include "worker/task/task_error.h"
 
 namespace tidemark {
 namespace {
@@ -167,8 +168,13 @@ TEST_F(MoveTest, ATargetThatStaysDownEndsTheMoveAfterItsAttempts) {
     absl::MutexLock lock(&target_->mutex);
     target_->open_errors = {5, absl::UnavailableError("connection refused")};
   }
-  EXPECT_EQ(Move(), absl::UnavailableError("connection refused"));
+  const absl::Status error = Move();
+  EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(error.message(), "connection refused (attempt 4 of 4)");
   EXPECT_EQ(waits_, 3);
+  EXPECT_EQ(source_->Reads(), 1);
+  // The attempts are not multiplied by those of the task.
+  EXPECT_FALSE(ToTaskError(error, task_).retryable());
 }
 
 TEST_F(MoveTest, APermanentErrorIsNotTriedAgain) {
@@ -220,14 +226,25 @@ TEST_F(MoveTest, ALostCommitThatDidNotHappenIsDoneAgain) {
   EXPECT_EQ(target_->calls, (std::vector<std::string>{"begin move", "loaded moves", "begin move"}));
 }
 
-TEST_F(MoveTest, ALostAnswerThatCannotBeLookedUpStaysUnknown) {
+TEST_F(MoveTest, LostAnswersEndTheMoveWithTheErrorOfItsLastAttempt) {
   {
     absl::MutexLock lock(&target_->mutex);
     target_->commit_errors = {absl::UnknownError("connection lost in COMMIT")};
     target_->open_errors = {absl::OkStatus(), absl::UnavailableError("1"), absl::UnavailableError("2"),
                             absl::UnavailableError("3")};
   }
-  EXPECT_EQ(Move(), absl::UnknownError("connection lost in COMMIT"));
+  EXPECT_EQ(Move().message(), "3 (attempt 4 of 4)");
+
+  spill_.reset();
+  OpenSpill(1 << 20);
+  progress_.rows_read = 0;
+  {
+    absl::MutexLock lock(&target_->mutex);
+    target_->commit_errors = {4, absl::UnknownError("connection lost in COMMIT")};
+  }
+  const absl::Status unknown = Move();
+  EXPECT_EQ(unknown.message(), "connection lost in COMMIT (attempt 4 of 4)");
+  EXPECT_FALSE(ToTaskError(unknown, task_).outcome_unknown()) << "a run that failed asks nobody what was staged";
 }
 
 TEST_F(MoveTest, WhatAnEarlierAttemptStagedIsWhatCounts) {

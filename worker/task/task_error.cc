@@ -12,6 +12,7 @@ namespace tidemark {
 namespace {
 
 constexpr char kSnapshotLost[] = "tidemark/snapshot_lost";
+constexpr char kLastTry[] = "tidemark/last_try";
 
 // Bytes of the UTF-8 character that `text` begins with; 0 if it begins with none (Unicode 15, table 3-7).
 size_t CharacterSize(absl::string_view text) {
@@ -54,14 +55,21 @@ absl::Status FromSource(absl::Status status) {
   return status;
 }
 
+absl::Status AfterLastTry(const absl::Status& error, int tries) {
+  absl::Status last(error.code(), absl::StrCat(error.message(), " (attempt ", tries, " of ", tries, ")"));
+  last.SetPayload(kLastTry, absl::Cord());
+  return last;
+}
+
 v1::TaskError ToTaskError(const absl::Status& status, const v1::Task& task) {
   v1::TaskError error;
   error.set_code(static_cast<int32_t>(status.code()));
   error.set_message(ValidUtf8(absl::StrCat(PlaceOf(task), ": ", status.message())));
+  error.set_fence_epoch(FenceEpochOf(status));
+  if (status.GetPayload(kLastTry).has_value()) return error;
   error.set_snapshot_lost(status.GetPayload(kSnapshotLost).has_value());
   error.set_retryable(IsRetryable(status) || (absl::IsDataLoss(status) && !error.snapshot_lost()));
   error.set_outcome_unknown(absl::IsUnknown(status));
-  error.set_fence_epoch(FenceEpochOf(status));
   return error;
 }
 

@@ -13,10 +13,14 @@ bool IsRetryable(const absl::Status& status);
 // unchanged.
 absl::Status FromSource(absl::Status status);
 
+// The error of the last of `tries` that a task had of its own, which it says. Nobody tries again after it.
+absl::Status AfterLastTry(const absl::Status& error, int tries);
+
 // What the coordinator is told. The one place where a Status becomes a TaskError:
 //   retryable         IsRetryable, or a spill whose disk did not keep what was written (the source is read again)
 //   snapshot_lost     DataLoss that passed FromSource
 //   outcome_unknown   Unknown
+// What passed AfterLastTry is none of these.
 //   fence_epoch       of FencedOut
 // The message begins with the place of the task (PlaceOf); bytes in it that are not UTF-8 are replaced by U+FFFD.
 v1::TaskError ToTaskError(const absl::Status& status, const v1::Task& task);

@@ -82,6 +82,16 @@ TEST(TaskError, UnknownMeansAskTheLedger) {
   EXPECT_TRUE(ToTaskError(absl::UnknownError(""), Move()).outcome_unknown());
 }
 
+TEST(TaskError, AfterTheLastTryNobodyTriesAgain) {
+  for (const absl::Status& status : {absl::ResourceExhaustedError("disk full"), absl::UnknownError("disk full")}) {
+    const v1::TaskError error = ToTaskError(AfterLastTry(status, 5), Move());
+    EXPECT_EQ(error.code(), static_cast<int>(status.code()));
+    EXPECT_THAT(error.message(), testing::EndsWith(": disk full (attempt 5 of 5)"));
+    EXPECT_FALSE(error.retryable());
+    EXPECT_FALSE(error.outcome_unknown());
+  }
+}
+
 TEST(TaskError, AFenceTellsItsEpoch) {
   const v1::TaskError error = ToTaskError(FencedOut("sales.orders", 17, 12), Move());
   EXPECT_EQ(error.fence_epoch(), 17);
