@@ -336,6 +336,9 @@ TEST_F(CoordinatorTest, ALostCommitAnswerIsLookedUpInTheLedger) {
   v1::CompleteTaskRequest missing = Report(Next(v1::Task::kProbe));
   missing.mutable_probe()->set_staging_exists(true);
   ASSERT_TRUE(Complete(missing).ok());
+  EXPECT_THAT(Poll().tasks(), IsEmpty()) << "not before its backoff";
+  clock_.Advance(absl::Minutes(1));
+  Beat({});
   ASSERT_TRUE(Fail(Next(v1::Task::kCommit), unknown).ok());
   v1::CompleteTaskRequest found = Report(Next(v1::Task::kProbe));
   found.mutable_probe()->set_committed(true);
@@ -344,6 +347,63 @@ TEST_F(CoordinatorTest, ALostCommitAnswerIsLookedUpInTheLedger) {
   ASSERT_TRUE(Complete(found).ok());
   EXPECT_EQ(store_->GetRun(id)->status, RunStatus::kSuccess);
   EXPECT_EQ(ValueOf(*store_->GetJob("orders")->last_watermark), 900);
+}
+
+TEST_F(CoordinatorTest, ACommitThatStaysInDoubtFailsWithItsLastError) {
+  job_.mutable_retry()->set_attempts(2);
+  ASSERT_TRUE(core_->ApplyProject(connections_, {job_}).ok());
+  const std::string id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  for (const char* reason : {"commit: COMMIT was not answered", "commit: the disk is full"}) {
+    v1::TaskError unknown = SimulatedError(2, reason, false);
+    unknown.set_outcome_unknown(true);
+    ASSERT_TRUE(Fail(Next(v1::Task::kCommit), unknown).ok());
+    v1::CompleteTaskRequest missing = Report(Next(v1::Task::kProbe));
+    missing.mutable_probe()->set_staging_exists(true);
+    ASSERT_TRUE(Complete(missing).ok());
+    clock_.Advance(absl::Minutes(1));
+    Beat({});
+  }
+  ASSERT_TRUE(Abort(Next(v1::Task::kAbort)).ok());
+  EXPECT_EQ(store_->GetRun(id)->phase, RunPhase::kFailed);
+  EXPECT_EQ(store_->GetRun(id)->error, "commit: the disk is full (attempt 2 of 2)");
+}
+
+TEST_F(CoordinatorTest, ALoadThatFailedForGoodFailsTheRunAndReadsNothingAgain) {
+  const std::string id = Start();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  ASSERT_TRUE(Describe(describe, 900).ok());
+  const v1::Task move = Next(v1::Task::kMove);
+  EXPECT_TRUE(move.move().in_snapshot());
+  // What a worker says whose load has used up the job's attempts.
+  ASSERT_TRUE(Fail(move, SimulatedError(8, "partition 0: the disk is full (attempt 5 of 5)", false)).ok());
+  ASSERT_TRUE(Abort(Next(v1::Task::kAbort)).ok());
+  const RunRecord run = store_->GetRun(id).value();
+  EXPECT_EQ(run.phase, RunPhase::kFailed);
+  EXPECT_EQ(run.error, "partition 0: the disk is full (attempt 5 of 5)");
+}
+
+TEST_F(CoordinatorTest, StagingThatCannotBeDroppedIsSoonLeftBehind) {
+  const std::string failed = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  ASSERT_TRUE(Fail(Next(v1::Task::kMove), SimulatedError(5, "no such column", false)).ok());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(store_->GetRun(failed)->phase, RunPhase::kAborting);
+    ASSERT_TRUE(Fail(Next(v1::Task::kAbort), SimulatedError(14, "the file is locked", true)).ok());
+    clock_.Advance(absl::Minutes(1));
+    Beat({});
+  }
+  EXPECT_EQ(store_->GetRun(failed)->phase, RunPhase::kFailed);
+  EXPECT_EQ(store_->GetRun(failed)->error,
+            "no such column; its staging is left behind until the job's next run: the file is locked");
+  // Who has cancelled waits for its end.
+  const std::string cancelled = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  ASSERT_TRUE(core_->CancelRun(cancelled).ok());
+  ASSERT_TRUE(Fail(Next(v1::Task::kAbort), SimulatedError(14, "the file is locked", true)).ok());
+  EXPECT_EQ(store_->GetRun(cancelled)->phase, RunPhase::kCancelled);
 }
 
 TEST_F(CoordinatorTest, CountsThatDoNotBalanceFailTheRun) {

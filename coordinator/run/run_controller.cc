@@ -14,8 +14,17 @@
 namespace tidemark::coordinator {
 namespace {
 
-// Dropping the staging of a run that has failed anyway is not worth waiting for long.
+// Dropping the staging of a run that has failed anyway is not worth waiting for long: the job's next run drops it too.
 constexpr int kAbortAttempts = 3;
+
+// How often a task of the run is tried. Who has cancelled it waits for its end.
+RetryPolicy TaskPolicy(const RunRecord& run) {
+  RetryPolicy policy = RetryPolicyOf(run.spec);
+  if (run.phase == RunPhase::kAborting) {
+    policy.max_attempts = std::min(policy.max_attempts, run.error == kCancelledByRequest ? 1 : kAbortAttempts);
+  }
+  return policy;
+}
 
 bool HasNullWatermarks(const RunRecord& run, const v1::DescribeResult& description) {
   if (run.window.kind() == v1::WINDOW_KIND_RANGE) return false;
@@ -193,16 +202,20 @@ absl::Status RunController::Probed(RunChange& change, const Context& context, co
                      ": its staging is gone from the target and its ledger does not have it: run the job again"),
         /*drop_staging=*/false);
   }
-  int failures = 1;
+  int failures = 0;
+  std::string last;
   for (const TaskRecord* other : change.draft.Tasks()) {
-    if (other->kind == v1::TASK_KIND_COMMIT) failures = std::max(failures, other->failures + 1);
+    if (other->kind != v1::TASK_KIND_COMMIT || other->failures < failures) continue;
+    failures = other->failures + 1;
+    last = other->error;
   }
-  if (RetryPolicyOf(change.draft.run().spec).Exhausted(failures)) {
-    return Fail(change, context,
-                absl::StrCat("run ", task.run_id, " could not be committed in ", failures, " attempts"),
+  const RetryPolicy policy = TaskPolicy(change.draft.run());
+  if (policy.Exhausted(failures)) {
+    return Fail(change, context, absl::StrCat(last, " (attempt ", failures, " of ", policy.max_attempts, ")"),
                 /*drop_staging=*/true);
   }
-  return Take(CommitAgain(), change.draft, context.now);
+  return Take(CommitAgain{.not_before = context.now.wall + policy.BackoffBefore(failures + 1, *rng_)}, change.draft,
+              context.now);
 }
 
 absl::Status RunController::Finished(RunChange& change, const Context& context, const v1::RowCounts& of_commit) const {
@@ -267,11 +280,6 @@ absl::Status RunController::Failed(RunChange& change, const Context& context, co
   }
   switch (task.kind) {
     case v1::TASK_KIND_ABORT:
-      if (draft.run().phase == RunPhase::kAborting && task.failures + 1 >= kAbortAttempts) {
-        TM_RETURN_IF_ERROR(Take(FailTask{.task_id = task.id, .error = error.message()}, draft, context.now));
-        return Take(EndAbort{.remark = absl::StrCat("its staging is left behind: ", error.message())}, draft,
-                    context.now);
-      }
       return Retry(change, context, task, error.message(), /*counts_as_failure=*/true);
     case v1::TASK_KIND_COMMIT:
       if (error.outcome_unknown()) {
@@ -297,19 +305,21 @@ absl::Status RunController::Failed(RunChange& change, const Context& context, co
 
 absl::Status RunController::Retry(RunChange& change, const Context& context, const TaskRecord& task,
                                   const std::string& error, bool counts_as_failure) const {
-  const RetryPolicy policy = RetryPolicyOf(change.draft.run().spec);
+  const RetryPolicy policy = TaskPolicy(change.draft.run());
   const int failures = task.failures + counts_as_failure;
   if (counts_as_failure && policy.Exhausted(failures)) {
     TM_RETURN_IF_ERROR(Take(FailTask{.task_id = task.id, .error = error}, change.draft, context.now));
     if (change.draft.run().phase == RunPhase::kAborting) {
-      return Take(EndAbort{.remark = absl::StrCat("its staging is left behind: ", error)}, change.draft, context.now);
+      return Take(EndAbort{.remark = absl::StrCat("its staging is left behind until the job's next run: ", error)},
+                  change.draft, context.now);
     }
     const bool unknown = task.kind == v1::TASK_KIND_PROBE;
     return Fail(change, context,
                 absl::StrCat(
                     error, unknown ? " (whether the run was committed is not known; the job's next run finds out)" : "",
                     " (attempt ", failures, " of ", policy.max_attempts, ")"),
-                /*drop_staging=*/!unknown);
+                // What has just failed to be dropped is not tried once more.
+                /*drop_staging=*/!unknown && task.kind != v1::TASK_KIND_ABORT);
   }
   const absl::Duration backoff = policy.BackoffBefore(std::max(2, failures + 1), *rng_);
   return Take(RequeueTask{.task_id = task.id,
@@ -332,7 +342,7 @@ absl::Status RunController::Lost(RunChange& change, const Context& context, cons
   if (task.kind == v1::TASK_KIND_COMMIT) return Take(AskLedger{.reason = why}, change.draft, context.now);
   // A lost describe that goes on would prepare the staging anew, under the moves of the next attempt.
   if (task.kind == v1::TASK_KIND_DESCRIBE) change.raise_epoch = true;
-  const RetryPolicy policy = RetryPolicyOf(change.draft.run().spec);
+  const RetryPolicy policy = TaskPolicy(change.draft.run());
   if (counts_as_failure && policy.Exhausted(task.failures + 1)) return Retry(change, context, task, why, true);
   return Take(RequeueTask{.task_id = task.id, .counts_as_failure = counts_as_failure, .error = why}, change.draft,
               context.now);

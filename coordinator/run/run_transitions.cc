@@ -193,6 +193,7 @@ absl::Status CommitAgain::CanApply(const RunDraft& draft) const {
 void CommitAgain::Apply(RunDraft& draft, const Moment& now) const {
   CancelAll(draft, v1::TASK_KIND_PROBE);
   TaskRecord commit = NewTask(draft, v1::TASK_KIND_COMMIT, "c");
+  commit.not_before = not_before;
   // One retry budget for all attempts to commit.
   for (const TaskRecord* task : draft.Tasks()) {
     if (task->kind == v1::TASK_KIND_COMMIT) commit.failures = std::max(commit.failures, task->failures + 1);

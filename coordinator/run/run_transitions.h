@@ -78,6 +78,8 @@ struct AskLedger {
 
 // committing: the ledger does not have the run.
 struct CommitAgain {
+  absl::Time not_before = absl::InfinitePast();
+
   absl::Status CanApply(const RunDraft& draft) const;
   void Apply(RunDraft& draft, const Moment& now) const;
 };
