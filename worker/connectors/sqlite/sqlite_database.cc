@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <utility>
 
@@ -19,6 +20,15 @@ constexpr int kBusyNapMs = 2;
 // Virtual machine steps between two looks at the cancel flag: far under a millisecond of work.
 constexpr int kProgressSteps = 20'000;
 
+// SQLite tells a full disk only where a write says so; to it a quota, and a sync that finds the disk full, are errors
+// of the disk.
+bool DiskIsFull(sqlite3* db, int code) {
+  if ((code & 0xff) == SQLITE_FULL) return true;
+  if ((code & 0xff) != SQLITE_IOERR || db == nullptr) return false;
+  const int error = sqlite3_system_errno(db);
+  return error == ENOSPC || error == EDQUOT;
+}
+
 }  // namespace
 
 std::string Quoted(absl::string_view name) {
@@ -28,6 +38,9 @@ std::string Quoted(absl::string_view name) {
 absl::Status SqliteError(sqlite3* db, int code, absl::string_view where) {
   const std::string message =
       absl::StrCat("SQLite file ", where, ": ", db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+  if (DiskIsFull(db, code)) {
+    return absl::ResourceExhaustedError(absl::StrCat(message, " (make room on its disk, then run the job again)"));
+  }
   switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
@@ -42,7 +55,6 @@ absl::Status SqliteError(sqlite3* db, int code, absl::string_view where) {
     case SQLITE_CANTOPEN:
       return absl::NotFoundError(
           absl::StrCat(message, " (does its directory exist, and may this user read and write there?)"));
-    case SQLITE_FULL:
     case SQLITE_NOMEM:
       return absl::ResourceExhaustedError(message);
     case SQLITE_ERROR:
@@ -115,12 +127,16 @@ absl::string_view Statement::Text(int column) const {
 }
 
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
+  return Open(path, mode, Patience());
+}
+
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode, const Patience& patience) {
   std::error_code ignored;
   if (mode == Mode::kExisting && !std::filesystem::exists(path, ignored)) {
     return absl::NotFoundError(
         absl::StrCat("SQLite file ", path, " does not exist (a target's is made by its first run)"));
   }
-  std::unique_ptr<Database> database(new Database(path));
+  std::unique_ptr<Database> database(new Database(path, patience));
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (mode == Mode::kCreate ? SQLITE_OPEN_CREATE : 0);
   int code = sqlite3_open_v2(path.c_str(), &database->db_, flags, nullptr);
   if (code != SQLITE_OK) return SqliteError(database->db_, code, path);
@@ -152,7 +168,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::TemporaryCopy(Database& sour
     code = sqlite3_backup_step(backup, -1);
   }
   sqlite3_backup_finish(backup);
-  if (code != SQLITE_DONE) return SqliteError(nullptr, code, source.path_);
+  if (code != SQLITE_DONE) return SqliteError(nullptr, code, DiskIsFull(nullptr, code) ? name : source.path_);
   return copy;
 }
 
@@ -160,12 +176,12 @@ Database::~Database() { sqlite3_close_v2(db_); }
 
 int Database::OnBusy(void* self, int attempt) {
   auto* database = static_cast<Database*>(self);
-  if (database->cancelled_ || attempt >= database->busy_attempts_) return 0;
+  if (database->Cancelled() || attempt >= database->busy_attempts_) return 0;
   sqlite3_sleep(kBusyNapMs);
   return 1;
 }
 
-int Database::OnProgress(void* self) { return static_cast<Database*>(self)->cancelled_ ? 1 : 0; }
+int Database::OnProgress(void* self) { return static_cast<Database*>(self)->Cancelled() ? 1 : 0; }
 
 void Database::SetBusyWait(absl::Duration wait) {
   busy_attempts_ = static_cast<int>(absl::ToInt64Milliseconds(wait) / kBusyNapMs);

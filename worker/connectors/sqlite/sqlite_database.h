@@ -60,15 +60,22 @@ class Statement {
 // One connection to one file. All methods but Cancel are called by one thread at a time.
 //
 // Errors: Unavailable when the file stays locked by others longer than the busy wait, Cancelled after Cancel,
-// PermissionDenied for a read-only file, NotFound for a missing one, ResourceExhausted for a full disk, InvalidArgument
-// for SQL that does not compile, FailedPrecondition for a violated constraint. They name the file.
+// PermissionDenied for a read-only file, NotFound for a missing one, ResourceExhausted for a full disk or a quota,
+// InvalidArgument for SQL that does not compile, FailedPrecondition for a violated constraint. They name the file.
 class Database {
  public:
   enum class Mode {
     kExisting,  // Writable if the file allows it.
     kCreate,    // Made if it is missing.
   };
+  // What a statement does about a lock of another connection, those that open the file included.
+  struct Patience {
+    absl::Duration busy_wait = absl::Seconds(5);
+    // Once true, it is as after Cancel. Must outlive the database.
+    const std::atomic<bool>* cancelled = nullptr;
+  };
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path, Mode mode);
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path, Mode mode, const Patience& patience);
   // A private copy of the state `source` shows now, in an unlinked temporary file: it vanishes with the connection.
   // `source` is read-locked only while its pages are copied.
   static absl::StatusOr<std::unique_ptr<Database>> TemporaryCopy(Database& source);
@@ -83,7 +90,7 @@ class Database {
   absl::StatusOr<std::optional<int64_t>> QueryInt(absl::string_view sql);
   absl::StatusOr<std::string> QueryText(absl::string_view sql);
 
-  // How long a statement waits for a lock of another connection. Cancel ends the wait. At first 5 s.
+  // How long a statement waits for a lock of another connection. Cancel ends the wait.
   void SetBusyWait(absl::Duration wait);
 
   // Rows changed by the last statement, triggers not counted.
@@ -99,14 +106,18 @@ class Database {
   void Cancel();
 
  private:
-  explicit Database(std::string path) : path_(std::move(path)) {}
+  Database(std::string path, const Patience& patience) : path_(std::move(path)), also_cancelled_(patience.cancelled) {
+    SetBusyWait(patience.busy_wait);
+  }
+  bool Cancelled() const { return cancelled_ || (also_cancelled_ != nullptr && *also_cancelled_); }
   static int OnBusy(void* self, int attempt);
   static int OnProgress(void* self);
 
   const std::string path_;
+  const std::atomic<bool>* const also_cancelled_;
   sqlite3* db_ = nullptr;
   std::atomic<bool> cancelled_ = false;
-  std::atomic<int> busy_attempts_ = 2'500;
+  std::atomic<int> busy_attempts_ = 0;
 };
 
 // Rolls back at destruction unless committed.

@@ -14,7 +14,6 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/status_macros.h"
 #include "worker/connector/fence_error.h"
-#include "worker/connector/run_id.h"
 #include "worker/connectors/sqlite/column_type.h"
 #include "worker/connectors/sqlite/sqlite_catalog.h"
 #include "worker/connectors/sqlite/sqlite_commit.h"
@@ -27,9 +26,10 @@
 namespace tidemark::sqlite {
 namespace {
 
-// Other processes' writers are waited for this long before the task is tried again from the start.
-constexpr absl::Duration kLockWait = absl::Seconds(30);
-constexpr absl::Duration kSwitchWait = absl::Seconds(1);
+// Other programs' writers are waited for this long at each try; the job's retries say how often.
+constexpr absl::Duration kLockWait = absl::Seconds(5);
+// For what the next run will do as well.
+constexpr absl::Duration kShortLockWait = absl::Seconds(1);
 
 class FileTargetSession final : public TargetSession {
  public:
@@ -76,7 +76,7 @@ class FileTargetSession final : public TargetSession {
     TM_ASSIGN_OR_RETURN(WriterQueue::Turn turn, Turn());
     TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kCreate));
     // Fails while others read the file in its old mode: then it is for the next run to switch.
-    db->SetBusyWait(kSwitchWait);
+    db->SetBusyWait(kShortLockWait);
     const absl::Status wal = db->Exec("PRAGMA journal_mode = WAL");
     db->SetBusyWait(kLockWait);
     if (!wal.ok() && !absl::IsUnavailable(wal)) return wal;
@@ -135,9 +135,13 @@ class FileTargetSession final : public TargetSession {
   }
 
   absl::Status Abort(const RunIdentity& run) override {
-    TM_RETURN_IF_ERROR(CheckRunId(run.run_id));
+    TM_ASSIGN_OR_RETURN(const std::string staging, StagingName(run.run_id));
+    lock_wait_ = kShortLockWait;
     TM_ASSIGN_OR_RETURN(Database * db, WithControlTables());
     if (db == nullptr) return absl::OkStatus();
+    // Where nothing is staged there is nothing to write, and no lock to wait for.
+    TM_ASSIGN_OR_RETURN(const std::optional<Relation> staged, FindRelation(*db, staging));
+    if (!staged) return absl::OkStatus();
     TM_ASSIGN_OR_RETURN(WriterQueue::Turn turn, Turn());
     Transaction transaction(*db);
     TM_RETURN_IF_ERROR(transaction.BeginImmediate());
@@ -161,8 +165,8 @@ class FileTargetSession final : public TargetSession {
 
   absl::StatusOr<Database*> Opened(Database::Mode mode) {
     if (db_ != nullptr) return db_.get();
-    TM_ASSIGN_OR_RETURN(auto db, Database::Open(path_, mode));
-    db->SetBusyWait(kLockWait);
+    // The wait for a lock may be as long while the file is opened: it ends by Cancel too.
+    TM_ASSIGN_OR_RETURN(auto db, Database::Open(path_, mode, {.busy_wait = lock_wait_, .cancelled = &cancelled_}));
     // legacy_alter_table: a rename must not rewrite the views that name the table; foreign_keys off: a swap must fire
     // no cascade.
     TM_RETURN_IF_ERROR(
@@ -204,6 +208,11 @@ class FileTargetSession final : public TargetSession {
       }
     }
     for (const v1::Column& column : source.columns()) {
+      if (absl::StartsWithIgnoreCase(column.name(), "_tidemark_")) {
+        return absl::InvalidArgumentError(absl::StrCat("column ", column.name(),
+                                                       ": names that begin with _tidemark_ are taken; give it another "
+                                                       "in a query"));
+      }
       const auto same = std::count_if(source.columns().begin(), source.columns().end(), [&](const v1::Column& other) {
         return absl::EqualsIgnoreCase(other.name(), column.name());
       });
@@ -284,6 +293,8 @@ class FileTargetSession final : public TargetSession {
   const std::string table_;
   const v1::JobSpec job_;
   const std::shared_ptr<WriterQueue> queue_;
+
+  absl::Duration lock_wait_ = kLockWait;
 
   absl::Mutex mutex_;
   std::atomic<bool> cancelled_ = false;

@@ -450,6 +450,42 @@ TEST_F(SqliteTarget, KilledAtAnyMomentItIsDoneOrNotBegun) {
   }
 }
 
+TEST_F(SqliteTarget, ALockIsWaitedForNoLongerThanItIsWorth) {
+  ASSERT_TRUE(LoadFull(1, SchemaOf(Type::KIND_INT64), Integers({1})).ok());
+  ASSERT_TRUE(Target(Job("t"))->Prepare(RunOf(2), SchemaOf(Type::KIND_INT64), false).ok());
+  const auto other = Open();
+  Transaction lock(*other);
+  ASSERT_TRUE(lock.BeginImmediate().ok());
+  absl::Time begin = absl::Now();
+  const absl::Status prepared = Target(Job("t"))->Prepare(RunOf(3), SchemaOf(Type::KIND_INT64), false);
+  EXPECT_TRUE(absl::IsUnavailable(prepared)) << prepared;
+  EXPECT_THAT(std::string(prepared.message()), HasSubstr("another connection holds its lock"));
+  EXPECT_GT(absl::Now() - begin, absl::Seconds(4));
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(20));
+  // The next run would drop what was staged; what was not needs no lock.
+  begin = absl::Now();
+  EXPECT_TRUE(absl::IsUnavailable(Target(Job("t"))->Abort(RunOf(2))));
+  const absl::Status aborted = Target(Job("t"))->Abort(RunOf(3));
+  EXPECT_TRUE(aborted.ok()) << aborted;
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(4));
+}
+
+TEST_F(SqliteTarget, CancelEndsTheWaitForALockWhileTheFileIsOpened) {
+  // In a rollback-journal mode whoever reads waits.
+  const auto other = Open();
+  ASSERT_TRUE(other->Exec("CREATE TABLE x (v INTEGER); PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE").ok());
+  const auto session = Target(Job("t"));
+  std::thread cancel([&] {
+    absl::SleepFor(absl::Milliseconds(300));
+    session->Cancel();
+  });
+  const absl::Time begin = absl::Now();
+  EXPECT_FALSE(session->Probe(RunOf(1)).ok());
+  EXPECT_GT(absl::Now() - begin, absl::Milliseconds(200));
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(3));
+  cancel.join();
+}
+
 TEST_F(SqliteTarget, OneFileCanBeBothEnds) {
   Sql("PRAGMA journal_mode = DELETE; CREATE TABLE s (v INTEGER PRIMARY KEY); INSERT INTO s VALUES (1), (2), (3)");
   const auto source = Source(Job("s"));
