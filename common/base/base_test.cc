@@ -7,6 +7,7 @@
 #include "common/base/printable.h"
 #include "common/base/retry_policy.h"
 #include "common/base/rng.h"
+#include "common/base/utf8.h"
 
 namespace tidemark {
 namespace {
@@ -42,6 +43,17 @@ TEST(Printable, NothingReachesTheTerminalAsACommand) {
       << "the C1 form of ESC [";
   EXPECT_EQ(Printable("x\xe2\x80\xaey"), "x\\xe2\\x80\\xaey") << "right-to-left override";
   EXPECT_EQ(Printable("\xff\xc0\xaf\xed\xa0\x80\xe6"), "\\xff\\xc0\\xaf\\xed\\xa0\\x80\\xe6") << "no UTF-8";
+}
+
+TEST(Utf8, WhatBelongsToNoCharacterIsFoundAndReplaced) {
+  EXPECT_EQ(FindInvalidUtf8("ünï 🦄"), std::string_view::npos);
+  EXPECT_EQ(FindInvalidUtf8("ab\xe9"
+                            "c"),
+            2U);
+  EXPECT_EQ(ValidUtf8("a\xff\xe2\x82"
+                      "b"),
+            "a\ufffd\ufffd\ufffd"
+            "b");
 }
 
 TEST(Elided, KeepsBothEndsWhole) {

@@ -256,6 +256,12 @@ TEST(ProjectRulesTest, Relations) {
               ElementsAre("7:32: jobs.a.target.table: source and target are the same table"));
 }
 
+TEST(ProjectTest, OnlyUtf8) {
+  EXPECT_THAT(Errors("connections:\n  a: { dsn: 'sqlite:\xe9.db' }\n"),
+              ElementsAre(HasSubstr("2:20: a byte here is no UTF-8")));
+  EXPECT_THAT(Errors(std::string(600, '[')), ElementsAre(HasSubstr("nested too deep")));
+}
+
 TEST(ProjectRulesTest, OneTargetTableForOneJob) {
   EXPECT_THAT(Errors(absl::StrCat(kConnections, "  again: { dsn: 'sqlite:///p/./shop.db' }\njobs:\n",
                                   "  a:\n    source: {connection: warehouse, table: t}\n",

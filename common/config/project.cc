@@ -86,6 +86,10 @@ absl::StatusOr<Project> LoadProject(const std::string& file, const ProjectOption
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
   std::ostringstream content;
+  std::error_code ignored;
+  if (std::filesystem::is_directory(file, ignored)) {
+    return absl::InvalidArgumentError(absl::StrCat(file, ": is a folder; name the project file in it"));
+  }
   if (!stream) {
     return absl::NotFoundError(absl::StrCat(file, ": cannot read the project file: ",
                                             strerror(errno == 0 ? ENOENT : errno), "; `tidemark init` makes one"));

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
+#include "common/base/utf8.h"
 
 namespace tidemark {
 namespace {
@@ -69,7 +70,11 @@ absl::StatusOr<ResolvedText> ResolveReferences(std::string_view text, const Refe
     }
     const size_t close = text.find('}', open);
     if (close == text.npos) return absl::InvalidArgumentError("a reference ${ has no closing }");
-    TM_ASSIGN_OR_RETURN(const std::string value, ResolveOne(text.substr(open + 2, close - open - 2), sources));
+    const std::string_view reference = text.substr(open + 2, close - open - 2);
+    TM_ASSIGN_OR_RETURN(const std::string value, ResolveOne(reference, sources));
+    if (FindInvalidUtf8(value) != value.npos) {
+      return absl::InvalidArgumentError(absl::StrCat("the value of ${", Abs(reference), "} is not UTF-8"));
+    }
     resolved.text.append(text.substr(0, open)).append(value);
     resolved.from_reference = true;
     text.remove_prefix(close + 1);

@@ -1,8 +1,10 @@
 #include "common/config/yaml_document.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/utf8.h"
 #include "yaml-cpp/yaml.h"
 
 namespace tidemark {
@@ -65,6 +67,14 @@ class Converter {
 }  // namespace
 
 YamlNode ReadYaml(std::string_view text, Diagnostics* diagnostics) {
+  if (const size_t bad = FindInvalidUtf8(text); bad != text.npos) {
+    const std::string_view before = text.substr(0, bad);
+    const size_t line = before.rfind('\n') == before.npos ? 0 : before.rfind('\n') + 1;
+    diagnostics->Add(
+        {static_cast<int>(std::count(before.begin(), before.end(), '\n')) + 1, static_cast<int>(bad - line) + 1}, "",
+        "a byte here is no UTF-8: save the file as UTF-8");
+    return YamlNode();
+  }
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
     if (documents.empty()) return YamlNode();
@@ -73,7 +83,10 @@ YamlNode ReadYaml(std::string_view text, Diagnostics* diagnostics) {
     }
     return Converter(diagnostics).Convert(documents[0], Location(), 0);
   } catch (const YAML::Exception& error) {
-    diagnostics->Add(PlaceOf(error.mark, Location()), "", absl::StrCat("not YAML: ", error.msg));
+    // Of a document nested some hundreds deep the library says only this.
+    const bool too_deep = error.msg == YAML::ErrorMsg::BAD_FILE;
+    diagnostics->Add(PlaceOf(error.mark, Location()), "",
+                     too_deep ? "the document is nested too deep or too large" : absl::StrCat("not YAML: ", error.msg));
     return YamlNode();
   }
 }

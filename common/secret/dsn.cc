@@ -28,9 +28,18 @@ bool NamesSecret(std::string_view parameter) {
   return name == "key" || name == "sig" || name == "signature";
 }
 
+// Of a URL: a misspelled name may stand before a password.
+bool IsHarmless(std::string_view parameter) {
+  for (const char* name :
+       {"host", "hostaddr", "port", "dbname", "user", "sslmode", "sslrootcert", "sslcert", "channel_binding",
+        "application_name", "connect_timeout", "target_session_attrs", "gssencmode", "mode"}) {
+    if (parameter == name) return true;
+  }
+  return false;
+}
+
 // The user information ends at the last @ before the path; a password may itself hold an unencoded @.
-void FindUrlSecrets(std::string_view dsn, size_t authority, std::vector<Span>* passwords,
-                    std::vector<Span>* user_info) {
+void FindUrlSecrets(std::string_view dsn, size_t authority, std::vector<Span>* passwords, std::vector<Span>* hidden) {
   size_t authority_end = dsn.find_first_of("/?#", authority);
   if (authority_end == dsn.npos) authority_end = dsn.size();
   size_t at = dsn.substr(0, authority_end).rfind('@');
@@ -42,7 +51,7 @@ void FindUrlSecrets(std::string_view dsn, size_t authority, std::vector<Span>* p
     if (late != dsn.npos && late > authority && colon != dsn.npos && colon < authority_end && colon < late) at = late;
   }
   if (at != dsn.npos && at >= authority) {
-    user_info->push_back({authority, at});
+    hidden->push_back({authority, at});
     const size_t colon = dsn.find(':', authority);
     if (colon != dsn.npos && colon < at) passwords->push_back({colon + 1, at});
   }
@@ -52,7 +61,11 @@ void FindUrlSecrets(std::string_view dsn, size_t authority, std::vector<Span>* p
     const size_t begin = query + 1;
     const size_t end = std::min(dsn.find_first_of("&#", begin), dsn.size());
     const size_t equals = dsn.find('=', begin);
-    if (equals < end && NamesSecret(dsn.substr(begin, equals - begin))) passwords->push_back({equals + 1, end});
+    if (equals < end) {
+      const std::string_view name = dsn.substr(begin, equals - begin);
+      if (NamesSecret(name)) passwords->push_back({equals + 1, end});
+      if (!IsHarmless(name)) hidden->push_back({equals + 1, end});
+    }
     query = end < dsn.size() && dsn[end] == '&' ? end : dsn.npos;
   }
 }
@@ -82,10 +95,10 @@ void FindKeywordSecrets(std::string_view dsn, std::vector<Span>* passwords) {
   }
 }
 
-void FindSecrets(std::string_view dsn, std::vector<Span>* passwords, std::vector<Span>* user_info) {
+void FindSecrets(std::string_view dsn, std::vector<Span>* passwords, std::vector<Span>* hidden) {
   const size_t scheme = dsn.find("://");
   if (scheme != dsn.npos && dsn.find_first_of("= ?") > scheme) {
-    FindUrlSecrets(dsn, scheme + 3, passwords, user_info);
+    FindUrlSecrets(dsn, scheme + 3, passwords, hidden);
   } else {
     FindKeywordSecrets(dsn, passwords);
   }
@@ -109,13 +122,16 @@ std::string PercentDecode(std::string_view text) {
 
 std::string RedactDsn(std::string_view dsn) {
   std::vector<Span> spans;
-  std::vector<Span> user_info;
-  FindSecrets(dsn, &spans, &user_info);
-  if (!user_info.empty()) std::erase_if(spans, [&](const Span& span) { return span.begin <= user_info[0].end; });
-  spans.insert(spans.begin(), user_info.begin(), user_info.end());
+  std::vector<Span> hidden;
+  FindSecrets(dsn, &spans, &hidden);
+  spans.insert(spans.end(), hidden.begin(), hidden.end());
+  // Of two at one place the longer: a user's information holds his password.
+  std::sort(spans.begin(), spans.end(),
+            [](const Span& a, const Span& b) { return std::pair(a.begin, b.end) < std::pair(b.begin, a.end); });
   std::string redacted;
   size_t copied = 0;
   for (const Span& span : spans) {
+    if (span.begin < copied) continue;
     absl::StrAppend(&redacted, Abs(dsn.substr(copied, span.begin - copied)), "***");
     copied = span.end;
   }
@@ -125,8 +141,8 @@ std::string RedactDsn(std::string_view dsn) {
 
 std::vector<std::string> DsnPasswords(std::string_view dsn) {
   std::vector<Span> spans;
-  std::vector<Span> user_info;
-  FindSecrets(dsn, &spans, &user_info);
+  std::vector<Span> hidden;
+  FindSecrets(dsn, &spans, &hidden);
   std::vector<std::string> passwords;
   for (const Span& span : spans) {
     if (span.begin == span.end) continue;

@@ -6,10 +6,10 @@
 
 namespace tidemark {
 
-// A DSN for display: user information and the values of parameters that name a secret (password, sslpassword, passfile,
-// token, secret, key,
-// ...) become "***". Understands URLs (postgresql://user:password@host/db?password=x) and keyword=value lists, quoted
-// values included.
+// A DSN for display: user information and secrets become "***". Understands URLs
+// (postgresql://user:password@host/db?password=x), of whose parameters only the well-known harmless ones keep their
+// values, and keyword=value lists, quoted values included, where the names of secrets tell (password, passfile, token,
+// secret, key, ...).
 std::string RedactDsn(std::string_view dsn);
 
 // The secrets inside a DSN as they are written, and, where that differs, with %XX decoded.

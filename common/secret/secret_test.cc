@@ -19,6 +19,10 @@ TEST(RedactDsnTest, Urls) {
   EXPECT_EQ(RedactDsn("postgresql://me@db/shop"), "postgresql://***@db/shop");
   EXPECT_EQ(RedactDsn("s3://bucket/prefix?secret_access_key=abc#x"), "s3://bucket/prefix?secret_access_key=***#x");
   EXPECT_EQ(RedactDsn("postgresql://db/shop"), "postgresql://db/shop");
+  // A misspelled name, and a setting that may hold anything.
+  EXPECT_EQ(RedactDsn("postgresql://db/shop?passwor=hunter22&port=6&options=-c%20my.key=hunter22"),
+            "postgresql://db/shop?passwor=***&port=6&options=***");
+  EXPECT_THAT(DsnPasswords("postgresql://db/shop?replication=true"), IsEmpty());
 }
 
 TEST(RedactDsnTest, UnencodedDelimitersInThePassword) {

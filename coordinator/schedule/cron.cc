@@ -149,6 +149,10 @@ absl::StatusOr<CronSchedule> CronSchedule::Parse(std::string_view expression) {
   cron.weekdays_ = static_cast<uint8_t>((weekdays & 0x7f) | (weekdays >> 7));
   cron.any_day_ = absl::StartsWith(fields[2], "*");
   cron.any_weekday_ = absl::StartsWith(fields[4], "*");
+  // Any day there is comes again within the 400 years of the calendar.
+  if (cron.Next(absl::UnixEpoch(), absl::UTCTimeZone()) == absl::InfiniteFuture()) {
+    return absl::InvalidArgumentError(absl::StrCat("cron: \"", text, "\" names a day that no year has"));
+  }
   return cron;
 }
 

@@ -14,11 +14,11 @@ namespace tidemark::coordinator {
 // in POSIX crontab(5): if both are given, either matches. A value; pure.
 class CronSchedule {
  public:
-  // InvalidArgument names the field and the offending text.
+  // InvalidArgument names the field and the offending text, or says that the expression never fires (30 February).
   // A field that begins with `*` counts as not given for that rule.
   static absl::StatusOr<CronSchedule> Parse(std::string_view expression);
 
-  // The first fire time after `after`, in `zone`; InfiniteFuture if there is none (30 February). A local time that the
+  // The first fire time after `after`, in `zone`. A local time that the
   // zone skips fires once, at the instant the clock jumps; one that it repeats fires once, at its first occurrence.
   absl::Time Next(absl::Time after, absl::TimeZone zone) const;
 

@@ -89,7 +89,8 @@ TEST(CronTest, DatesThatAreRareOrMissing) {
               ElementsAre("2028-02-29 00:00+00:00", "2032-02-29 00:00+00:00"));
   // 2100 is no leap year.
   EXPECT_THAT(Fires("0 0 29 2 *", "2096-03-01T00:00:00Z", 1), ElementsAre("2104-02-29 00:00+00:00"));
-  EXPECT_THAT(Fires("0 0 30 2 *", "2026-01-01T00:00:00Z", 1), ElementsAre("never"));
+  EXPECT_THAT(Error("0 0 30 2 *"), HasSubstr("names a day that no year has"));
+  EXPECT_THAT(Fires("0 0 29 2 *", "2097-01-01T00:00:00Z", 1), ElementsAre("2104-02-29 00:00+00:00"));
   EXPECT_THAT(Fires("0 0 31 * *", "2026-01-31T00:00:00Z", 2),
               ElementsAre("2026-03-31 00:00+00:00", "2026-05-31 00:00+00:00"));
 }

@@ -8,7 +8,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/printable.h"
 #include "common/base/status_macros.h"
+#include "common/base/utf8.h"
 #include "common/model/source_settings.h"
 #include "worker/connector/sql_text.h"
 #include "worker/task/task_error.h"
@@ -79,6 +81,11 @@ absl::StatusOr<v1::DescribeResult> Describer::Run() {
 absl::Status Describer::DescribeBoth() {
   auto source = source_.Describe();
   if (!source.ok()) return FromSource(source.status());
+  for (const v1::Column& column : source->schema.columns()) {
+    if (FindInvalidUtf8(column.name()) == std::string::npos) continue;
+    return absl::InvalidArgumentError(absl::StrCat("the source's column \"", Printable(column.name()),
+                                                   "\" has a name that is not UTF-8; give it another in a query"));
+  }
   std::vector<v1::ChunkFormat> formats;
   for (const int format : source->capabilities.formats()) formats.push_back(static_cast<v1::ChunkFormat>(format));
   TM_ASSIGN_OR_RETURN(TargetDescription target, target_.Describe(source->schema, formats));

@@ -1,9 +1,11 @@
 #include "worker/connectors/postgres/postgres_connection.h"
 
 #include <libpq-fe.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -40,8 +42,13 @@ bool IsPortList(std::string_view text) {
   });
 }
 
-// The password in the string, empty if there is none.
-absl::StatusOr<std::string> PasswordOf(const std::string& dsn) {
+struct ParsedDsn {
+  // Empty if there is none.
+  std::string password;
+  int hosts = 1;
+};
+
+absl::StatusOr<ParsedDsn> ParseDsn(const std::string& dsn) {
   const absl::Status bad = absl::InvalidArgumentError(kBadDsn);
   // An unencoded / in the password would make libpq take its first half for a port, and show it.
   const size_t authority = dsn.find("://");
@@ -60,14 +67,36 @@ absl::StatusOr<std::string> PasswordOf(const std::string& dsn) {
     const std::string_view name = Std(absl::StripTrailingAsciiWhitespace(message)).substr(kUnknownParameter.size());
     return absl::InvalidArgumentError(absl::StrCat("a connection string of PostgreSQL has no parameter ", Abs(name)));
   }
-  std::string password;
+  ParsedDsn parsed;
   for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
     if (option->val == nullptr) continue;
     const std::string_view keyword = option->keyword;
     if (keyword == "port" && !IsPortList(option->val)) return bad;
-    if (keyword == "password") password = option->val;
+    if (keyword == "password") parsed.password = option->val;
+    if (keyword == "host")
+      parsed.hosts += static_cast<int>(
+          std::count_if(option->val, option->val + std::strlen(option->val), [](char c) { return c == ','; }));
+    // An encoded colon between the two: the password would be shown as a part of the user's name.
+    if (keyword == "user" && absl::StrContains(option->val, ':')) return bad;
   }
-  return password;
+  return parsed;
+}
+
+// Until it is connected or has failed, which PQstatus tells.
+absl::Status FinishConnecting(PGconn* connection, absl::Duration timeout) {
+  const absl::Time deadline = absl::Now() + timeout;
+  PostgresPollingStatusType wanted = PGRES_POLLING_WRITING;
+  while (PQstatus(connection) != CONNECTION_BAD && wanted != PGRES_POLLING_OK && wanted != PGRES_POLLING_FAILED) {
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) {
+      return absl::UnavailableError(
+          absl::StrCat("PostgreSQL did not answer within ", absl::ToInt64Seconds(timeout), " s"));
+    }
+    pollfd socket = {PQsocket(connection), static_cast<int16_t>(wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
+    const int ready = poll(&socket, 1, static_cast<int>(absl::ToInt64Milliseconds(left)) + 1);
+    if (ready > 0) wanted = PQconnectPoll(connection);
+  }
+  return absl::OkStatus();
 }
 
 std::string Milliseconds(absl::Duration duration) { return absl::StrCat(absl::ToInt64Milliseconds(duration)); }
@@ -116,11 +145,11 @@ class Connection::Busy {
   Connection* connection_;
 };
 
-absl::Status Connection::CheckDsn(const std::string& dsn) { return PasswordOf(dsn).status(); }
+absl::Status Connection::CheckDsn(const std::string& dsn) { return ParseDsn(dsn).status(); }
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& dsn, const SessionOptions& options,
                                                              const ConnectionSettings& settings) {
-  TM_ASSIGN_OR_RETURN(const std::string password, PasswordOf(dsn));
+  TM_ASSIGN_OR_RETURN(const ParsedDsn parsed, ParseDsn(dsn));
   const std::string connect_timeout = absl::StrCat(std::max<int64_t>(1, absl::ToInt64Seconds(options.connect_timeout)));
   const std::string user_timeout = Milliseconds(settings.timeouts.tcp_user_timeout);
   // The names after dbname win over what the string says.
@@ -143,12 +172,16 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
                                 "3",
                                 nullptr};
   std::unique_ptr<Connection> connection(new Connection(settings));
-  connection->connection_ = PQconnectdbParams(keywords, values, /*expand_dbname=*/1);
+  connection->connection_ = PQconnectStartParams(keywords, values, /*expand_dbname=*/1);
   if (connection->connection_ == nullptr)
     return absl::ResourceExhaustedError("out of memory while connecting to PostgreSQL");
+  // Before the server's first word, which libpq would write to stderr.
+  PQsetNoticeProcessor(
+      connection->connection_, [](void*, const char*) {}, nullptr);
+  TM_RETURN_IF_ERROR(FinishConnecting(connection->connection_, options.connect_timeout * parsed.hosts));
   if (PQstatus(connection->connection_) != CONNECTION_OK) {
     std::string message = PQerrorMessage(connection->connection_);
-    if (!password.empty()) message = absl::StrReplaceAll(message, {{password, "***"}});
+    if (!parsed.password.empty()) message = absl::StrReplaceAll(message, {{parsed.password, "***"}});
     // libpq 15 keeps no SQLSTATE of a refused connection; the server's words are the only sign.
     const bool login = absl::StrContains(message, "authentication failed") ||
                        absl::StrContains(message, "no password supplied") ||
@@ -160,8 +193,6 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
     if (database) return WithCode(status, absl::StatusCode::kNotFound);
     return status;
   }
-  PQsetNoticeProcessor(
-      connection->connection_, [](void*, const char*) {}, nullptr);
   connection->cancel_ = PQgetCancel(connection->connection_);
   TM_RETURN_IF_ERROR(connection->Configure());
   return connection;

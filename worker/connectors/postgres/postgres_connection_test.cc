@@ -1,5 +1,10 @@
 #include "worker/connectors/postgres/postgres_connection.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -119,10 +124,13 @@ TEST(PostgresConnectionTest, TellsErrorsByTheirSqlState) {
 
 TEST(PostgresConnectionTest, NeverRepeatsThePassword) {
   const std::string secret = "s3cr%zzt-canary";
-  for (const std::string& dsn : {absl::StrCat("postgresql://u:", secret, "@127.0.0.1/db"),
-                                 absl::StrCat("postgresql://u:s3crt-canary@127.0.0.1:1/db"),
-                                 absl::StrCat("postgresql://u:s3crt-canary@127.0.0.1:1:2/db?x=s3crt-canary"),
-                                 std::string("host=127.0.0.1 password='s3crt-canary port=1")}) {
+  for (const std::string& dsn :
+       {absl::StrCat("postgresql://u:", secret, "@127.0.0.1/db"),
+        absl::StrCat("postgresql://u:s3crt-canary@127.0.0.1:1/db"),
+        absl::StrCat("postgresql://u:s3crt-canary@127.0.0.1:1:2/db?x=s3crt-canary"),
+        std::string("postgresql://u:s3crt-canary/more@127.0.0.1:1/db"),
+        std::string("postgresql://u%3As3crt-canary@127.0.0.1:1/db"), std::string("postgres:s3crt-canary"),
+        std::string("host=127.0.0.1 password='s3crt-canary port=1")}) {
     const auto connection = Connection::Open(dsn, SessionOptions(), ConnectionSettings());
     ASSERT_FALSE(connection.ok());
     EXPECT_THAT(std::string(connection.status().message()), Not(HasSubstr("canary")));
@@ -137,6 +145,25 @@ TEST(PostgresConnectionTest, TellsWhyItCannotConnect) {
   EXPECT_EQ(code(Server().Dsn("no_such_database")), absl::StatusCode::kNotFound);
   EXPECT_EQ(code(absl::StrReplaceAll(Server().Dsn(), {{"postgres@", "nobody_here@"}})),
             absl::StatusCode::kUnauthenticated);
+}
+
+TEST(PostgresConnectionTest, AServerThatSaysNothingIsGivenUp) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(listener, 1), 0);
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  SessionOptions options;
+  options.connect_timeout = absl::Seconds(1);
+  const auto connection =
+      Connection::Open(absl::StrCat("postgresql://postgres@127.0.0.1:", ntohs(address.sin_port), "/db?sslmode=disable"),
+                       options, ConnectionSettings());
+  EXPECT_TRUE(absl::IsUnavailable(connection.status())) << connection.status();
+  EXPECT_THAT(std::string(connection.status().message()), HasSubstr("did not answer within 1 s"));
+  close(listener);
 }
 
 TEST(PostgresConnectionTest, CopiesInAndOut) {

@@ -289,6 +289,10 @@ absl::Status DescribeLedger(Connection& connection, const std::string& control_n
 absl::StatusOr<TargetDescription> DescribeTarget(Connection& connection, const v1::JobSpec& job,
                                                  const QualifiedName& target, const v1::TableSchema& source,
                                                  const std::vector<v1::ChunkFormat>& source_formats) {
+  if (target.schema == "tidemark") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "target ", target.Sql(), ": the schema tidemark holds what Tidemark keeps for itself; use another"));
+  }
   TM_RETURN_IF_ERROR(CheckWritable(connection));
   TM_ASSIGN_OR_RETURN(const bool controlled, ControlTablesExist(connection));
   TM_RETURN_IF_ERROR(CheckControlPrivileges(connection, controlled));

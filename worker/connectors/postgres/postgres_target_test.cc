@@ -62,6 +62,13 @@ class PostgresTargetTest : public testing::Test {
   const std::string dsn_ = test::PostgresServer::Shared().NewDatabase();
 };
 
+TEST_F(PostgresTargetTest, TheControlTablesAreNoTarget) {
+  TargetJob job(dsn_);
+  job.spec().mutable_target()->set_table("tidemark.ledger");
+  ExpectRefused(job.Open()->Describe(EventSchema(), kBoth).status(), absl::StatusCode::kInvalidArgument,
+                "the schema tidemark holds");
+}
+
 TEST_F(PostgresTargetTest, DescribeOfAnAbsentTableChangesNothing) {
   TargetJob job(dsn_);
   const auto description = job.Open()->Describe(EventSchema(), kBoth);

@@ -291,6 +291,13 @@ TEST_F(SqliteTarget, WhatSqliteCannotHoldIsRefusedByColumn) {
   EXPECT_EQ(Scalar("SELECT count(*) FROM sqlite_schema WHERE name = 't'"), "0");
 }
 
+TEST_F(SqliteTarget, ColumnsMayNotHaveTheNamesOfTheStagingTable) {
+  v1::TableSchema schema = SchemaOf(Type::KIND_INT64);
+  schema.mutable_columns(0)->set_name("_tidemark_partition");
+  EXPECT_THAT(std::string(Target(Job("t"))->Describe(schema, {v1::CHUNK_FORMAT_ARROW}).status().message()),
+              HasSubstr("names that begin with _tidemark_ are taken"));
+}
+
 TEST_F(SqliteTarget, AColumnThatWouldChangeValuesIsRefused) {
   Sql("CREATE TABLE t (v INTEGER)");
   const auto text = SchemaOf(Type::KIND_STRING);
