@@ -15,6 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "common/base/absl_view.h"
+#include "common/base/clock.h"
 #include "common/base/status_macros.h"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_name.h"
@@ -84,10 +85,11 @@ absl::StatusOr<ParsedDsn> ParseDsn(const std::string& dsn) {
 
 // Until it is connected or has failed, which PQstatus tells.
 absl::Status FinishConnecting(PGconn* connection, absl::Duration timeout) {
-  const absl::Time deadline = absl::Now() + timeout;
+  const SystemClock clock;
+  const absl::Duration deadline = clock.Monotonic() + timeout;
   PostgresPollingStatusType wanted = PGRES_POLLING_WRITING;
   while (PQstatus(connection) != CONNECTION_BAD && wanted != PGRES_POLLING_OK && wanted != PGRES_POLLING_FAILED) {
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - clock.Monotonic();
     if (left <= absl::ZeroDuration()) {
       return absl::UnavailableError(
           absl::StrCat("PostgreSQL did not answer within ", absl::ToInt64Seconds(timeout), " s"));
