@@ -26,6 +26,8 @@ struct EmitYaml {
   }
   // Quoted whatever it looks like: "0123", "null" and "2026-01-05" stay text.
   void operator()(const std::string& text) const { out << YAML::DoubleQuoted << text; }
+  // The shortest digits that are this number.
+  void operator()(double number) const { out << ToJson(number, false); }
   template <typename Scalar>
   void operator()(const Scalar& scalar) const {
     out << scalar;
