@@ -258,7 +258,7 @@ TEST(ProjectRulesTest, Relations) {
 
 TEST(ProjectTest, OnlyUtf8) {
   EXPECT_THAT(Errors("connections:\n  a: { dsn: 'sqlite:\xe9.db' }\n"),
-              ElementsAre(HasSubstr("2:20: a byte here is no UTF-8")));
+              ElementsAre(HasSubstr("2:21: a byte here is no UTF-8")));
   EXPECT_THAT(Errors(std::string(600, '[')), ElementsAre(HasSubstr("nested too deep")));
 }
 

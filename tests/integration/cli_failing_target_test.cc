@@ -59,12 +59,14 @@ jobs:
   std::string shop() const { return project_.directory() + "/shop.db"; }
   std::string warehouse() const { return project_.directory() + "/warehouse.db"; }
 
-  // Another program that writes the warehouse and does not end.
+  // Another program that writes the warehouse and does not end. It asks without a pause: one move follows another at
+  // once.
   std::unique_ptr<Process> LockWarehouse() {
-    const std::string program = absl::StrCat(
-        "import sqlite3, time\nwarehouse = sqlite3.connect('", warehouse(),
-        "', timeout=60, isolation_level=None)\nwarehouse.execute('BEGIN EXCLUSIVE')\nprint('locked', flush=True)\n",
-        "time.sleep(600)\n");
+    const std::string program =
+        absl::StrCat("import sqlite3, time\nwarehouse = sqlite3.connect('", warehouse(),
+                     "', timeout=0, isolation_level=None)\nlocked = False\nwhile not locked:\n  try:\n    "
+                     "warehouse.execute('BEGIN EXCLUSIVE')\n    locked = True\n  except sqlite3.OperationalError:\n    "
+                     "pass\nprint('locked', flush=True)\ntime.sleep(600)\n");
     std::unique_ptr<Process> lock = Process::Start({"python3", "-c", program}).value();
     const absl::Status locked = lock->WaitForOutput("locked", absl::Minutes(1));
     EXPECT_TRUE(locked.ok()) << locked << lock->err();
@@ -131,7 +133,7 @@ TEST_F(FailingTargetTest, CtrlCDoesNotWaitForALock) {
 }
 
 TEST_F(FailingTargetTest, AFileLockedAmidTheMovesFailsTheRunAndNotItsSnapshot) {
-  project_.Write(Yaml(4'000));
+  project_.Write(Yaml(2'000));
   std::unique_ptr<Process> run = project_.Start();
   AwaitFirstMove();
   std::unique_ptr<Process> lock = LockWarehouse();

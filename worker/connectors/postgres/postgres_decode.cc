@@ -57,10 +57,9 @@ class FieldDecoder {
         absl::StrCat("column ", name_, ": a field of ", bytes.size(), " bytes is not of the column's type"));
   }
   absl::Status CannotHold(const std::string& value, const char* type) const {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "column ", name_, " holds ", value, ", which ", type,
-        " cannot express; select it as text in a query (a table whose columns all have the built-in types of the "
-        "PostgreSQL target's travels undecoded, and keeps it)"));
+    return absl::InvalidArgumentError(absl::StrCat("column ", name_, " holds ", value, ", which ", type,
+                                                   " cannot express; select it as text in a query, or, in PostgreSQL, "
+                                                   "give the target's columns the source's types"));
   }
   std::string name_;
 };

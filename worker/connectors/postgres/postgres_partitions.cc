@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kWorthCutting = 100'000;
 // Rows sampled for each range that is wanted.
 constexpr int64_t kSampleRowsPerRange = 200;
-constexpr int64_t kLeastSampleRows = 20'000;
+constexpr int64_t kLeastSampleRows = 100'000;
 // Smaller tables are sampled whole: a block more or less would matter.
 constexpr int64_t kSmallBytes = 8 << 20;
 constexpr int64_t kMostRanges = 4096;

@@ -39,7 +39,8 @@ WITH RECURSIVE below AS (
   UNION ALL
   SELECT b.root, t.oid, t.typtype, t.typbasetype, t.typtypmod, b.typtypmod FROM below b JOIN pg_type t ON t.oid = b.typbasetype
   WHERE b.typtype = 'd')
-SELECT b.root, t.oid, b.modifier, n.nspname, t.typname, t.typtype, coalesce(e.oid, 0), coalesce(e.typtype, 'b'), t.typsend <> 0
+SELECT b.root, t.oid, b.modifier, n.nspname, t.typname, t.typtype, coalesce(e.oid, 0), coalesce(e.typtype, 'b'), t.typsend <> 0,
+       format_type(t.oid, b.modifier)
 FROM below b JOIN pg_type t ON t.oid = b.oid JOIN pg_namespace n ON n.oid = t.typnamespace
 LEFT JOIN pg_type e ON t.typcategory = 'A' AND e.oid = t.typelem
 WHERE b.typtype <> 'd')";
@@ -60,6 +61,7 @@ absl::StatusOr<std::map<uint32_t, BaseType>> LoadTypes(Connection& connection, c
     type.element_oid = Oid(row[6]);
     type.element_kind = Letter(row[7]);
     type.has_send = True(row[8]);
+    type.formatted = row[9].value_or("");
     types[Oid(row[0])] = std::move(type);
   }
   return types;
@@ -83,6 +85,13 @@ absl::Status FillTypes(Connection& connection, const std::vector<std::pair<uint3
     *column.column.mutable_type() = LogicalTypeOf(column.type);
   }
   return absl::OkStatus();
+}
+
+// Once the columns have their native types.
+void SetWireTypes(Relation& relation) {
+  for (SourceColumn& column : relation.columns) {
+    column.column.set_wire_type(WireType(column.type, column.column.native_type()));
+  }
 }
 
 constexpr char kTableSql[] = R"(
@@ -126,6 +135,7 @@ absl::Status LoadColumns(Connection& connection, const std::string& user, Relati
   }
   if (relation.columns.empty()) return absl::InvalidArgumentError(absl::StrCat(relation.label, " has no columns"));
   TM_RETURN_IF_ERROR(FillTypes(connection, declared, relation));
+  SetWireTypes(relation);
   TM_ASSIGN_OR_RETURN(const std::vector<Row> key, connection.Execute(kPrimaryKeySql, {oid}));
   for (const Row& row : key) relation.primary_key.push_back(row[0].value_or(""));
   return absl::OkStatus();
@@ -238,6 +248,7 @@ absl::StatusOr<Relation> LoadQuery(Connection& connection, const std::string& qu
   TM_ASSIGN_OR_RETURN(const std::vector<Row> natives,
                       connection.Execute(absl::StrCat("SELECT unnest(ARRAY[", absl::StrJoin(formats, ", "), "])")));
   for (size_t i = 0; i < natives.size(); ++i) relation.columns[i].column.set_native_type(natives[i][0].value_or(""));
+  SetWireTypes(relation);
   // As a subquery, which the planner does not know the value of: nothing is pruned for it.
   const SourceColumn* const typed = relation.Find(watermark);
   const std::string unknown =

@@ -26,11 +26,6 @@ constexpr char kSavepoint[] = "tidemark_read";
 constexpr int64_t kChunksPerSecond = 4;
 constexpr absl::Duration kSourceLockTimeout = absl::Seconds(30);
 
-bool EveryColumnIsWireStable(const Relation& relation) {
-  return std::all_of(relation.columns.begin(), relation.columns.end(),
-                     [](const SourceColumn& column) { return WireStable(column.type); });
-}
-
 // What LOCK TABLE takes. A view's tables, and a query's, are not ours to find.
 bool IsLockable(const Relation& relation) { return relation.kind == 'r' || relation.kind == 'p'; }
 
@@ -121,7 +116,7 @@ absl::StatusOr<SourceDescription> PostgresSource::Describe() {
   if (relation_->heap) capabilities.add_partitionings(v1::PARTITIONING_PHYSICAL);
   capabilities.add_partitionings(v1::PARTITIONING_KEY);
   capabilities.add_partitionings(v1::PARTITIONING_NONE);
-  if (EveryColumnIsWireStable(*relation_)) capabilities.add_formats(v1::CHUNK_FORMAT_PG_COPY_BINARY);
+  capabilities.add_formats(v1::CHUNK_FORMAT_PG_COPY_BINARY);
   capabilities.add_formats(v1::CHUNK_FORMAT_ARROW);
   auto rows = EstimateRows(*connection_, *sql_, v1::Window());
   if (!rows.ok()) return Explain(rows.status());
@@ -256,20 +251,14 @@ absl::StatusOr<std::string> PostgresSource::CopySql(const ReadRequest& request) 
   std::vector<std::string> expressions;
   for (const v1::Column& wanted : request.schema.columns()) {
     const SourceColumn* column = relation_->Find(wanted.name());
-    if (column == nullptr || column->column.native_type() != wanted.native_type()) {
+    if (column == nullptr || column->column.native_type() != wanted.native_type() ||
+        column->column.wire_type() != wanted.wire_type()) {
       return absl::DataLossError(absl::StrCat("column ", wanted.name(), " of ", relation_->label,
                                               " has changed since the run described it: the run must start again"));
     }
     const std::string quoted = QuoteIdentifier(wanted.name());
-    if (request.format == v1::CHUNK_FORMAT_PG_COPY_BINARY) {
-      if (!WireStable(column->type)) {
-        return absl::InvalidArgumentError(absl::StrCat("column ", wanted.name(), " (", wanted.native_type(),
-                                                       ") cannot travel in PostgreSQL's wire format"));
-      }
-      expressions.push_back(quoted);
-    } else {
-      expressions.push_back(ArrowExpression(column->type, quoted));
-    }
+    expressions.push_back(request.format == v1::CHUNK_FORMAT_PG_COPY_BINARY ? WireExpression(column->column, quoted)
+                                                                            : ArrowExpression(column->type, quoted));
   }
   if (expressions.empty()) return absl::InvalidArgumentError("a read names no columns");
   if (request.range.partitioning() == v1::PARTITIONING_PHYSICAL && !in_snapshot_) {

@@ -105,12 +105,21 @@ v1::LogicalType LogicalTypeOf(const BaseType& type) {
 }
 
 bool WireStable(const BaseType& type) {
-  if (type.under_domain || !type.has_send || type.oid >= kFirstUnstableOid || !PlainKind(type.kind)) return false;
+  if (!type.has_send || type.oid >= kFirstUnstableOid || !PlainKind(type.kind)) return false;
   if (type.element_oid >= kFirstUnstableOid || !PlainKind(type.element_kind)) return false;
   // A number that stands for an object of this database; an amount whose meaning hangs on the database's lc_monetary.
   const std::string_view name = type.name;
   const bool registered = name.substr(0, 3) == "reg" || name.substr(0, 4) == "_reg";
   return !registered && type.oid != kMoneyOid && type.oid != kMoneyArrayOid;
+}
+
+std::string WireType(const BaseType& type, const std::string& native) {
+  if (!WireStable(type)) return "text";
+  return type.under_domain ? type.formatted : native;
+}
+
+std::string WireExpression(const v1::Column& column, const std::string& quoted) {
+  return column.wire_type() == column.native_type() ? quoted : absl::StrCat(quoted, "::", column.wire_type());
 }
 
 std::string ArrowExpression(const BaseType& type, const std::string& quoted) {

@@ -51,6 +51,8 @@ struct BaseType {
   bool has_send = true;
   // The column's declared type is a domain over this one.
   bool under_domain = false;
+  // Under a domain: as format_type() prints it.
+  std::string formatted;
 
   // Quoted and qualified, without a modifier: what a literal is cast to.
   std::string Sql() const;
@@ -61,6 +63,12 @@ v1::LogicalType LogicalTypeOf(const BaseType& type);
 // Whether the type's binary form means the same in every PostgreSQL: only built-in types carry no OIDs of this
 // database's own.
 bool WireStable(const BaseType& type);
+
+// See v1::Column::wire_type; `native` is the column's native_type.
+std::string WireType(const BaseType& type, const std::string& native);
+
+// The expression that reads column `quoted` undecoded.
+std::string WireExpression(const v1::Column& column, const std::string& quoted);
 
 // The expression that reads column `quoted` for Arrow: itself where its binary form is decoded, else its text.
 std::string ArrowExpression(const BaseType& type, const std::string& quoted);

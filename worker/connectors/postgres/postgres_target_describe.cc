@@ -236,20 +236,17 @@ absl::Status DescribeExisting(Connection& connection, const v1::JobSpec& job, co
   return absl::OkStatus();
 }
 
-// Undecoded tuples load only into columns of the very same built-in types.
 absl::StatusOr<bool> WireFits(Connection& connection, const std::optional<TargetTable>& table,
                               const v1::TableSchema& source) {
   if (table.has_value()) {
     return std::all_of(source.columns().begin(), source.columns().end(), [&](const v1::Column& column) {
       const TargetColumn* found = table->Find(column.name());
-      return found != nullptr && found->type.declared == column.native_type() && WireStable(found->type.below);
+      return found != nullptr && TakesWire(column, found->type);
     });
   }
   TM_ASSIGN_OR_RETURN(const BuiltInTypes types, ReadBuiltInTypes(connection));
-  return std::all_of(source.columns().begin(), source.columns().end(), [&](const v1::Column& column) {
-    const BaseType* native = NativeType(column, types);
-    return native != nullptr && WireStable(*native);
-  });
+  return std::all_of(source.columns().begin(), source.columns().end(),
+                     [&](const v1::Column& column) { return HasWireType(column, types); });
 }
 
 // An insert-only role may not look: then it cannot tell.

@@ -141,7 +141,7 @@ absl::StatusOr<std::unique_ptr<MoveWriter>> BeginPostgresMove(Connection& connec
   std::vector<std::string> names;
   for (const v1::Column& source : schema.columns()) {
     const TargetColumn* column = table->Find(source.name());
-    if (column == nullptr || (binary && column->type.declared != source.native_type())) {
+    if (column == nullptr || (binary && !TakesWire(source, column->type))) {
       return absl::FailedPreconditionError(
           absl::StrCat("the staging table of run ", run.run_id, " was made for another column ", source.name()));
     }

@@ -13,12 +13,19 @@
 namespace tidemark::postgres {
 namespace {
 
+const BaseType* FindType(absl::string_view formatted, const BuiltInTypes& types) {
+  std::string base = ParseTypeName(formatted).base;
+  // "interval day to second": its fields are part of the name.
+  if (absl::StartsWith(base, "interval ") && !absl::EndsWith(base, "[]")) base = "interval";
+  const auto found = types.find(base);
+  return found == types.end() ? nullptr : &found->second;
+}
+
 absl::Status CreateForNewTable(Connection& connection, const QualifiedName& staging, const v1::TableSchema& schema) {
   TM_ASSIGN_OR_RETURN(const BuiltInTypes types, ReadBuiltInTypes(connection));
   std::vector<std::string> columns;
   for (const v1::Column& column : schema.columns()) {
-    columns.push_back(absl::StrCat(QuoteIdentifier(column.name()), " ",
-                                   NewColumnType(column, NativeType(column, types) != nullptr),
+    columns.push_back(absl::StrCat(QuoteIdentifier(column.name()), " ", NewColumnType(column, types),
                                    column.nullable() ? "" : " NOT NULL"));
   }
   return connection
@@ -74,13 +81,15 @@ absl::StatusOr<BuiltInTypes> ReadBuiltInTypes(Connection& connection) {
   return types;
 }
 
-const BaseType* NativeType(const v1::Column& source, const BuiltInTypes& types) {
-  std::string base = ParseTypeName(source.native_type()).base;
-  // "interval day to second": its fields are part of the name.
-  if (absl::StartsWith(base, "interval ") && !absl::EndsWith(base, "[]")) base = "interval";
-  const auto found = types.find(base);
-  if (found == types.end() || LogicalTypeOf(found->second).kind() != source.type().kind()) return nullptr;
-  return &found->second;
+bool HasWireType(const v1::Column& source, const BuiltInTypes& types) {
+  return FindType(source.wire_type(), types) != nullptr;
+}
+
+std::string NewColumnType(const v1::Column& source, const BuiltInTypes& types) {
+  if (HasWireType(source, types)) return source.wire_type();
+  const BaseType* const native = FindType(source.native_type(), types);
+  const bool same = native != nullptr && LogicalTypeOf(*native).kind() == source.type().kind();
+  return same ? source.native_type() : NarrowestType(source.type());
 }
 
 std::vector<std::string> ColumnNames(const v1::TableSchema& schema) {

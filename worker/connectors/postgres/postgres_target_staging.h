@@ -17,9 +17,13 @@ namespace tidemark::postgres {
 using BuiltInTypes = std::map<std::string, BaseType>;
 absl::StatusOr<BuiltInTypes> ReadBuiltInTypes(Connection& connection);
 
-// Whether a column made for `source` gets the source's own type: a built-in one that means here what the source says it
-// means. (Other systems use the same words for other types: an `integer` of SQLite is no int4.)
-const BaseType* NativeType(const v1::Column& source, const BuiltInTypes& types);
+// Whether a column made for `source` can take its undecoded form: this server has the type of that form.
+bool HasWireType(const v1::Column& source, const BuiltInTypes& types);
+
+// The type of a column made for `source`: that of its undecoded form; else the source's own, if it is a built-in one
+// that means here what the source says it means (other systems use the same words for other types: an `integer` of
+// SQLite is no int4); else the narrowest.
+std::string NewColumnType(const v1::Column& source, const BuiltInTypes& types);
 
 // The columns of a schema by name, in order.
 std::vector<std::string> ColumnNames(const v1::TableSchema& schema);

@@ -80,6 +80,8 @@ TEST_F(PostgresTargetTest, DescribeOfAnAbsentTableChangesNothing) {
 
   v1::TableSchema schema = EventSchema();
   *schema.add_columns() = MakeColumn("mood", v1::LogicalType::KIND_OTHER, "mood");
+  EXPECT_THAT(job.Open()->Describe(schema, kBoth)->formats, ElementsAre(kWire, kArrow));
+  schema.mutable_columns(3)->clear_wire_type();
   EXPECT_THAT(job.Open()->Describe(schema, kBoth)->formats, ElementsAre(kArrow));
 }
 
@@ -94,6 +96,11 @@ TEST_F(PostgresTargetTest, WireOnlyIntoTheVerySameTypes) {
   EXPECT_THAT(same->schema.primary_key(), ElementsAre("id"));
   *schema.mutable_columns(0) = MakeColumn("id", v1::LogicalType::KIND_INT32, "integer");
   EXPECT_THAT(job.Open()->Describe(schema, kBoth)->formats, ElementsAre(kArrow));
+  // Labels of an enum are text; a domain is the type below it, with its checks.
+  Exec(dsn_,
+       "DROP TABLE events; CREATE TYPE mood AS ENUM ('ok'); CREATE DOMAIN positive AS bigint CHECK (VALUE > 0); CREATE "
+       "TABLE events (id positive, note mood, w timestamptz)");
+  EXPECT_THAT(job.Open()->Describe(EventSchema(), kBoth)->formats, ElementsAre(kWire, kArrow));
   EXPECT_THAT(job.Open()->Describe(EventSchema(), {kArrow})->formats, ElementsAre(kArrow));
 }
 
@@ -524,6 +531,7 @@ TEST_F(PostgresTargetTest, AVersionOfEveryTypeSurvivesIntoANewTable) {
     v1::Column* column = schema.add_columns();
     column->set_name(row[0]);
     column->set_native_type(row[1]);
+    column->set_wire_type(row[1]);
     column->set_nullable(row[2] == "f");
   }
   using T = v1::LogicalType;

@@ -51,6 +51,7 @@ v1::Column MakeColumn(const std::string& name, v1::LogicalType::Kind kind, const
     column.mutable_type()->set_scale(6);
   }
   column.set_native_type(native);
+  column.set_wire_type(kind == v1::LogicalType::KIND_OTHER ? "text" : native);
   column.set_nullable(nullable);
   return column;
 }

@@ -96,9 +96,8 @@ TypeName ParseTypeName(absl::string_view formatted) {
   return type;
 }
 
-std::string NewColumnType(const v1::Column& source, bool native) {
-  if (native) return source.native_type();
-  switch (source.type().kind()) {
+std::string NarrowestType(const v1::LogicalType& type) {
+  switch (type.kind()) {
     case LogicalType::KIND_BOOL:
       return "boolean";
     case LogicalType::KIND_INT16:
@@ -114,8 +113,8 @@ std::string NewColumnType(const v1::Column& source, bool native) {
     case LogicalType::KIND_FLOAT64:
       return "double precision";
     case LogicalType::KIND_DECIMAL:
-      if (source.type().precision() == 0) return "numeric";
-      return absl::StrCat("numeric(", source.type().precision(), ",", source.type().scale(), ")");
+      if (type.precision() == 0) return "numeric";
+      return absl::StrCat("numeric(", type.precision(), ",", type.scale(), ")");
     case LogicalType::KIND_BYTES:
       return "bytea";
     case LogicalType::KIND_DATE:
@@ -139,7 +138,7 @@ absl::Status CheckAssignable(const v1::Column& source, const ColumnType& target)
   const LogicalType::Kind kind = source.type().kind();
   // One name in both is one type, where it also means the same: `real` of another system may be a double.
   const bool same_kind = LogicalTypeOf(target.below).kind() == kind;
-  if (same_kind && source.native_type() == target.base) return absl::OkStatus();
+  if (same_kind && (source.native_type() == target.base || source.wire_type() == target.base)) return absl::OkStatus();
   // Domains of one name may stand over types of different precision: their values must fit the type below. Of a type
   // that is only a name to Tidemark all that can differ in silence is its modifier.
   if (same_kind && kind == LogicalType::KIND_OTHER && source.native_type() == target.declared &&
@@ -155,6 +154,12 @@ absl::Status CheckAssignable(const v1::Column& source, const ColumnType& target)
                                                  " might not arrive unchanged in the target's type ", target.declared,
                                                  WhatItDoes(base.base),
                                                  "; cast it in the source's query, or change the target's column"));
+}
+
+bool TakesWire(const v1::Column& source, const ColumnType& target) {
+  if (source.wire_type().empty()) return false;
+  if (target.below.kind == 'e') return source.wire_type() == "text";
+  return source.wire_type() == target.base && WireStable(target.below);
 }
 
 ColumnEncoding EncodingFor(const v1::Column& source, absl::string_view target_base) {

@@ -20,9 +20,8 @@ struct TypeName {
 };
 TypeName ParseTypeName(absl::string_view formatted);
 
-// The type of a column made for `source`: the source's own if `native` (it is a built-in type of PostgreSQL), else the
-// narrowest that holds every value of the logical type exactly.
-std::string NewColumnType(const v1::Column& source, bool native);
+// The narrowest type that holds every value of the logical type exactly.
+std::string NarrowestType(const v1::LogicalType& type);
 
 // What a target's column is, as far as a value's way into it goes.
 struct ColumnType {
@@ -37,6 +36,10 @@ struct ColumnType {
 // InvalidArgument for a conversion that could round, truncate or reinterpret silently, and for types that have nothing
 // to do with one another; the message says what to do, and calls the column by its name.
 absl::Status CheckAssignable(const v1::Column& source, const ColumnType& target);
+
+// Whether undecoded tuples of `source` may be written to a column of `target`: it is of the very same built-in type, or
+// an enum, whose binary form is its label's text.
+bool TakesWire(const v1::Column& source, const ColumnType& target);
 
 // How values of `source` are written for a column whose base type is `target_base`.
 ColumnEncoding EncodingFor(const v1::Column& source, absl::string_view target_base);
