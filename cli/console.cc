@@ -78,7 +78,10 @@ int Console::data_error() const {
   return data_error_;
 }
 
-void Console::Text(std::string_view text) {
+void Console::Text(std::string_view raw) {
+  // Before anything in it is spelled in another way.
+  const std::string redacted = redactor_.Redact(raw);
+  std::string_view text = redacted;
   std::string shown;
   while (!text.empty()) {
     const size_t colour = options_.color ? FindColour(text) : text.npos;

@@ -18,8 +18,8 @@ class CronSchedule {
   // A field that begins with `*` counts as not given for that rule.
   static absl::StatusOr<CronSchedule> Parse(std::string_view expression);
 
-  // The first fire time after `after`, in `zone`. A local time that the
-  // zone skips fires once, at the instant the clock jumps; one that it repeats fires once, at its first occurrence.
+  // The first fire time after `after`, in `zone`. A local time that the zone skips fires once, at the instant the clock
+  // jumps; one that it repeats fires once, at its first occurrence.
   absl::Time Next(absl::Time after, absl::TimeZone zone) const;
 
  private:

@@ -165,9 +165,10 @@ TEST(SqlText, ALimitIsSeenWhereItLeavesRowsOut) {
                               "(SELECT 1) UNION SELECT 2 FETCH FIRST ROW ONLY", "SELECT 1 -- no\nlimit 1"}) {
     EXPECT_TRUE(LimitsRows(limited)) << limited;
   }
-  for (const char* whole :
-       {"SELECT * FROM t", "SELECT (SELECT v FROM u LIMIT 1) FROM t", "SELECT 'limit 1', \"limit\", `offset` FROM t",
-        "SELECT t.limit, limits FROM t -- limit 5", "SELECT $q$ limit 1 $q$ /* offset */"}) {
+  for (const char* whole : {"SELECT * FROM t", "SELECT (SELECT v FROM u LIMIT 1) FROM t",
+                            "SELECT 'limit 1', \"limit\", `offset` FROM t", "SELECT t.limit, limits FROM t -- limit 5",
+                            "SELECT $q$ limit 1 $q$ /* offset */", "SELECT id, offset, updated_at FROM events",
+                            "SELECT v AS offset, fetch FROM t", "SELECT * FROM t LIMIT ALL OFFSET 0"}) {
     EXPECT_FALSE(LimitsRows(whole)) << whole;
   }
 }

@@ -72,6 +72,27 @@ size_t SkipOpaqueSql(std::string_view sql, size_t i) {
   return i;
 }
 
+namespace {
+
+// Whether `word` begins a clause that leaves rows out, by what follows it: the words are names elsewhere.
+bool LeavesOut(std::string_view word, std::string_view rest) {
+  size_t begin = 0;
+  while (begin < rest.size() && std::isspace(static_cast<unsigned char>(rest[begin]))) ++begin;
+  rest.remove_prefix(begin);
+  if (rest.empty()) return false;
+  const bool number = std::isdigit(static_cast<unsigned char>(rest[0])) || rest[0] == '(' || rest[0] == ':' ||
+                      rest[0] == '$' || rest[0] == '?';
+  if (absl::EqualsIgnoreCase(Abs(word), "limit")) return number;
+  if (absl::EqualsIgnoreCase(Abs(word), "offset")) {
+    const bool none = rest[0] == '0' && (rest.size() == 1 || !IsNameByte(rest[1]));
+    return number && !none;
+  }
+  return absl::EqualsIgnoreCase(Abs(word), "fetch") &&
+         (absl::StartsWithIgnoreCase(Abs(rest), "first") || absl::StartsWithIgnoreCase(Abs(rest), "next"));
+}
+
+}  // namespace
+
 bool LimitsRows(std::string_view query) {
   int depth = 0;
   for (size_t i = 0; i < query.size();) {
@@ -84,9 +105,7 @@ bool LimitsRows(std::string_view query) {
     size_t end = i;
     while (end < query.size() && IsNameByte(query[end])) ++end;
     const std::string_view word = query.substr(i, end - i);
-    const bool limits = absl::EqualsIgnoreCase(Abs(word), "limit") || absl::EqualsIgnoreCase(Abs(word), "offset") ||
-                        absl::EqualsIgnoreCase(Abs(word), "fetch");
-    if (limits && depth == 0 && (i == 0 || query[i - 1] != '.')) return true;
+    if (depth == 0 && LeavesOut(word, query.substr(end))) return true;
     i = end > i ? end : i + 1;
   }
   return false;

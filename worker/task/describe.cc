@@ -177,11 +177,12 @@ absl::Status Describer::FixHorizon() {
     auto beyond = source_.IsAbove(window_.high(), probe->high);
     if (!beyond.ok()) return FromSource(beyond.status());
     if (*beyond) {
-      result_.mutable_completeness()->set_level(v1::Completeness::LEVEL_LOOKBACK);
-      result_.mutable_completeness()->clear_premises();
-      result_.mutable_completeness()->add_premises(
-          absl::StrCat("the range was given, and ends above the source's horizon, ", probe->high.text(),
-                       ": rows in it may still be coming"));
+      v1::Completeness& completeness = *result_.mutable_completeness();
+      // What a proof would rest on is of no use now; what stands against one still holds.
+      if (completeness.level() == v1::Completeness::LEVEL_PROVED) completeness.clear_premises();
+      completeness.set_level(v1::Completeness::LEVEL_LOOKBACK);
+      completeness.add_premises(absl::StrCat("the range was given, and ends above the source's horizon, ",
+                                             probe->high.text(), ": rows in it may still be coming"));
     }
     return absl::OkStatus();
   }

@@ -1,11 +1,9 @@
 #include "worker/connectors/postgres/postgres_connection.h"
 
 #include <libpq-fe.h>
-#include <poll.h>
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -15,7 +13,6 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "common/base/absl_view.h"
-#include "common/base/clock.h"
 #include "common/base/status_macros.h"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_name.h"
@@ -43,20 +40,15 @@ bool IsPortList(std::string_view text) {
   });
 }
 
-struct ParsedDsn {
-  // Empty if there is none.
-  std::string password;
-  int hosts = 1;
-};
-
-absl::StatusOr<ParsedDsn> ParseDsn(const std::string& dsn) {
+// The password in the string, empty if there is none.
+absl::StatusOr<std::string> PasswordOf(const std::string& dsn) {
   const absl::Status bad = absl::InvalidArgumentError(kBadDsn);
   // An unencoded / in the password would make libpq take its first half for a port, and show it.
   const size_t authority = dsn.find("://");
   if (authority == dsn.npos) return bad;
   const std::string_view place = std::string_view(dsn).substr(authority + 3, dsn.find('?') - authority - 3);
   const size_t slash = place.find('/');
-  if (slash != place.npos && place.find('@', slash) != place.npos) return bad;
+  if (slash != place.npos && place.find('@', slash) != place.npos && place.find(':') < slash) return bad;
 
   char* error = nullptr;
   const std::unique_ptr<PQconninfoOption, ConninfoDeleter> options(PQconninfoParse(dsn.c_str(), &error));
@@ -68,37 +60,18 @@ absl::StatusOr<ParsedDsn> ParseDsn(const std::string& dsn) {
     const std::string_view name = Std(absl::StripTrailingAsciiWhitespace(message)).substr(kUnknownParameter.size());
     return absl::InvalidArgumentError(absl::StrCat("a connection string of PostgreSQL has no parameter ", Abs(name)));
   }
-  ParsedDsn parsed;
+  std::string password;
+  std::string user;
   for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
     if (option->val == nullptr) continue;
     const std::string_view keyword = option->keyword;
     if (keyword == "port" && !IsPortList(option->val)) return bad;
-    if (keyword == "password") parsed.password = option->val;
-    if (keyword == "host")
-      parsed.hosts += static_cast<int>(
-          std::count_if(option->val, option->val + std::strlen(option->val), [](char c) { return c == ','; }));
-    // An encoded colon between the two: the password would be shown as a part of the user's name.
-    if (keyword == "user" && absl::StrContains(option->val, ':')) return bad;
+    if (keyword == "password") password = option->val;
+    if (keyword == "user") user = option->val;
   }
-  return parsed;
-}
-
-// Until it is connected or has failed, which PQstatus tells.
-absl::Status FinishConnecting(PGconn* connection, absl::Duration timeout) {
-  const SystemClock clock;
-  const absl::Duration deadline = clock.Monotonic() + timeout;
-  PostgresPollingStatusType wanted = PGRES_POLLING_WRITING;
-  while (PQstatus(connection) != CONNECTION_BAD && wanted != PGRES_POLLING_OK && wanted != PGRES_POLLING_FAILED) {
-    const absl::Duration left = deadline - clock.Monotonic();
-    if (left <= absl::ZeroDuration()) {
-      return absl::UnavailableError(
-          absl::StrCat("PostgreSQL did not answer within ", absl::ToInt64Seconds(timeout), " s"));
-    }
-    pollfd socket = {PQsocket(connection), static_cast<int16_t>(wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
-    const int ready = poll(&socket, 1, static_cast<int>(absl::ToInt64Milliseconds(left)) + 1);
-    if (ready > 0) wanted = PQconnectPoll(connection);
-  }
-  return absl::OkStatus();
+  // An encoded colon between the two: the password would be shown as a part of the user's name.
+  if (password.empty() && absl::StrContains(user, ':')) return bad;
+  return password;
 }
 
 std::string Milliseconds(absl::Duration duration) { return absl::StrCat(absl::ToInt64Milliseconds(duration)); }
@@ -147,11 +120,11 @@ class Connection::Busy {
   Connection* connection_;
 };
 
-absl::Status Connection::CheckDsn(const std::string& dsn) { return ParseDsn(dsn).status(); }
+absl::Status Connection::CheckDsn(const std::string& dsn) { return PasswordOf(dsn).status(); }
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& dsn, const SessionOptions& options,
                                                              const ConnectionSettings& settings) {
-  TM_ASSIGN_OR_RETURN(const ParsedDsn parsed, ParseDsn(dsn));
+  TM_ASSIGN_OR_RETURN(const std::string password, PasswordOf(dsn));
   const std::string connect_timeout = absl::StrCat(std::max<int64_t>(1, absl::ToInt64Seconds(options.connect_timeout)));
   const std::string user_timeout = Milliseconds(settings.timeouts.tcp_user_timeout);
   // The names after dbname win over what the string says.
@@ -174,16 +147,13 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
                                 "3",
                                 nullptr};
   std::unique_ptr<Connection> connection(new Connection(settings));
-  connection->connection_ = PQconnectStartParams(keywords, values, /*expand_dbname=*/1);
+  // The blocking call: it alone goes on to the next host, or address of one, when a timeout is over.
+  connection->connection_ = PQconnectdbParams(keywords, values, /*expand_dbname=*/1);
   if (connection->connection_ == nullptr)
     return absl::ResourceExhaustedError("out of memory while connecting to PostgreSQL");
-  // Before the server's first word, which libpq would write to stderr.
-  PQsetNoticeProcessor(
-      connection->connection_, [](void*, const char*) {}, nullptr);
-  TM_RETURN_IF_ERROR(FinishConnecting(connection->connection_, options.connect_timeout * parsed.hosts));
   if (PQstatus(connection->connection_) != CONNECTION_OK) {
     std::string message = PQerrorMessage(connection->connection_);
-    if (!parsed.password.empty()) message = absl::StrReplaceAll(message, {{parsed.password, "***"}});
+    if (!password.empty()) message = absl::StrReplaceAll(message, {{password, "***"}});
     // libpq 15 keeps no SQLSTATE of a refused connection; the server's words are the only sign.
     const bool login = absl::StrContains(message, "authentication failed") ||
                        absl::StrContains(message, "no password supplied") ||
@@ -195,6 +165,8 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
     if (database) return WithCode(status, absl::StatusCode::kNotFound);
     return status;
   }
+  PQsetNoticeProcessor(
+      connection->connection_, [](void*, const char*) {}, nullptr);
   connection->cancel_ = PQgetCancel(connection->connection_);
   TM_RETURN_IF_ERROR(connection->Configure());
   return connection;

@@ -162,7 +162,7 @@ TEST(PostgresConnectionTest, AServerThatSaysNothingIsGivenUp) {
       Connection::Open(absl::StrCat("postgresql://postgres@127.0.0.1:", ntohs(address.sin_port), "/db?sslmode=disable"),
                        options, ConnectionSettings());
   EXPECT_TRUE(absl::IsUnavailable(connection.status())) << connection.status();
-  EXPECT_THAT(std::string(connection.status().message()), HasSubstr("did not answer within 1 s"));
+  EXPECT_THAT(std::string(connection.status().message()), HasSubstr("timeout"));
   close(listener);
 }
 

@@ -367,12 +367,14 @@ absl::StatusOr<HorizonProbe> Horizon::ProbeInteger(const std::optional<v1::Water
 
 absl::Status Horizon::CompareWithSequence(const std::optional<v1::Watermark>& low, const std::string& high,
                                           Findings& findings) {
-  TM_ASSIGN_OR_RETURN(const Row sequence,
-                      connection_->ExecuteRow("SELECT format('%I.%I', n.nspname, c.relname), "
-                                              "has_sequence_privilege(c.oid, 'SELECT'), s.seqincrement FROM pg_class c "
-                                              "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON "
-                                              "s.seqrelid = c.oid WHERE c.oid = $1::oid",
-                                              {findings.sequence}));
+  TM_ASSIGN_OR_RETURN(
+      const Row sequence,
+      connection_->ExecuteRow("SELECT format('%I.%I', n.nspname, c.relname), "
+                              "has_sequence_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'), "
+                              "s.seqincrement FROM pg_class c "
+                              "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON "
+                              "s.seqrelid = c.oid WHERE c.oid = $1::oid",
+                              {findings.sequence}));
   const std::string& name = *sequence[0];
   // Without the right to look, that it was never set back stays a premise.
   if (sequence[1] != "t") return absl::OkStatus();
@@ -385,8 +387,11 @@ absl::Status Horizon::CompareWithSequence(const std::optional<v1::Watermark>& lo
     return answer == "true";
   };
   if (low.has_value()) {
-    TM_ASSIGN_OR_RETURN(const bool set_back, below(low->text()));
-    if (set_back) {
+    TM_ASSIGN_OR_RETURN(const bool below_low, below(low->text()));
+    TM_ASSIGN_OR_RETURN(const std::string rows_below_low,
+                        Evaluate(absl::StrCat(Literal(high), " < ", Literal(low->text()))));
+    // Where rows stand at or above it, they were copied in with their values, and the sequence may never have moved.
+    if (below_low && rows_below_low == "true") {
       return absl::InvalidArgumentError(absl::StrCat(
           "the sequence ", name, " of watermark column ", source_->watermark(), " stands at ", last,
           ", below the last watermark ", low->text(),
@@ -394,8 +399,8 @@ absl::Status Horizon::CompareWithSequence(const std::optional<v1::Watermark>& lo
           "--full-refresh"));
     }
   }
-  TM_ASSIGN_OR_RETURN(const bool explicit_values, below(high));
-  if (explicit_values) {
+  TM_ASSIGN_OR_RETURN(const bool below_high, below(high));
+  if (below_high) {
     findings.against.push_back(absl::StrCat(source_->watermark(), " holds ", high, ", which its sequence ", name,
                                             " has not given yet: a row that it numbers later is missed"));
   }

@@ -402,6 +402,11 @@ TEST_F(PostgresHorizonTest, ValuesThatTheSequenceHasStillToGiveAreNotProved) {
   const HorizonProbe probe = Probe(TableJob("s", "id"));
   EXPECT_EQ(probe.completeness.level(), kLookback);
   EXPECT_THAT(Premises(probe), HasSubstr("id holds 100, which its sequence"));
+  // Rows that are copied in with their values do not set a sequence back.
+  Exec(dsn_, "INSERT INTO s VALUES (101)");
+  const HorizonProbe next = Probe(TableJob("s", "id"), probe.high);
+  EXPECT_EQ(next.completeness.level(), kLookback);
+  EXPECT_EQ(next.high.text(), "101");
 }
 
 TEST_F(PostgresHorizonTest, TransactionIdsAreBoundedByTheOldestThatRuns) {

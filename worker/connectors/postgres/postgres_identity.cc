@@ -22,9 +22,11 @@ absl::StatusOr<std::string> SourceIdentity(Connection& connection) {
 }
 
 absl::StatusOr<std::string> TableIdentity(Connection& connection, uint32_t oid) {
+  // A clone of a server's files has its identifier and its oids, but not its life.
   return Ask(connection,
-             absl::StrCat("SELECT 'postgresql/' || s.system_identifier || '/' || d.oid || '/' || ", oid,
-                          " FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()"));
+             absl::StrCat("SELECT 'postgresql/' || s.system_identifier || '/' || pg_postmaster_start_time() || '/' || "
+                          "d.oid || '/' || ",
+                          oid, " FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()"));
 }
 
 }  // namespace tidemark::postgres

@@ -12,7 +12,8 @@ namespace tidemark::postgres {
 // nothing with another's. Empty where the role may not ask.
 absl::StatusOr<std::string> SourceIdentity(Connection& connection);
 
-// One text for one table, from whatever address, name or standby it is seen. Empty where the role may not ask.
+// One text for one table of one running server, from whatever address or name it is seen. Empty where the role may not
+// ask.
 absl::StatusOr<std::string> TableIdentity(Connection& connection, uint32_t oid);
 
 }  // namespace tidemark::postgres

@@ -153,33 +153,6 @@ void CollectBaseRelations(const nlohmann::json& plan, std::set<BaseRelation>& fo
   for (const nlohmann::json& part : plan) CollectBaseRelations(part, found, foreign);
 }
 
-// By the server's own plan, in which views, heirs and partitions are resolved: `from` is what follows FROM.
-absl::Status LoadWhatItReads(Connection& connection, const std::string& from, Relation& relation) {
-  TM_ASSIGN_OR_RETURN(const std::vector<Row> lines,
-                      connection.Execute(absl::StrCat("EXPLAIN (VERBOSE, FORMAT JSON) SELECT * FROM ", from)));
-  const std::string text = lines.empty() ? std::string() : lines[0][0].value_or("");
-  const nlohmann::json plan = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (plan.is_discarded()) return absl::InternalError(absl::StrCat("the plan of ", relation.label, " cannot be read"));
-  std::set<BaseRelation> found;
-  CollectBaseRelations(plan, found, relation.foreign);
-  if (found.empty()) return absl::OkStatus();
-  const std::string list = absl::StrJoin(found, ", ", [](std::string* out, const BaseRelation& base) {
-    absl::StrAppend(out, "(", QuoteLiteral(base.first), ", ", QuoteLiteral(base.second), ")");
-  });
-  TM_ASSIGN_OR_RETURN(const Row row,
-                      connection.ExecuteRow(absl::StrCat("SELECT bool_or(c.relkind = 'f'), bool_or(EXISTS (SELECT FROM "
-                                                         "pg_subscription_rel s WHERE s.srrelid = c.oid)), "
-                                                         "bool_or(c.relkind = 'm') FROM (VALUES ",
-                                                         list,
-                                                         ") base(nspname, relname) JOIN pg_namespace n ON n.nspname = "
-                                                         "base.nspname JOIN pg_class c ON c.relnamespace = "
-                                                         "n.oid AND c.relname = base.relname")));
-  relation.foreign = relation.foreign || True(row[0]);
-  relation.replicated = True(row[1]);
-  relation.materialized = True(row[2]);
-  return absl::OkStatus();
-}
-
 absl::StatusOr<Relation> LoadTable(Connection& connection, const std::string& table) {
   TM_ASSIGN_OR_RETURN(const QualifiedName name, ParseQualifiedName(table));
   TM_ASSIGN_OR_RETURN(const std::vector<Row> rows, connection.Execute(kTableSql, {name.name, name.schema}));
@@ -215,11 +188,10 @@ absl::StatusOr<Relation> LoadTable(Connection& connection, const std::string& ta
                                           " may see are read"));
   }
   TM_RETURN_IF_ERROR(LoadColumns(connection, user, relation));
-  TM_RETURN_IF_ERROR(LoadWhatItReads(connection, relation.sql, relation));
   return relation;
 }
 
-absl::StatusOr<Relation> LoadQuery(Connection& connection, const std::string& query, const std::string& watermark) {
+absl::StatusOr<Relation> LoadQuery(Connection& connection, const std::string& query) {
   Relation relation;
   relation.label = "the query";
   TM_ASSIGN_OR_RETURN(relation.sql, CleanQuery(query));
@@ -249,12 +221,6 @@ absl::StatusOr<Relation> LoadQuery(Connection& connection, const std::string& qu
                       connection.Execute(absl::StrCat("SELECT unnest(ARRAY[", absl::StrJoin(formats, ", "), "])")));
   for (size_t i = 0; i < natives.size(); ++i) relation.columns[i].column.set_native_type(natives[i][0].value_or(""));
   SetWireTypes(relation);
-  // As a subquery, which the planner does not know the value of: nothing is pruned for it.
-  const SourceColumn* const typed = relation.Find(watermark);
-  const std::string unknown =
-      typed == nullptr ? "NULL" : absl::StrCat("(SELECT NULL::", typed->column.native_type(), ")");
-  TM_ASSIGN_OR_RETURN(const std::string planned, BindPlaceholders(relation.sql, unknown, unknown));
-  TM_RETURN_IF_ERROR(LoadWhatItReads(connection, AsSubselect(planned), relation));
   return relation;
 }
 
@@ -279,8 +245,45 @@ absl::StatusOr<Relation> LoadRelation(Connection& connection, const v1::SourceSp
   if (source.table().empty() == source.query().empty()) {
     return absl::InvalidArgumentError("a PostgreSQL source needs either a table or a query");
   }
-  return source.table().empty() ? LoadQuery(connection, source.query(), source.watermark())
-                                : LoadTable(connection, source.table());
+  return source.table().empty() ? LoadQuery(connection, source.query()) : LoadTable(connection, source.table());
+}
+
+absl::Status LoadWhatItReads(Connection& connection, const std::string& watermark, Relation& relation) {
+  if (relation.reads_known) return absl::OkStatus();
+  std::string from = relation.sql;
+  if (relation.is_query()) {
+    // As a subquery, whose value the planner does not know: nothing is pruned for it.
+    const SourceColumn* const typed = relation.Find(watermark);
+    const std::string unknown =
+        typed == nullptr ? "NULL" : absl::StrCat("(SELECT NULL::", typed->column.native_type(), ")");
+    TM_ASSIGN_OR_RETURN(const std::string bound, BindPlaceholders(relation.sql, unknown, unknown));
+    from = AsSubselect(bound);
+  }
+  // The server's own plan, in which views, heirs and partitions are resolved.
+  TM_ASSIGN_OR_RETURN(const std::vector<Row> lines,
+                      connection.Execute(absl::StrCat("EXPLAIN (VERBOSE, FORMAT JSON) SELECT * FROM ", from)));
+  const std::string text = lines.empty() ? std::string() : lines[0][0].value_or("");
+  const nlohmann::json plan = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  std::set<BaseRelation> found;
+  bool foreign = plan.is_discarded();
+  CollectBaseRelations(plan, found, foreign);
+  relation.foreign = foreign;
+  relation.reads_known = true;
+  if (found.empty()) return absl::OkStatus();
+  const std::string list = absl::StrJoin(found, ", ", [](std::string* out, const BaseRelation& base) {
+    absl::StrAppend(out, "(", QuoteLiteral(base.first), ", ", QuoteLiteral(base.second), ")");
+  });
+  TM_ASSIGN_OR_RETURN(const Row row,
+                      connection.ExecuteRow(absl::StrCat(
+                          "SELECT bool_or(c.relkind = 'f'), bool_or(EXISTS (SELECT FROM pg_subscription_rel s WHERE "
+                          "s.srrelid = c.oid)), bool_or(c.relkind = 'm') FROM (VALUES ",
+                          list,
+                          ") base(nspname, relname) JOIN pg_namespace n ON n.nspname = base.nspname JOIN pg_class c ON "
+                          "c.relnamespace = n.oid AND c.relname = base.relname")));
+  relation.foreign = relation.foreign || True(row[0]);
+  relation.replicated = True(row[1]);
+  relation.materialized = True(row[2]);
+  return absl::OkStatus();
 }
 
 }  // namespace tidemark::postgres

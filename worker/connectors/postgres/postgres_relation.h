@@ -36,8 +36,10 @@ struct Relation {
   std::vector<std::string> primary_key;
   // Has blocks that ctid addresses: a plain table or materialized view stored as a heap.
   bool heap = false;
-  // Of anything it reads, through views, heirs and partitions. Rows of another server, whose transactions this one does
-  // not see; rows that come by logical replication, with stamps made elsewhere; a materialized view.
+  // Once LoadWhatItReads has looked; of anything it reads, through views, heirs and partitions. Rows of another server,
+  // whose transactions this one does not see (or a plan that cannot be read); rows that come by logical replication,
+  // with stamps made elsewhere; a materialized view.
+  bool reads_known = false;
   bool foreign = false;
   bool replicated = false;
   bool materialized = false;
@@ -53,5 +55,9 @@ struct Relation {
 // Reads the catalog. NotFound for a table or column that does not exist, PermissionDenied with the GRANT that would
 // help, InvalidArgument for a query that is not one SELECT with distinctly named columns.
 absl::StatusOr<Relation> LoadRelation(Connection& connection, const v1::SourceSpec& source);
+
+// Asks for the server's plan, which takes its time for a table of many partitions: for who probes a horizon or cuts
+// ranges, not for every move.
+absl::Status LoadWhatItReads(Connection& connection, const std::string& watermark, Relation& relation);
 
 }  // namespace tidemark::postgres

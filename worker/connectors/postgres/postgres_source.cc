@@ -75,6 +75,11 @@ absl::Status PostgresSource::Load() {
   return absl::OkStatus();
 }
 
+absl::Status PostgresSource::LoadReads() {
+  TM_RETURN_IF_ERROR(Load());
+  return Explain(LoadWhatItReads(*connection_, job_.source().watermark(), *relation_));
+}
+
 absl::Status PostgresSource::LoadWithWatermark() {
   TM_RETURN_IF_ERROR(Load());
   if (sql_->watermark() == nullptr) {
@@ -105,7 +110,7 @@ absl::Status PostgresSource::Explain(const absl::Status& status) {
 
 absl::StatusOr<SourceDescription> PostgresSource::Describe() {
   absl::MutexLock lock(&mutex_);
-  TM_RETURN_IF_ERROR(Load());
+  TM_RETURN_IF_ERROR(LoadReads());
   SourceDescription description;
   for (const SourceColumn& column : relation_->columns) *description.schema.add_columns() = column.column;
   for (const std::string& name : relation_->primary_key) description.schema.add_primary_key(name);
@@ -140,6 +145,7 @@ absl::StatusOr<HorizonProbe> PostgresSource::ProbeHorizon(const std::optional<La
   absl::MutexLock lock(&mutex_);
   TM_RETURN_IF_ERROR(CheckOutsideSnapshot());
   TM_RETURN_IF_ERROR(LoadWithWatermark());
+  TM_RETURN_IF_ERROR(LoadReads());
   return Horizon(connection_.get(), &*sql_, &job_.source()).Probe(last);
 }
 

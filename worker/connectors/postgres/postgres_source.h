@@ -53,6 +53,8 @@ class PostgresSource final : public SourceSession {
 
   // The relation, read from the catalog once.
   absl::Status Load() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // And what it reads, by the server's plan.
+  absl::Status LoadReads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status LoadWithWatermark() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckOutsideSnapshot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

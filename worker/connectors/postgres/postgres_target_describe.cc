@@ -197,20 +197,30 @@ absl::Status CheckKind(Connection& connection, const TargetTable& table) {
   if (rules)
     return absl::InvalidArgumentError(absl::StrCat(
         "target ", table.name.Sql(), " has an INSTEAD rule, which would send rows elsewhere; drop the rule"));
-  TM_ASSIGN_OR_RETURN(const bool hidden,
-                      Holds(connection, "pg_catalog.row_security_active($1::oid)", {absl::StrCat(table.oid)}));
-  if (hidden) {
-    return absl::PermissionDeniedError(
-        absl::StrCat("row security hides rows of target ", table.name.Sql(),
-                     " from this role, so that a load could neither replace nor match them; load as the table's owner, "
-                     "or ALTER ROLE ... BYPASSRLS"));
-  }
   return absl::OkStatus();
+}
+
+// Where policies apply to the role, it may not see all rows.
+absl::Status CheckRowSecurity(Connection& connection, const v1::JobSpec& job, const TargetTable& table,
+                              TargetDescription* description) {
+  TM_ASSIGN_OR_RETURN(const bool active,
+                      Holds(connection, "pg_catalog.row_security_active($1::oid)", {absl::StrCat(table.oid)}));
+  if (!active) return absl::OkStatus();
+  const std::string what = absl::StrCat("row security is active on target ", table.name.Sql(), " for this role");
+  if (job.target().strategy() == v1::LOAD_STRATEGY_INCREMENTAL && job.target().key().empty()) {
+    description->notes.push_back(what);
+    return absl::OkStatus();
+  }
+  return absl::PermissionDeniedError(
+      absl::StrCat(what,
+                   ": rows that it may not see could neither be replaced nor matched; load as the table's owner, or "
+                   "ALTER ROLE ... BYPASSRLS"));
 }
 
 absl::Status DescribeExisting(Connection& connection, const v1::JobSpec& job, const TargetTable& table,
                               const v1::TableSchema& source, TargetDescription* description) {
   TM_RETURN_IF_ERROR(CheckKind(connection, table));
+  TM_RETURN_IF_ERROR(CheckRowSecurity(connection, job, table, description));
   TM_RETURN_IF_ERROR(CheckColumns(job, table, source));
   TM_RETURN_IF_ERROR(CheckKeyIndex(job, table));
   std::optional<SwapPlan> swap;

@@ -138,13 +138,14 @@ absl::StatusOr<HorizonProbe> ProbeNumbers(Database& db, const SourceRelation& so
   probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
   const std::string& column = source.watermark;
   const Numbering numbering = stamped_by_application ? Numbering::kUnknown : NumberingOf(source);
+  bool set_back = false;
   if (low && numbering != Numbering::kUnknown) {
     TM_ASSIGN_OR_RETURN(const int64_t given, LastNumberGiven(db, source, numbering, greatest));
-    if (given < *low) {
+    set_back = given < *low;
+    if (set_back && numbering == Numbering::kAutoincrement) {
       return absl::InvalidArgumentError(absl::StrCat(
           "watermark column ", column, " of ", source.what, " has been set back: its next row gets the number ",
           given + 1, ", which is not above the last watermark ", *low, ", and no window would move it; ",
-          numbering == Numbering::kRowid ? "declare the column AUTOINCREMENT, and " : "",
           "run the job once with --full-refresh"));
     }
   }
@@ -173,6 +174,10 @@ absl::StatusOr<HorizonProbe> ProbeNumbers(Database& db, const SourceRelation& so
                numbering == Numbering::kRowid
                    ? absl::StrCat(column, " is not AUTOINCREMENT: the number of a deleted row may be given again")
                    : absl::StrCat(column, " is no AUTOINCREMENT key: a row written later may have a lower number"));
+    if (set_back) {
+      AddPremise(&probe, absl::StrCat("the last rows are deleted: the numbers up to ", *low,
+                                      " will be given again, and no window will move their rows"));
+    }
   }
   return probe;
 }
