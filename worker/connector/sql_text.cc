@@ -80,8 +80,8 @@ bool LeavesOut(std::string_view word, std::string_view rest) {
   while (begin < rest.size() && std::isspace(static_cast<unsigned char>(rest[begin]))) ++begin;
   rest.remove_prefix(begin);
   if (rest.empty()) return false;
-  const bool number = std::isdigit(static_cast<unsigned char>(rest[0])) || rest[0] == '(' || rest[0] == ':' ||
-                      rest[0] == '$' || rest[0] == '?';
+  const bool number = std::isdigit(static_cast<unsigned char>(rest[0])) || rest[0] == '(' || rest[0] == '$' ||
+                      rest[0] == '?' || (rest[0] == ':' && rest.substr(0, 2) != "::");
   if (absl::EqualsIgnoreCase(Abs(word), "limit")) return number;
   if (absl::EqualsIgnoreCase(Abs(word), "offset")) {
     const bool none = rest[0] == '0' && (rest.size() == 1 || !IsNameByte(rest[1]));
@@ -105,7 +105,8 @@ bool LimitsRows(std::string_view query) {
     size_t end = i;
     while (end < query.size() && IsNameByte(query[end])) ++end;
     const std::string_view word = query.substr(i, end - i);
-    if (depth == 0 && LeavesOut(word, query.substr(end))) return true;
+    const bool column = i > 0 && query[i - 1] == '.';
+    if (depth == 0 && !column && LeavesOut(word, query.substr(end))) return true;
     i = end > i ? end : i + 1;
   }
   return false;

@@ -206,6 +206,12 @@ HorizonProbe ProbeUnixTimes(const v1::SourceSpec& spec, const std::optional<Last
         "the application numbers the rows (stamped_by: application), so that a lower number may commit later");
   }
   if (last && last->other_source) why_not.push_back(OtherFile(last->high.text()));
+  if (!barrier && greatest > present) {
+    why_not.push_back(
+        absl::StrCat("the column holds ", greatest,
+                     ", which is ahead of the source's clock, and a writer that is open may stamp below"));
+    high = std::min(high, present - 1);
+  }
   const bool behind = low && present < *low;
   if (behind) why_not.push_back(absl::StrCat("the source's clock is behind the last watermark ", *low));
   absl::Duration reach = last ? last->lookback : absl::ZeroDuration();

@@ -189,6 +189,17 @@ TEST_F(SqliteSource, AWriterThatStaysMakesItLookBackAndSayWhy) {
   EXPECT_FALSE(probe->probed_at.has_value());
 }
 
+TEST_F(SqliteSource, UnixTimesAheadOfTheClockProveNothingBesideAnOpenWriter) {
+  Sql("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, at INTEGER); INSERT INTO t (at) VALUES "
+      "(strftime('%s', 'now') + 3600)");
+  const auto writer = Open();
+  ASSERT_TRUE(writer->Exec("BEGIN IMMEDIATE; INSERT INTO t (at) VALUES (strftime('%s', 'now'))").ok());
+  const auto probe = Source(Job("t", "at"))->ProbeHorizon(std::nullopt);
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  EXPECT_EQ(probe->completeness.level(), v1::Completeness::LEVEL_LOOKBACK);
+  EXPECT_LT(std::stoll(probe->high.text()), std::stoll(Scalar("SELECT strftime('%s', 'now')")));
+}
+
 TEST_F(SqliteSource, AZoneWithSummerTimeIsNeverProved) {
   Sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME); INSERT INTO t VALUES (1, '2024-01-01 00:00:00')");
   v1::JobSpec job = Job("t", "at");
