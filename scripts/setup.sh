@@ -15,15 +15,21 @@ if [ ${#missing[@]} -gt 0 ]; then
     command -v sudo >/dev/null || { echo "setup: as root, run: apt-get install ${missing[*]}" >&2; exit 1; }
     as_root=(sudo)
   fi
-  install() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2; }
+  apt_install() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2; }
   echo "setup: installing ${missing[*]}" >&2
   "${as_root[@]}" apt-get update -qq
   if [[ " ${missing[*]} " == *" postgresql-15 "* ]]; then
     # The package would create and start a server of its own, which nobody here uses.
-    install postgresql-common
+    apt_install postgresql-common
     "${as_root[@]}" sed -i -E 's/^#?\s*create_main_cluster\s*=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
   fi
-  install "${missing[@]}"
+  # Packages of servers would start one each, which nobody here uses either.
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e $policy ]; then
+    trap '"${as_root[@]}" rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 755 /dev/stdin $policy
+  fi
+  apt_install "${missing[@]}"
 fi
 
 python3 "$root/scripts/deps.py"
