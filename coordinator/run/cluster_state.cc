@@ -91,9 +91,11 @@ absl::Status ClusterState::Read() {
         std::any_of(unfinished.begin(), unfinished.end(), [&id = id](const RunRecord& run) { return run.id == id; });
     if (still) continue;
     TM_ASSIGN_OR_RETURN(state->run, store_->GetRun(id));
+    Index(state.get());
   }
   jobs_.clear();
-  for (const JobRecord& job : jobs) jobs_[job.uid] = job;
+  job_uids_.clear();
+  for (const JobRecord& job : jobs) TakeJob(job);
 
   std::set<std::string> stored;
   for (const PermitRecord& permit : permits) {
@@ -109,7 +111,10 @@ absl::Status ClusterState::Read() {
 }
 
 absl::Status ClusterState::ReadRun(const RunRecord& record) {
-  TM_ASSIGN_OR_RETURN(const std::vector<TaskRecord> tasks, store_->ListTasks(record.id));
+  std::vector<TaskRecord> tasks;
+  if (record.phase != RunPhase::kQueued) {
+    TM_ASSIGN_OR_RETURN(tasks, store_->ListTasks(record.id));
+  }
   std::unique_ptr<RunState>& state = runs_[record.id];
   if (state == nullptr) {
     state = std::make_unique<RunState>();
@@ -128,7 +133,65 @@ absl::Status ClusterState::ReadRun(const RunRecord& record) {
     }
     state->tasks[task.id] = task;
   }
+  Index(state.get());
   return absl::OkStatus();
+}
+
+void ClusterState::TakeJob(JobRecord job) {
+  job_uids_[job.spec.name()] = job.uid;
+  jobs_[job.uid] = std::move(job);
+}
+
+void ClusterState::Unindex(const RunState& state) {
+  const std::string& id = state.run.id;
+  begun_.erase(id);
+  ended_.erase(id);
+  queued_previews_.erase(id);
+  const auto drop = [&id](auto& index, const std::string& key) {
+    const auto at = index.find(key);
+    if (at == index.end()) return;
+    at->second.erase(id);
+    if (at->second.empty()) index.erase(at);
+  };
+  drop(queued_, state.run.spec.source().connection());
+  drop(unfinished_, state.run.job_uid);
+}
+
+void ClusterState::Index(RunState* state) {
+  Unindex(*state);
+  const RunRecord& run = state->run;
+  if (Ended(run.phase)) {
+    ended_.insert(run.id);
+    return;
+  }
+  if (!state->preview) unfinished_[run.job_uid].insert(run.id);
+  if (run.phase != RunPhase::kQueued) {
+    begun_[run.id] = state;
+  } else if (state->preview) {
+    queued_previews_.insert(run.id);
+  } else {
+    queued_[run.spec.source().connection()].insert(run.id);
+  }
+}
+
+const std::set<std::string>& ClusterState::UnfinishedOf(std::string_view job_uid) const {
+  static const auto* const kNone = new std::set<std::string>();
+  const auto runs = unfinished_.find(job_uid);
+  return runs == unfinished_.end() ? *kNone : runs->second;
+}
+
+std::vector<RunState*> ClusterState::Begun() const {
+  std::vector<RunState*> begun;
+  begun.reserve(begun_.size());
+  for (const auto& [id, state] : begun_) begun.push_back(state);
+  return begun;
+}
+
+bool ClusterState::HasBegun(std::string_view job_uid) const {
+  for (const std::string& id : UnfinishedOf(job_uid)) {
+    if (begun_.contains(id)) return true;
+  }
+  return false;
 }
 
 absl::Status ClusterState::Write(WriteBatch batch, const std::vector<RunDraft*>& drafts) {
@@ -155,10 +218,13 @@ absl::Status ClusterState::Write(WriteBatch batch, const std::vector<RunDraft*>&
 }
 
 void ClusterState::Publish(const WriteBatch& batch, const std::vector<RunDraft*>& drafts) {
-  for (RunDraft* draft : drafts) draft->Publish(clock_->Monotonic());
+  for (RunDraft* draft : drafts) {
+    draft->Publish(clock_->Monotonic());
+    Index(draft->mutable_base());
+  }
   for (JobRecord job : batch.jobs) {
     ++job.revision;
-    jobs_[job.uid] = std::move(job);
+    TakeJob(std::move(job));
   }
   for (const WatermarkAdvance& advance : batch.watermarks) {
     JobRecord& job = jobs_[advance.job_uid];
@@ -180,7 +246,10 @@ RunState* ClusterState::FindRun(std::string_view id) const {
 }
 
 void ClusterState::Forget(std::string_view run_id) {
-  if (const auto it = runs_.find(run_id); it != runs_.end()) runs_.erase(it);
+  const auto it = runs_.find(run_id);
+  if (it == runs_.end()) return;
+  Unindex(*it->second);
+  runs_.erase(it);
 }
 
 RunState* ClusterState::AddRun(RunRecord run, bool preview) {
@@ -190,6 +259,7 @@ RunState* ClusterState::AddRun(RunRecord run, bool preview) {
   state->fence_epoch = epoch_;
   state->phase_since = clock_->Monotonic();
   state->run = std::move(run);
+  Index(state.get());
   return state.get();
 }
 
@@ -199,10 +269,8 @@ const JobRecord* ClusterState::FindJob(std::string_view uid) const {
 }
 
 const JobRecord* ClusterState::FindJobByName(std::string_view name) const {
-  for (const auto& [uid, job] : jobs_) {
-    if (job.spec.name() == name) return &job;
-  }
-  return nullptr;
+  const auto uid = job_uids_.find(name);
+  return uid == job_uids_.end() ? nullptr : FindJob(uid->second);
 }
 
 void ClusterState::SetConnections(const std::vector<v1::ConnectionSpec>& connections) {
@@ -234,8 +302,9 @@ absl::StatusOr<ChainHistory> ClusterState::History(const JobRecord& job, std::st
 }
 
 absl::StatusOr<int64_t> ClusterState::NextSequence(const JobRecord& job) const {
-  // Runs are created in the order of their sequences, and their ids sort by creation.
-  TM_ASSIGN_OR_RETURN(const std::vector<RunRecord> newest, store_->ListRuns({.job_name = job.spec.name(), .limit = 1}));
+  // A run is given its sequence when it begins, and a job's runs begin in the order of their ids.
+  TM_ASSIGN_OR_RETURN(const std::vector<RunRecord> newest,
+                      store_->ListRuns({.job_name = job.spec.name(), .begun = true, .limit = 1}));
   int64_t last = job.last_sequence;
   for (const RunRecord& run : newest) last = std::max(last, run.sequence);
   return last + 1;

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,8 +50,19 @@ class ClusterState {
   // AlreadyExists as the store says.
   absl::Status Write(WriteBatch batch, const std::vector<RunDraft*>& drafts);
 
-  std::map<std::string, std::unique_ptr<RunState>, std::less<>>& runs() { return runs_; }
+  // Every run that has not ended, by id.
   const std::map<std::string, std::unique_ptr<RunState>, std::less<>>& runs() const { return runs_; }
+  // Those that have begun, by id; what happens to them meanwhile does not change this list. There may be any number of
+  // queued ones, which nothing but their turn concerns.
+  std::vector<RunState*> Begun() const;
+  // The queued ones by their source's connection, oldest first; previews stand in no line.
+  const std::map<std::string, std::set<std::string>, std::less<>>& queued() const { return queued_; }
+  const std::set<std::string>& queued_previews() const { return queued_previews_; }
+  // Runs of the job that have not ended, oldest first; previews are no runs.
+  const std::set<std::string>& UnfinishedOf(std::string_view job_uid) const;
+  bool HasBegun(std::string_view job_uid) const;
+  // Those that have ended and were not taken out yet.
+  const std::set<std::string>& ended() const { return ended_; }
   RunState* FindRun(std::string_view id) const;
   // Takes the run out once it has ended.
   void Forget(std::string_view run_id);
@@ -80,6 +92,10 @@ class ClusterState {
   absl::Status Read();
   absl::Status ReadRun(const RunRecord& record);
   void Publish(const WriteBatch& batch, const std::vector<RunDraft*>& drafts);
+  void TakeJob(JobRecord job);
+  // After any change of the run's phase.
+  void Index(RunState* state);
+  void Unindex(const RunState& state);
 
   // Notes how the store has answered and passes it on.
   absl::Status Answered(absl::Status answer);
@@ -94,7 +110,14 @@ class ClusterState {
   std::optional<StoreFailure> failure_;
 
   std::map<std::string, JobRecord, std::less<>> jobs_;
+  std::map<std::string, std::string, std::less<>> job_uids_;  // By name.
   std::map<std::string, std::unique_ptr<RunState>, std::less<>> runs_;
+  // See the accessors.
+  std::map<std::string, RunState*, std::less<>> begun_;
+  std::map<std::string, std::set<std::string>, std::less<>> queued_;
+  std::map<std::string, std::set<std::string>, std::less<>> unfinished_;
+  std::set<std::string> queued_previews_;
+  std::set<std::string> ended_;
   std::map<std::string, v1::ConnectionSpec, std::less<>> connections_;
   ConnectionBudget budget_;
 };

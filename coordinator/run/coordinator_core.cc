@@ -40,7 +40,7 @@ absl::Status CoordinatorCore::Recover() {
       holders.insert({permit->worker_id, permit->incarnation});
     }
   }
-  for (auto& [id, state] : state_.runs()) {
+  for (RunState* const state : state_.Begun()) {
     std::vector<std::string> leased;
     for (const auto& [task_id, task] : state->tasks) {
       if (task.state == TaskState::kLeased) leased.push_back(task_id);
@@ -57,7 +57,7 @@ absl::Status CoordinatorCore::Recover() {
     }
     // How long it had waited is not known any more: it takes the horizon there is.
     if (state->run.phase == RunPhase::kWaiting) {
-      RunChange change(state.get());
+      RunChange change(state);
       TM_RETURN_IF_ERROR(controller_.StopWaiting(change, ContextOf(*state)));
       TM_RETURN_IF_ERROR(Store(change));
     }
@@ -164,7 +164,6 @@ absl::StatusOr<std::string> CoordinatorCore::StartRun(std::string_view job_name,
     TM_ASSIGN_OR_RETURN(const ChainHistory history, state_.History(*job, ""));
     TM_RETURN_IF_ERROR(CheckChange(*job, history.last_success));
   }
-  TM_ASSIGN_OR_RETURN(run.sequence, state_.NextSequence(*job));
   run.job_uid = job->uid;
   run.job_name = job->spec.name();
   run.spec = job->spec;
@@ -186,7 +185,6 @@ absl::StatusOr<std::string> CoordinatorCore::StartPreview(std::string_view job_n
   run.created = options_.clock->Now();
   run.id = NewId(run.created, *options_.rng);
   TM_ASSIGN_OR_RETURN(run.window, WindowOf(*job, request));
-  TM_ASSIGN_OR_RETURN(run.sequence, state_.NextSequence(*job));
   run.job_uid = job->uid;
   run.job_name = job->spec.name();
   run.spec = job->spec;
@@ -239,14 +237,17 @@ bool CoordinatorCore::ConnectionsKnown(const RunState& state) const {
          state_.FindConnection(state.run.spec.target().connection()) != nullptr;
 }
 
-absl::Status CoordinatorCore::BeginQueued(RunState& state) {
+absl::Status CoordinatorCore::Begin(RunState& state, bool& again) {
+  again = true;
+  if (!ConnectionsKnown(state)) return GiveUp(state, NoConnections(state));
   RunController::Context context = ContextOf(state);
   if (context.job == nullptr) return absl::InternalError(absl::StrCat("run ", state.run.id, " has no job"));
   if (state.run.window.kind() == v1::WINDOW_KIND_WINDOW) {
     TM_ASSIGN_OR_RETURN(context.history, state_.History(*context.job, ""));
   }
-  state.fence_epoch = state_.epoch();
   RunChange change(&state);
+  TM_ASSIGN_OR_RETURN(change.draft.mutable_run().sequence, state_.NextSequence(*context.job));
+  state.fence_epoch = state_.epoch();
   TM_RETURN_IF_ERROR(controller_.Begin(change, context));
   return Store(change);
 }
@@ -268,6 +269,11 @@ absl::Status CoordinatorCore::CheckSnapshot(RunState& state, bool& again) {
   return Store(change);
 }
 
+std::string CoordinatorCore::NoConnections(const RunState& state) {
+  return absl::StrCat("job ", state.run.job_name, ": its connections ", state.run.spec.source().connection(), " and ",
+                      state.run.spec.target().connection(), " are not both there any more");
+}
+
 absl::Status CoordinatorCore::GiveUp(RunState& state, const std::string& why) {
   RunChange change(&state);
   if (state.run.phase == RunPhase::kAborting) {
@@ -286,41 +292,66 @@ absl::Status CoordinatorCore::SettleRun(RunState& state, bool& again) {
   if (!ConnectionsKnown(state)) {
     if (!project_applied_) return absl::OkStatus();
     again = true;
-    return GiveUp(state,
-                  absl::StrCat("job ", state.run.job_name, ": its connections ", state.run.spec.source().connection(),
-                               " and ", state.run.spec.target().connection(), " are not both in the project any more"));
-  }
-  if (state.run.phase == RunPhase::kQueued) {
-    const bool must_wait =
-        !state.preview && std::any_of(state_.runs().begin(), state_.runs().end(), [&state](const auto& entry) {
-          const RunState& other = *entry.second;
-          if (&other == &state || other.preview || Ended(other.run.phase)) return false;
-          if (other.run.job_uid != state.run.job_uid) return false;
-          return other.run.phase != RunPhase::kQueued || other.run.sequence < state.run.sequence;
-        });
-    if (must_wait) return absl::OkStatus();
-    TM_RETURN_IF_ERROR(BeginQueued(state));
-    again = true;
+    return GiveUp(state, NoConnections(state));
   }
   return CheckSnapshot(state, again);
 }
 
-absl::Status CoordinatorCore::SettleOnce(bool& again) {
-  for (auto& [id, state] : state_.runs()) {
-    if (Ended(state->run.phase)) continue;
-    absl::Status settled = SettleRun(*state, again);
-    if (settled.ok()) continue;
-    // The store's trouble is everyone's. What is wrong with one run (its records are damaged) stops that run alone.
-    const bool everyones = state_.in_doubt() || absl::IsUnavailable(settled) || absl::IsResourceExhausted(settled) ||
-                           absl::IsPermissionDenied(settled);
-    if (everyones) return settled;
-    TM_RETURN_IF_ERROR(GiveUp(*state, absl::StrCat("job ", state->run.job_name, " cannot go on: ", settled.message())));
-    again = true;
+absl::Status CoordinatorCore::StopIfItsOwn(RunState& state, const absl::Status& settled, bool& again) {
+  if (settled.ok()) return absl::OkStatus();
+  // The store's trouble is everyone's. What is wrong with one run (its records are damaged) stops that run alone.
+  const bool everyones = state_.in_doubt() || absl::IsUnavailable(settled) || absl::IsResourceExhausted(settled) ||
+                         absl::IsPermissionDenied(settled);
+  if (everyones) return settled;
+  again = true;
+  return GiveUp(state, absl::StrCat("job ", state.run.job_name, " cannot go on: ", settled.message()));
+}
+
+bool CoordinatorCore::WantsFirstSession(const RunState& state) const {
+  const bool reads = state.run.phase == RunPhase::kDescribing || state.run.phase == RunPhase::kMoving;
+  return reads && state_.budget().OfRun(state.run.id).empty();
+}
+
+RunState* CoordinatorCore::NextInTurn(std::string_view connection) const {
+  const auto queue = state_.queued().find(connection);
+  if (queue == state_.queued().end()) return nullptr;
+  for (const std::string& id : queue->second) {
+    RunState* const state = state_.FindRun(id);
+    const std::string& job = state->run.job_uid;
+    if (!state_.HasBegun(job) && *state_.UnfinishedOf(job).begin() == id) return state;
   }
+  return nullptr;
+}
+
+absl::Status CoordinatorCore::BeginQueued(bool& again) {
+  for (const std::string& id : std::set(state_.queued_previews())) {
+    RunState& state = *state_.FindRun(id);
+    TM_RETURN_IF_ERROR(StopIfItsOwn(state, Begin(state, again), again));
+  }
+  std::vector<std::string> connections;
+  for (const auto& [connection, queue] : state_.queued()) connections.push_back(connection);
+  for (const std::string& connection : connections) {
+    int waiting = 0;
+    for (const RunState* state : state_.Begun()) {
+      waiting += WantsFirstSession(*state) && state_.budget().Same(state->run.spec.source().connection(), connection);
+    }
+    for (; waiting < std::max(1, state_.budget().Limit(connection)); ++waiting) {
+      RunState* const next = NextInTurn(connection);
+      if (next == nullptr || (!ConnectionsKnown(*next) && !project_applied_)) break;
+      TM_RETURN_IF_ERROR(StopIfItsOwn(*next, Begin(*next, again), again));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorCore::SettleOnce(bool& again) {
+  for (RunState* const state : state_.Begun()) {
+    TM_RETURN_IF_ERROR(StopIfItsOwn(*state, SettleRun(*state, again), again));
+  }
+  TM_RETURN_IF_ERROR(BeginQueued(again));
   TM_RETURN_IF_ERROR(SettleHorizons(again));
-  const size_t runs = state_.runs().size();
+  again |= !state_.ended().empty();
   SweepEnded();
-  again |= state_.runs().size() != runs;
   return absl::OkStatus();
 }
 
@@ -335,11 +366,7 @@ absl::Status CoordinatorCore::Settle() {
 }
 
 void CoordinatorCore::SweepEnded() {
-  std::vector<std::string> ended;
-  for (const auto& [id, state] : state_.runs()) {
-    if (Ended(state->run.phase)) ended.push_back(id);
-  }
-  for (const std::string& id : ended) {
+  for (const std::string& id : std::set(state_.ended())) {
     RunState& state = *state_.FindRun(id);
     if (state.preview) {
       if (state.run.status == RunStatus::kSuccess) {
@@ -372,7 +399,7 @@ absl::Duration CoordinatorCore::NextWake() const {
   absl::Duration next =
       std::min({next_renewal_, workers_.NextExpiry(options_.lease), state_.budget().NextGone(), rates_.NextChange()});
   next -= now.monotonic;
-  for (const auto& [id, state] : state_.runs()) {
+  for (const RunState* state : state_.Begun()) {
     for (const auto& [task_id, task] : state->tasks) {
       // What is due already waits for a worker, not for time.
       if (task.state == TaskState::kQueued && task.not_before > now.wall)

@@ -68,9 +68,18 @@ class CoordinatorCore {
   absl::Status Settle();
   absl::Status SettleOnce(bool& again);
   absl::Status SettleRun(RunState& state, bool& again);
+  // Begins queued runs whose turn it is: as many as the source might serve at once wait for their first session. So the
+  // dispatcher always sees who waits, and any number of runs in line cost nothing.
+  absl::Status BeginQueued(bool& again);
+  absl::Status Begin(RunState& state, bool& again);
+  // The oldest queued run of the connection whose job does nothing else; null if there is none.
+  RunState* NextInTurn(std::string_view connection) const;
+  bool WantsFirstSession(const RunState& state) const;
+  // What one step of a run came to: OK, too, if the trouble is the run's own, which stops it.
+  absl::Status StopIfItsOwn(RunState& state, const absl::Status& settled, bool& again);
+  static std::string NoConnections(const RunState& state);
   // Ends the run as failed, with its staging left behind: nothing of it can go on.
   absl::Status GiveUp(RunState& state, const std::string& why);
-  absl::Status BeginQueued(RunState& state);
   absl::Status CheckSnapshot(RunState& state, bool& again);
   void SweepEnded();
   bool ConnectionsKnown(const RunState& state) const;

@@ -35,13 +35,13 @@ bool Waits(const RunState& state) { return state.run.phase == RunPhase::kWaiting
 absl::Status CoordinatorCore::SettleHorizons(bool& again) {
   const Moment now = Now();
   std::map<std::pair<std::string, std::string>, std::vector<RunState*>> groups;
-  for (auto& [id, state] : state_.runs()) {
+  for (RunState* const state : state_.Begun()) {
     if (!Waits(*state) || !ConnectionsKnown(*state)) continue;
     if (now.monotonic - state->phase_since < HorizonWait(state->run.spec.source())) {
-      groups[GroupOf(*state)].push_back(state.get());
+      groups[GroupOf(*state)].push_back(state);
       continue;
     }
-    RunChange change(state.get());
+    RunChange change(state);
     TM_RETURN_IF_ERROR(controller_.StopWaiting(change, ContextOf(*state)));
     TM_RETURN_IF_ERROR(Store(change));
     again = true;
@@ -75,9 +75,9 @@ absl::Status CoordinatorCore::HorizonReported(RunState& state, const TaskRecord&
   }
   const auto group = GroupOf(state);
   const absl::Duration reached = state.phase_since;
-  for (auto& [id, other] : state_.runs()) {
-    if (!Waits(*other) || GroupOf(*other) != group || other->phase_since > reached || other.get() == &state) continue;
-    RunChange change(other.get());
+  for (RunState* const other : state_.Begun()) {
+    if (!Waits(*other) || GroupOf(*other) != group || other->phase_since > reached || other == &state) continue;
+    RunChange change(other);
     TM_RETURN_IF_ERROR(controller_.StopWaiting(change, ContextOf(*other)));
     TM_RETURN_IF_ERROR(Store(change));
   }

@@ -58,6 +58,7 @@ class RunDraft {
   explicit RunDraft(RunState* base) : base_(base) {}
 
   const RunState& base() const { return *base_; }
+  RunState* mutable_base() { return base_; }
   const RunRecord& run() const { return run_changed_ ? run_ : base_->run; }
   RunRecord& mutable_run();
 

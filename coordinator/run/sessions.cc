@@ -41,8 +41,8 @@ int CoordinatorCore::SnapshotHolders(const RunState& state) const {
 
 std::vector<TaskOffer> CoordinatorCore::Offers() const {
   std::vector<TaskOffer> offers;
-  for (const auto& [id, state] : state_.runs()) {
-    if (Ended(state->run.phase) || raises_.contains(id) || !ConnectionsKnown(*state)) continue;
+  for (const RunState* state : state_.Begun()) {
+    if (raises_.contains(state->run.id) || !ConnectionsKnown(*state)) continue;
     AddOffer(*state, offers);
   }
   return offers;

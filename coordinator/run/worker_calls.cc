@@ -71,7 +71,7 @@ absl::StatusOr<v1::LeaseTasksResponse> CoordinatorCore::LeaseTasks(const v1::Lea
   for (const std::string& session : SessionsToClose(*worker)) {
     if (worker->told_to_close.insert(session).second) response.add_close_sessions(session);
   }
-  for (const auto& [id, state] : state_.runs()) {
+  for (const RunState* state : state_.Begun()) {
     for (const LeasedAttempt& attempt : state->draining) {
       if (attempt.worker_id != worker->id || attempt.incarnation != worker->incarnation) continue;
       if (!worker->told_to_cancel.insert(CancelKey(attempt.task_id, attempt.attempt)).second) continue;
@@ -91,7 +91,7 @@ absl::StatusOr<v1::LeaseTasksResponse> CoordinatorCore::LeaseTasks(const v1::Lea
 absl::Status CoordinatorCore::Assign(Worker& worker, v1::LeaseTasksResponse& response) {
   // One task for each call: workers that wait side by side get one each.
   int leased = 0;
-  for (const auto& [id, state] : state_.runs()) {
+  for (const RunState* state : state_.Begun()) {
     for (const auto& [task_id, task] : state->tasks) {
       leased +=
           task.state == TaskState::kLeased && task.worker_id == worker.id && task.incarnation == worker.incarnation;
@@ -182,7 +182,7 @@ absl::Status CoordinatorCore::TakeBackUnreceived(const Worker& worker, const v1:
   for (const v1::TaskProgress& progress : request.tasks()) listed.insert({progress.task_id(), progress.attempt()});
   const absl::Duration now = options_.clock->Monotonic();
   std::vector<std::string> lost;
-  for (const auto& [id, state] : state_.runs()) {
+  for (RunState* const state : state_.Begun()) {
     std::erase_if(state->draining, [&](const LeasedAttempt& attempt) {
       return attempt.worker_id == worker.id && attempt.incarnation == worker.incarnation &&
              !listed.contains({attempt.task_id, attempt.attempt});
@@ -347,7 +347,7 @@ absl::Status CoordinatorCore::LoseTask(RunState& state, const std::string& task_
 }
 
 absl::Status CoordinatorCore::LoseWorker(const Worker& worker) {
-  for (auto& [id, state] : state_.runs()) {
+  for (RunState* const state : state_.Begun()) {
     std::vector<std::string> lost;
     for (const auto& [task_id, task] : state->tasks) {
       if (task.state == TaskState::kLeased && task.worker_id == worker.id && task.incarnation == worker.incarnation) {

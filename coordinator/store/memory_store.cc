@@ -229,6 +229,7 @@ class MemoryStore final : public MetadataStore {
       if (!filter.job_name.empty() && run.job_name != filter.job_name) continue;
       if (filter.status.has_value() && run.status != *filter.status) continue;
       if (filter.moved_chain && !MovedChain(run)) continue;
+      if (filter.begun && run.sequence == 0) continue;
       if (!filter.before.empty() && run.id >= filter.before) continue;
       runs.push_back(run);
       if (filter.limit > 0 && runs.size() >= static_cast<size_t>(filter.limit)) break;

@@ -34,6 +34,8 @@ struct RunFilter {
   std::optional<RunStatus> status = {};
   // Only runs that moved their job's chain, see MovedChain. The newest of them is found without reading the others.
   bool moved_chain = false;
+  // Only runs that have been given a sequence. The newest of them is found without reading the others.
+  bool begun = false;
   // Runs created before the run of this id (ids sort by creation); empty: from the newest.
   std::string before = {};
   int limit = 100;  // 0: all.

@@ -222,6 +222,7 @@ class SqliteStore final : public MetadataStore {
     if (!filter.before.empty()) require("id <", filter.before);
     // As the index says it.
     if (filter.moved_chain) absl::StrAppend(&where, where.empty() ? " WHERE " : " AND ", "moved_chain");
+    if (filter.begun) absl::StrAppend(&where, where.empty() ? " WHERE " : " AND ", "sequence > 0");
     // SQLite takes a negative limit for none.
     values.emplace_back(filter.limit > 0 ? int64_t{filter.limit} : int64_t{-1});
     absl::MutexLock lock(&mutex_);
