@@ -99,10 +99,27 @@ absl::StatusOr<Preview> Coordinator::WaitPreview(std::string_view preview_id, ab
     if (!preview.ok()) return preview.status();
     if (preview->has_value()) return **std::move(preview);
     if (!Wait(deadline)) {
-      return absl::DeadlineExceededError(
-          absl::StrCat("no worker has described the job within ", absl::FormatDuration(timeout)));
+      // Nobody would take it any more.
+      (void)core_->CancelRun(preview_id);
+      (void)core_->TakePreview(preview_id);
+      Changed();
+      return absl::DeadlineExceededError(absl::StrCat("no worker has answered within ", absl::FormatDuration(timeout)));
     }
   }
+}
+
+absl::StatusOr<v1::TestResult> Coordinator::TestConnection(std::string_view connection, absl::Duration timeout) {
+  std::string id;
+  {
+    absl::MutexLock lock(&mutex_);
+    TM_RETURN_IF_ERROR(Ready());
+    absl::StatusOr<std::string> started = core_->StartConnectionTest(connection);
+    Changed();
+    if (!started.ok()) return started.status();
+    id = *std::move(started);
+  }
+  TM_ASSIGN_OR_RETURN(Preview preview, WaitPreview(id, timeout));
+  return std::move(preview.test);
 }
 
 absl::StatusOr<RunRecord> Coordinator::GetRun(std::string_view id) const {

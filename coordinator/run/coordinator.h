@@ -97,6 +97,8 @@ struct Preview {
   v1::DescribeResult description;
   // No ranges if the window is empty.
   Plan plan;
+  // Of a connection's test: all there is.
+  v1::TestResult test;
 };
 
 // Whether a worker that polls has to do anything about the answer; an empty one may be held back until it has.
@@ -136,6 +138,10 @@ class Coordinator {
   // The preview, or why a run would fail, with the code of what went wrong (Unavailable: source or target cannot be
   // reached); DeadlineExceeded if `timeout` passed first.
   absl::StatusOr<Preview> WaitPreview(std::string_view preview_id, absl::Duration timeout);
+
+  // Lets a worker connect, under the connection's limit, and ask the server who it is. NotFound: no such connection.
+  // Unavailable: it cannot be reached; DeadlineExceeded: no worker has answered within `timeout`.
+  absl::StatusOr<v1::TestResult> TestConnection(std::string_view connection, absl::Duration timeout);
 
   absl::StatusOr<RunRecord> GetRun(std::string_view id) const;
   absl::StatusOr<RunProgress> GetProgress(std::string_view id) const;

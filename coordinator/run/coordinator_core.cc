@@ -194,6 +194,24 @@ absl::StatusOr<std::string> CoordinatorCore::StartPreview(std::string_view job_n
   return id;
 }
 
+absl::StatusOr<std::string> CoordinatorCore::StartConnectionTest(std::string_view connection) {
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  if (state_.FindConnection(connection) == nullptr) {
+    return absl::NotFoundError(absl::StrCat("no connection ", Abs(connection)));
+  }
+  RunRecord run;
+  run.created = options_.clock->Now();
+  run.id = NewId(run.created, *options_.rng);
+  run.spec.mutable_source()->set_connection(std::string(connection));
+  run.spec.mutable_target()->set_connection(std::string(connection));
+  // Who asks wants to hear how it is now.
+  run.spec.mutable_retry()->set_attempts(1);
+  std::string id = run.id;
+  state_.AddRun(std::move(run), /*preview=*/true)->tests_connection = true;
+  TM_RETURN_IF_ERROR(Settle());
+  return id;
+}
+
 absl::Status CoordinatorCore::CancelRun(std::string_view id) {
   TM_RETURN_IF_ERROR(state_.Refresh());
   RunState* state = state_.FindRun(id);
@@ -215,6 +233,7 @@ absl::Status CoordinatorCore::Store(RunChange& change) {
   TM_RETURN_IF_ERROR(state_.Write(std::move(change.with), {&change.draft}));
   if (state.preview) {
     state.plan = std::move(change.plan);
+    state.test = std::move(change.test);
     state.failure = change.failure;
   }
   for (auto it = receipts_.begin(); it != receipts_.end();) {
@@ -241,12 +260,14 @@ absl::Status CoordinatorCore::Begin(RunState& state, bool& again) {
   again = true;
   if (!ConnectionsKnown(state)) return GiveUp(state, NoConnections(state));
   RunController::Context context = ContextOf(state);
-  if (context.job == nullptr) return absl::InternalError(absl::StrCat("run ", state.run.id, " has no job"));
-  if (state.run.window.kind() == v1::WINDOW_KIND_WINDOW) {
-    TM_ASSIGN_OR_RETURN(context.history, state_.History(*context.job, ""));
-  }
   RunChange change(&state);
-  TM_ASSIGN_OR_RETURN(change.draft.mutable_run().sequence, state_.NextSequence(*context.job));
+  if (!state.tests_connection) {
+    if (context.job == nullptr) return absl::InternalError(absl::StrCat("run ", state.run.id, " has no job"));
+    if (state.run.window.kind() == v1::WINDOW_KIND_WINDOW) {
+      TM_ASSIGN_OR_RETURN(context.history, state_.History(*context.job, ""));
+    }
+    TM_ASSIGN_OR_RETURN(change.draft.mutable_run().sequence, state_.NextSequence(*context.job));
+  }
   state.fence_epoch = state_.epoch();
   TM_RETURN_IF_ERROR(controller_.Begin(change, context));
   return Store(change);
@@ -370,8 +391,8 @@ void CoordinatorCore::SweepEnded() {
     RunState& state = *state_.FindRun(id);
     if (state.preview) {
       if (state.run.status == RunStatus::kSuccess) {
-        previews_.insert_or_assign(
-            id, Preview{state.run.window, state.run.description.value_or(v1::DescribeResult()), state.plan});
+        previews_.insert_or_assign(id, Preview{state.run.window, state.run.description.value_or(v1::DescribeResult()),
+                                               state.plan, state.test});
       } else {
         previews_.insert_or_assign(id, absl::Status(state.failure, state.run.error));
       }

@@ -30,6 +30,8 @@ class CoordinatorCore {
   absl::Status ApplyProject(const std::vector<v1::ConnectionSpec>& connections, const std::vector<v1::JobSpec>& jobs);
   absl::StatusOr<std::string> StartRun(std::string_view job, const RunRequest& request);
   absl::StatusOr<std::string> StartPreview(std::string_view job, const RunRequest& request);
+  // A preview that says nothing but who the server is.
+  absl::StatusOr<std::string> StartConnectionTest(std::string_view connection);
   // Nothing while the preview is under way. What it returns is forgotten. NotFound: no such preview.
   absl::StatusOr<std::optional<absl::StatusOr<Preview>>> TakePreview(std::string_view id);
   absl::StatusOr<RunRecord> GetRun(std::string_view id) const;

@@ -62,6 +62,7 @@ RunController::RunController(std::string cluster_id, PlanLimits limits, Rng* rng
     : cluster_id_(std::move(cluster_id)), limits_(limits), rng_(rng) {}
 
 absl::Status RunController::Begin(RunChange& change, const Context& context) const {
+  if (change.draft.base().tests_connection) return Take(BeginTest(), change.draft, context.now);
   const RunRecord& run = change.draft.run();
   v1::Window window = run.window;
   if (window.kind() == v1::WINDOW_KIND_WINDOW) {
@@ -266,6 +267,13 @@ absl::Status RunController::Aborted(RunChange& change, const Context& context, c
   const RunRecord& run = change.draft.run();
   if (run.phase == RunPhase::kAborting) return Take(EndAbort(), change.draft, context.now);
   return Take(DescribeAgain{.window = run.window, .sequence = run.sequence}, change.draft, context.now);
+}
+
+absl::Status RunController::Tested(RunChange& change, const Context& context, const TaskRecord& task,
+                                   const v1::TestResult& result) const {
+  TM_RETURN_IF_ERROR(Take(CompleteTask{.task_id = task.id, .counts = {}}, change.draft, context.now));
+  change.test = result;
+  return Take(Finish{}, change.draft, context.now);
 }
 
 absl::Status RunController::Failed(RunChange& change, const Context& context, const TaskRecord& task,

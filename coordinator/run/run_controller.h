@@ -28,6 +28,7 @@ struct RunChange {
   int64_t fence_epoch = 0;
   // Of a preview: what it was made for, or of what kind the failure is that ends it.
   Plan plan;
+  v1::TestResult test;
   absl::StatusCode failure = absl::StatusCode::kFailedPrecondition;
 };
 
@@ -61,6 +62,9 @@ class RunController {
   absl::Status Probed(RunChange& change, const Context& context, const TaskRecord& task,
                       const v1::ProbeResult& result) const;
   absl::Status Aborted(RunChange& change, const Context& context, const TaskRecord& task) const;
+
+  absl::Status Tested(RunChange& change, const Context& context, const TaskRecord& task,
+                      const v1::TestResult& result) const;
 
   // The attempt failed.
   absl::Status Failed(RunChange& change, const Context& context, const TaskRecord& task,

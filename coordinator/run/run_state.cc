@@ -106,7 +106,8 @@ bool InSnapshot(const RunRecord& run) {
 }
 
 bool ReadsSource(v1::TaskKind kind) {
-  return kind == v1::TASK_KIND_DESCRIBE || kind == v1::TASK_KIND_MOVE || kind == v1::TASK_KIND_HORIZON;
+  return kind == v1::TASK_KIND_DESCRIBE || kind == v1::TASK_KIND_MOVE || kind == v1::TASK_KIND_HORIZON ||
+         kind == v1::TASK_KIND_TEST;
 }
 
 }  // namespace tidemark::coordinator

@@ -32,9 +32,12 @@ struct RunState {
   RunRecord run;
   std::map<std::string, TaskRecord, std::less<>> tasks;  // By id.
 
-  // A preview is never stored and ends with its description.
+  // A preview is never stored and ends with its description, or with the answer of a server that was asked who it is.
   bool preview = false;
+  // Of a preview: it has no job, and tests its source's connection.
+  bool tests_connection = false;
   Plan plan;
+  v1::TestResult test;
   // If it fails: of what kind.
   absl::StatusCode failure = absl::StatusCode::kFailedPrecondition;
 

@@ -97,6 +97,15 @@ void Begin::Apply(RunDraft& draft, const Moment& now) const {
   draft.AddTask(NewTask(draft, v1::TASK_KIND_DESCRIBE, "d"));
 }
 
+absl::Status BeginTest::CanApply(const RunDraft& draft) const {
+  return InPhase(draft, "test a connection", {RunPhase::kQueued});
+}
+
+void BeginTest::Apply(RunDraft& draft, const Moment& now) const {
+  EnterPhase(draft, RunPhase::kDescribing, now);
+  draft.AddTask(NewTask(draft, v1::TASK_KIND_TEST, "t"));
+}
+
 absl::Status DescribeAgain::CanApply(const RunDraft& draft) const {
   return InPhase(draft, "describe again", {RunPhase::kDescribing, RunPhase::kWaiting});
 }

@@ -34,6 +34,12 @@ struct Begin {
   void Apply(RunDraft& draft, const Moment& now) const;
 };
 
+// queued -> describing, by a task that asks the connection's server who it is.
+struct BeginTest {
+  absl::Status CanApply(const RunDraft& draft) const;
+  void Apply(RunDraft& draft, const Moment& now) const;
+};
+
 // describing | waiting -> describing: with another low, or with the horizon there is.
 struct DescribeAgain {
   v1::Window window;

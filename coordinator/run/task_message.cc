@@ -55,7 +55,7 @@ v1::Task TaskMessage(const RunState& state, const TaskRecord& task, const std::s
   message.set_sequence(run.sequence);
   *message.mutable_job() = run.spec;
   *message.mutable_source() = source;
-  *message.mutable_target() = target;
+  if (task.kind != v1::TASK_KIND_TEST) *message.mutable_target() = target;
   if (session.has_value()) *message.mutable_session() = *session;
   switch (task.kind) {
     case v1::TASK_KIND_DESCRIBE: {
@@ -80,6 +80,9 @@ v1::Task TaskMessage(const RunState& state, const TaskRecord& task, const std::s
       break;
     case v1::TASK_KIND_HORIZON:
       *message.mutable_horizon()->mutable_until() = run.description->wait_until();
+      break;
+    case v1::TASK_KIND_TEST:
+      message.mutable_test();
       break;
     default:
       break;

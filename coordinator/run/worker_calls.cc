@@ -333,6 +333,10 @@ absl::Status CoordinatorCore::Report(RunState& state, const TaskRecord& task, co
     case v1::CompleteTaskRequest::kHorizon:
       TM_RETURN_IF_ERROR(fits(v1::TASK_KIND_HORIZON));
       return HorizonReported(state, task, request.horizon());
+    case v1::CompleteTaskRequest::kTest:
+      TM_RETURN_IF_ERROR(fits(v1::TASK_KIND_TEST));
+      TM_RETURN_IF_ERROR(controller_.Tested(change, context, task, request.test()));
+      return Store(change);
     case v1::CompleteTaskRequest::OUTCOME_NOT_SET:
       break;
   }

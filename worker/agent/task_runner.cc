@@ -15,6 +15,7 @@
 #include "worker/task/probe.h"
 #include "worker/task/task_error.h"
 #include "worker/task/task_identity.h"
+#include "worker/task/test_connection.h"
 
 namespace tidemark {
 namespace {
@@ -84,6 +85,10 @@ absl::Status TaskRunner::RunInto(v1::CompleteTaskRequest& outcome) {
       TM_ASSIGN_OR_RETURN(*outcome.mutable_abort(), OnTarget(&Abort));
       return absl::OkStatus();
     }
+    case v1::Task::kTest: {
+      TM_ASSIGN_OR_RETURN(*outcome.mutable_test(), RunTest());
+      return absl::OkStatus();
+    }
     case v1::Task::WORK_NOT_SET:
       break;
   }
@@ -114,6 +119,15 @@ absl::StatusOr<v1::HorizonResult> TaskRunner::RunHorizon() {
   TM_RETURN_IF_ERROR(OpenSource());
   auto result = ProbeHorizon(task_, *source_.get());
   ReturnSource(result.ok() && task_.session().keep());
+  return result;
+}
+
+absl::StatusOr<v1::TestResult> TaskRunner::RunTest() {
+  TM_ASSIGN_OR_RETURN(Connector * connector, environment_.connectors->Find(task_.source().dsn()));
+  auto result =
+      TestConnection(task_, *connector, {ApplicationNameOf(task_), environment_.connect_timeout}, *environment_.clock);
+  // The connection it opened for itself was the grant's, and is closed.
+  ReturnSource(/*keep=*/false);
   return result;
 }
 

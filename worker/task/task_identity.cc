@@ -20,6 +20,8 @@ std::string WorkText(const v1::Task& task) {
       return "removal of staging";
     case v1::Task::kHorizon:
       return "probe of the horizon";
+    case v1::Task::kTest:
+      return "test";
     case v1::Task::WORK_NOT_SET:
       break;
   }
@@ -33,10 +35,12 @@ RunIdentity RunIdentityOf(const v1::Task& task) {
 }
 
 std::string PlaceOf(const v1::Task& task) {
+  if (task.has_test()) return absl::StrCat("connection ", task.source().name(), ": ", WorkText(task));
   return absl::StrCat("job ", task.job().name(), ", run ", task.run_id(), ": ", WorkText(task));
 }
 
 std::string ApplicationNameOf(const v1::Task& task) {
+  if (task.has_test()) return "tidemark test";
   return absl::StrCat("tidemark ", task.job().name(), " ", task.run_id());
 }
 

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "common/base/clock.h"
+#include "tidemark/v1/worker_control.pb.h"
+#include "worker/connector/connector.h"
+
+namespace tidemark {
+
+// Connects to the task's source, asks the server who it is, and closes the connection.
+absl::StatusOr<v1::TestResult> TestConnection(const v1::Task& task, Connector& connector, const SessionOptions& options,
+                                              const Clock& clock);
+
+}  // namespace tidemark
