@@ -9,7 +9,7 @@
 #include "common/model/key_range.h"
 #include "common/model/row_counts.h"
 #include "common/model/watermark.h"
-#include "coordinator/schedule/cron.h"
+#include "coordinator/schedule/schedule_spec.h"
 
 namespace tidemark::cli {
 namespace {
@@ -19,12 +19,6 @@ using coordinator::Preview;
 // The ranges of a plan that a terminal shows.
 constexpr int kShownRanges = 16;
 
-absl::TimeZone ZoneOf(const v1::JobSpec& job) {
-  absl::TimeZone zone = absl::UTCTimeZone();
-  if (!job.schedule().timezone().empty()) absl::LoadTimeZone(job.schedule().timezone(), &zone);
-  return zone;
-}
-
 std::string Rfc3339Utc(absl::Time time) { return absl::FormatTime("%Y-%m-%d%ET%H:%M:%SZ", time, absl::UTCTimeZone()); }
 
 }  // namespace
@@ -32,10 +26,10 @@ std::string Rfc3339Utc(absl::Time time) { return absl::FormatTime("%Y-%m-%d%ET%H
 std::vector<absl::Time> NextFireTimes(const v1::JobSpec& job, absl::Time now, int count) {
   std::vector<absl::Time> times;
   if (job.schedule().cron().empty()) return times;
-  const absl::StatusOr<coordinator::CronSchedule> cron = coordinator::CronSchedule::Parse(job.schedule().cron());
-  if (!cron.ok()) return times;
+  const absl::StatusOr<coordinator::Schedule> schedule = coordinator::ToSchedule(job.schedule());
+  if (!schedule.ok()) return times;
   for (absl::Time at = now; static_cast<int>(times.size()) < count;) {
-    at = cron->Next(at, ZoneOf(job));
+    at = schedule->cron.Next(at, schedule->zone);
     if (at == absl::InfiniteFuture()) break;
     times.push_back(at);
   }
@@ -94,10 +88,11 @@ std::string PlanText(const v1::JobSpec& job, const Preview& preview, const std::
     absl::StrAppend(&text, job.schedule().cron().empty() ? "  runs on demand only\n" : "  its schedule never fires\n");
     return text;
   }
-  absl::StrAppend(&text, "  next fire times (", ZoneOf(job).name(), "; UTC)\n");
+  // There are fire times, so there is a schedule.
+  const absl::TimeZone zone = coordinator::ToSchedule(job.schedule())->zone;
+  absl::StrAppend(&text, "  next fire times (", zone.name(), "; UTC)\n");
   for (const absl::Time& time : fire_times) {
-    absl::StrAppend(&text, "    ", absl::FormatTime("%a %Y-%m-%d %H:%M %Ez", time, ZoneOf(job)), "; ", Rfc3339Utc(time),
-                    "\n");
+    absl::StrAppend(&text, "    ", absl::FormatTime("%a %Y-%m-%d %H:%M %Ez", time, zone), "; ", Rfc3339Utc(time), "\n");
   }
   return text;
 }

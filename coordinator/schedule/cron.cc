@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -170,6 +171,10 @@ absl::Time CronSchedule::Next(absl::Time after, absl::TimeZone zone) const {
   const absl::CivilMinute start(zone.At(after).cs);
   const absl::CivilDay last = absl::CivilDay(absl::CivilYear(start) + kYearsAhead + 1);
   for (absl::CivilDay day(start); day < last; ++day) {
+    if ((months_ >> day.month() & 1) == 0) {
+      day = absl::CivilDay(absl::CivilMonth(day) + 1) - 1;
+      continue;
+    }
     if (!MatchesDay(day)) continue;
     const absl::CivilMinute from = std::max(start + 1, absl::CivilMinute(day));
     if (absl::CivilDay(from) != day) continue;
@@ -183,6 +188,66 @@ absl::Time CronSchedule::Next(absl::Time after, absl::TimeZone zone) const {
     }
   }
   return absl::InfiniteFuture();
+}
+
+absl::Time CronSchedule::Latest(absl::Time after, absl::Time until, absl::TimeZone zone) const {
+  const absl::Time first = Next(after, zone);
+  if (first > until) return absl::InfinitePast();
+  // A fire time, and the second up to which later ones may stand.
+  int64_t low = absl::ToUnixSeconds(first);
+  int64_t high = absl::ToUnixSeconds(until);
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    const absl::Time next = Next(absl::FromUnixSeconds(middle), zone);
+    if (next <= until) {
+      low = absl::ToUnixSeconds(next);
+    } else {
+      high = middle;
+    }
+  }
+  return absl::FromUnixSeconds(low);
+}
+
+int64_t CronSchedule::MatchingMinutes(int64_t from, int64_t to) const {
+  int64_t count = 0;
+  for (int hour = NextBit(hours_, 0); hour >= 0; hour = NextBit(hours_, hour + 1)) {
+    const int64_t first = std::clamp<int64_t>(from - hour * 60, 0, 60);
+    const int64_t end = std::clamp<int64_t>(to - hour * 60, first, 60);
+    count += std::popcount(minutes_ >> first & ((uint64_t{1} << (end - first)) - 1));
+  }
+  return count;
+}
+
+int64_t CronSchedule::Count(absl::Time after, absl::Time until, absl::TimeZone zone) const {
+  constexpr int64_t kPlain = 24 * 60 * 60;
+  const int64_t of_a_day = MatchingMinutes(0, 24 * 60);
+  const auto start_of = [&](absl::CivilDay day) {
+    return absl::ToUnixSeconds(Occurrence(absl::CivilMinute(day), zone));
+  };
+  // Rounded down, as fire times are on whole seconds.
+  const int64_t from = absl::ToUnixSeconds(after);
+  const int64_t to = absl::ToUnixSeconds(until);
+  int64_t count = 0;
+  absl::CivilDay day(zone.At(after).cs);
+  int64_t start = start_of(day);
+  int64_t previous = start - start_of(day - 1);
+  while (start <= to) {
+    const int64_t end = start_of(day + 1);
+    const int64_t length = end - start;
+    // A jump at the very end of a day fires at the start of the next.
+    if (length != kPlain || previous != kPlain) {
+      const absl::Time last = absl::FromUnixSeconds(std::min(to, end - 1));
+      for (absl::Time at = absl::FromUnixSeconds(std::max(from, start - 1)); (at = Next(at, zone)) <= last;) ++count;
+    } else if (MatchesDay(day)) {
+      const bool whole = from < start && end <= to;
+      const auto minutes_up_to = [&](int64_t time) { return time < start ? 0 : (time - start) / 60 + 1; };
+      count += whole ? of_a_day : MatchingMinutes(minutes_up_to(from), minutes_up_to(to));
+    }
+    previous = length;
+    start = end;
+    ++day;
+  }
+  return count;
 }
 
 }  // namespace tidemark::coordinator
