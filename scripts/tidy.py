@@ -21,6 +21,8 @@ MAY_INCLUDE = [
     ("proto/*", []),
     ("common/base/*", []),
     ("common/model/*", ["common/base/"]),
+    # A server counts its calls.
+    ("common/rpc/*", ["common/base/", "common/model/", "common/telemetry/"]),
     ("common/*", ["common/base/", "common/model/"]),
     # One way: store and schedule know no one, and control, which serves the coordinator, is known by no one.
     ("coordinator/store/*", ["common/"]),
@@ -57,9 +59,10 @@ VENDORS = [
     (re.compile(r"CLI/"), "cli"),
     (re.compile(r"openssl/"), "openssl"),
     (re.compile(r"sodium"), "sodium"),
+    (re.compile(r"prometheus/"), "prometheus"),
 ]
 # No header of ours brings these to its readers.
-NEVER_IN_HEADERS = {"postgres", "arrow", "grpc"}
+NEVER_IN_HEADERS = {"postgres", "arrow", "grpc", "prometheus"}
 
 # Folders whose code is step(event) -> effects: a seed replays it.
 PURE = ["coordinator/schedule/", "coordinator/plan/", "coordinator/run/", "coordinator/dispatch/", "worker/agent/", "worker/task/"]
@@ -72,6 +75,8 @@ CHANCE = re.compile(r"\babsl::(Insecure)?BitGen\b|\brandom_device\b|\bmt19937|\b
 THREADS = re.compile(r"\bstd::(thread|jthread|async|condition_variable)\b|\bpthread_create\b|\b(absl::CondVar|AwaitWith|WaitWith)")
 
 WORKERS_VENDOR = re.compile(r"arrow|parquet|adbc|duckdb|mariadb", re.IGNORECASE)
+
+METRIC_NAME = re.compile(r'"(tidemark|grpc_server)_\w+_(total|seconds|bytes|info|limit|queued|active|rows|leader)"')
 
 # The names that say nothing; alone or as the last word.
 EMPTY_NAME = re.compile(r"(^|_)(utils?|helpers?|managers?|misc|types)\.(h|cc|py|proto)$", re.IGNORECASE)
@@ -87,6 +92,7 @@ EXCEPTIONS = [
     ("time", "common/base/rng.cc", "a seed where the kernel gives none"),
     ("time", "*/grpc_*", "gRPC's deadlines are on the system's clock"),
     ("time", "worker/agent/task_runner.cc", "the bound of a wait on real threads, after which the pure step is asked again"),
+    ("metric", "common/telemetry/metrics.h", "the one place that names metrics"),
     ("threads", "coordinator/run/coordinator.*", "the adapter that lets many threads call the core, and wait for it"),
     ("threads", "coordinator/run/ticker.*", "the adapter that gives the coordinator its ticks"),
     ("threads", "worker/agent/fake_coordinator.h", "for tests: it holds calls back until a test lets them go"),
@@ -159,6 +165,9 @@ def check_cpp(path, text, findings):
     code = without_comments(text)
     product = path.startswith(tuple(PRODUCT)) and not is_test(path)
     pure = path.startswith(tuple(PURE)) and "grpc" not in words_of(path)
+    for number, line in enumerate(text.splitlines(), 1):
+        if product and METRIC_NAME.search(line):
+            findings.add("metric", path, number, "a metric's name: take the family of common/telemetry/metrics.h")
     for number, line in enumerate(code.splitlines(), 1):
         if product and REAL_TIME.search(line):
             findings.add("time", path, number, "real time: take a tidemark::Clock")

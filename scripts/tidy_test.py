@@ -58,6 +58,7 @@ class TidyTest(unittest.TestCase):
             ("coordinator/cache/cache.cc", "hiredis/hiredis.h", "redis"),
             ("common/config/config.cc", "yaml-cpp/yaml.h", "yaml"),
             ("worker/connectors/postgres/postgres_a.cc", "sqlite3.h", "sqlite"),
+            ("common/telemetry/metric_registry.cc", "prometheus/counter.h", "prometheus"),
         ]:
             self.assert_found(f"vendor:{word}", path, f"#include <{included}>\n")
         for path, included in [
@@ -96,6 +97,13 @@ class TidyTest(unittest.TestCase):
             ("worker/batch/spill.cc", "std::thread t(f);\n"),
             ("coordinator/run/a_test.cc", "std::thread t(f);\n"),
         ]:
+            self.assert_clean(path, text)
+
+    def test_metrics_are_named_in_one_place(self):
+        self.assert_found("metric", "worker/agent/a.cc", 'Counter("tidemark_rows_total");\n')
+        for path, text in [("common/telemetry/metrics.h", '#pragma once\nX k = {"tidemark_rows_total"};\n'),
+                           ("worker/agent/a.cc", 'Savepoint("tidemark_read");\n'),
+                           ("worker/agent/a_test.cc", 'HasSubstr("tidemark_rows_total");\n')]:
             self.assert_clean(path, text)
 
     def test_names(self):
