@@ -3,6 +3,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/base/rng.h"
@@ -47,9 +48,15 @@ class FaultyStore final : public MetadataStore {
     return lost || by_chance ? absl::UnavailableError("the answer was lost") : status;
   }
 
+  absl::StatusOr<ConnectionRecord> GetConnection(std::string_view name) override { return store_.GetConnection(name); }
+  absl::StatusOr<std::vector<ConnectionRecord>> ListConnections() override { return store_.ListConnections(); }
   absl::StatusOr<JobRecord> GetJob(std::string_view name) override { return store_.GetJob(name); }
   absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) override { return store_.GetJobByUid(uid); }
   absl::StatusOr<std::vector<JobRecord>> ListJobs() override { return store_.ListJobs(); }
+  absl::StatusOr<int64_t> JobsRevision() override { return store_.JobsRevision(); }
+  absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() override {
+    return store_.LastFireTimes();
+  }
   absl::StatusOr<RunRecord> GetRun(std::string_view id) override { return store_.GetRun(id); }
   absl::StatusOr<RunRecord> GetRunByKey(std::string_view run_key) override { return store_.GetRunByKey(run_key); }
   absl::StatusOr<std::vector<RunRecord>> ListRuns(const RunFilter& filter) override {
@@ -66,6 +73,12 @@ class FaultyStore final : public MetadataStore {
   }
   absl::StatusOr<std::vector<PermitRecord>> ListPermits() override { return store_.ListPermits(); }
   absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) override { return store_.ListAudit(limit); }
+  absl::Status AddTrigger(const TriggerRecord& trigger) override {
+    return write_error.ok() ? store_.AddTrigger(trigger) : Failed();
+  }
+  absl::StatusOr<std::vector<TriggerRecord>> ListTriggers() override { return store_.ListTriggers(); }
+  bool WaitForTriggers(absl::Duration timeout) override { return store_.WaitForTriggers(timeout); }
+  void Interrupt() override { store_.Interrupt(); }
 
  private:
   absl::Status Failed() {

@@ -10,18 +10,26 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/status_macros.h"
 #include "coordinator/store/metadata_store.h"
+#include "coordinator/store/trigger_signal.h"
 #include "coordinator/store/write_rules.h"
 
 namespace tidemark::coordinator {
 namespace {
 
-void RoundTimes(JobRecord&) {}
+void RoundTimes(ConnectionRecord& connection) {
+  connection.created = Stored(connection.created);
+  connection.updated = Stored(connection.updated);
+}
+void RoundTimes(JobRecord& job) {
+  for (absl::Time* time : {&job.created, &job.updated, &job.scheduled_from}) *time = Stored(*time);
+}
 void RoundTimes(TaskRecord& task) { task.not_before = Stored(task.not_before); }
 void RoundTimes(PermitRecord& permit) { permit.granted = Stored(permit.granted); }
 void RoundTimes(RunRecord& run) {
   run.created = Stored(run.created);
-  if (run.started.has_value()) run.started = Stored(*run.started);
-  if (run.ended.has_value()) run.ended = Stored(*run.ended);
+  for (std::optional<absl::Time>* time : {&run.started, &run.ended, &run.fire_time}) {
+    if (time->has_value()) *time = Stored(**time);
+  }
   for (absl::Duration* duration : {&run.describe_time, &run.wait_time, &run.move_time, &run.commit_time}) {
     *duration = Stored(*duration);
   }
@@ -53,6 +61,9 @@ class Tables {
   }
 
   Leadership leadership;
+  int64_t jobs_revision = 0;
+  int64_t last_job_id = 0;
+  std::map<std::string, ConnectionRecord, std::less<>> connections;
   std::map<std::string, JobRecord, std::less<>> jobs;  // By uid.
   Index job_names;                                     // To uids.
   std::map<std::string, RunRecord, std::less<>> runs;  // By id.
@@ -61,6 +72,7 @@ class Tables {
   std::set<std::pair<std::string, std::string>> tasks_of_run;  // Run, task.
   std::map<std::string, PermitRecord, std::less<>> permits;    // By session.
   std::vector<AuditEvent> audit;
+  std::map<std::string, TriggerRecord, std::less<>> triggers;
 
  private:
   // Stores `row` under `key` if its revision is the stored one.
@@ -97,14 +109,19 @@ class Tables {
   absl::Status PutJob(JobRecord job, UndoLog& undo) {
     auto old = jobs.find(job.uid);
     const std::string old_name = old == jobs.end() ? "" : old->second.spec.name();
-    job.id = old == jobs.end() ? static_cast<int64_t>(jobs.size()) + 1 : old->second.id;
+    if (old == jobs.end()) {
+      undo.Add([this, before = last_job_id] { last_job_id = before; });
+      job.id = ++last_job_id;
+    } else {
+      job.id = old->second.id;
+    }
     TM_RETURN_IF_ERROR(Put(jobs, job.uid, job, undo));
     if (!Point(job_names, old_name, job.spec.name(), job.uid, undo)) return AlreadyStored(Subject(job));
     return absl::OkStatus();
   }
 
   absl::Status PutRun(const RunRecord& run, UndoLog& undo) {
-    if (jobs.find(run.job_uid) == jobs.end()) return NotStored("job of uid", run.job_uid);
+    if (run.revision == 0 && jobs.find(run.job_uid) == jobs.end()) return NotStored("job of uid", run.job_uid);
     auto old = runs.find(run.id);
     const std::string old_key = old == runs.end() ? "" : old->second.run_key;
     TM_RETURN_IF_ERROR(Put(runs, run.id, run, undo));
@@ -124,11 +141,22 @@ class Tables {
     return absl::OkStatus();
   }
 
-  void DropPermit(const std::string& session_id, UndoLog& undo) {
-    auto permit = permits.find(session_id);
-    if (permit == permits.end()) return;
-    undo.Add([this, before = permit->second] { permits.emplace(before.session_id, before); });
-    permits.erase(permit);
+  // True if there was such a row.
+  template <typename Record>
+  static bool Drop(std::map<std::string, Record, std::less<>>& rows, const std::string& key, UndoLog& undo) {
+    auto row = rows.find(key);
+    if (row == rows.end()) return false;
+    undo.Add([&rows, key, before = row->second] { rows.emplace(key, before); });
+    rows.erase(row);
+    return true;
+  }
+
+  bool DropJob(const std::string& uid, UndoLog& undo) {
+    auto job = jobs.find(uid);
+    if (job == jobs.end()) return false;
+    undo.Add([this, uid, name = job->second.spec.name()] { job_names.emplace(name, uid); });
+    job_names.erase(job->second.spec.name());
+    return Drop(jobs, uid, undo);
   }
 
   absl::Status AdvanceJob(const WatermarkAdvance& advance, UndoLog& undo) {
@@ -140,13 +168,24 @@ class Tables {
   }
 
   absl::Status ApplyRows(const WriteBatch& batch, UndoLog& undo) {
+    for (const std::string& name : batch.dropped_connections) Drop(connections, name, undo);
+    for (const ConnectionRecord& connection : batch.connections) {
+      TM_RETURN_IF_ERROR(Put(connections, connection.name, connection, undo));
+    }
+    bool jobs_changed = !batch.jobs.empty();
+    for (const std::string& uid : batch.dropped_jobs) jobs_changed = DropJob(uid, undo) || jobs_changed;
     for (const JobRecord& job : batch.jobs) TM_RETURN_IF_ERROR(PutJob(job, undo));
+    if (jobs_changed) {
+      undo.Add([this] { --jobs_revision; });
+      ++jobs_revision;
+    }
     for (const RunRecord& run : batch.runs) TM_RETURN_IF_ERROR(PutRun(run, undo));
     for (const TaskRecord& task : batch.tasks) TM_RETURN_IF_ERROR(PutTask(task, undo));
     for (const PermitRecord& permit : batch.permits) {
       TM_RETURN_IF_ERROR(Put(permits, permit.session_id, permit, undo));
     }
-    for (const std::string& session_id : batch.dropped_permits) DropPermit(session_id, undo);
+    for (const std::string& session_id : batch.dropped_permits) Drop(permits, session_id, undo);
+    for (const std::string& id : batch.dropped_triggers) Drop(triggers, id, undo);
     for (const WatermarkAdvance& advance : batch.watermarks) TM_RETURN_IF_ERROR(AdvanceJob(advance, undo));
     for (AuditEvent event : batch.audit) {
       event.time = Stored(event.time);
@@ -186,6 +225,20 @@ class MemoryStore final : public MetadataStore {
     return tables_.Apply(epoch, batch);
   }
 
+  absl::StatusOr<ConnectionRecord> GetConnection(std::string_view name) override {
+    absl::MutexLock lock(&mutex_);
+    auto connection = tables_.connections.find(name);
+    if (connection == tables_.connections.end()) return NotStored("connection", name);
+    return connection->second;
+  }
+
+  absl::StatusOr<std::vector<ConnectionRecord>> ListConnections() override {
+    absl::MutexLock lock(&mutex_);
+    std::vector<ConnectionRecord> connections;
+    for (const auto& [name, connection] : tables_.connections) connections.push_back(connection);
+    return connections;
+  }
+
   absl::StatusOr<JobRecord> GetJob(std::string_view name) override {
     absl::MutexLock lock(&mutex_);
     auto uid = tables_.job_names.find(name);
@@ -205,6 +258,22 @@ class MemoryStore final : public MetadataStore {
     std::vector<JobRecord> jobs;
     for (const auto& [name, uid] : tables_.job_names) jobs.push_back(tables_.jobs.find(uid)->second);
     return jobs;
+  }
+
+  absl::StatusOr<int64_t> JobsRevision() override {
+    absl::MutexLock lock(&mutex_);
+    return tables_.jobs_revision;
+  }
+
+  absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() override {
+    absl::MutexLock lock(&mutex_);
+    std::map<std::string, absl::Time> times;
+    for (const auto& [id, run] : tables_.runs) {
+      if (!run.fire_time.has_value() || tables_.jobs.find(run.job_uid) == tables_.jobs.end()) continue;
+      absl::Time& newest = times.emplace(run.job_uid, *run.fire_time).first->second;
+      newest = std::max(newest, *run.fire_time);
+    }
+    return std::vector<std::pair<std::string, absl::Time>>(times.begin(), times.end());
   }
 
   absl::StatusOr<RunRecord> GetRun(std::string_view id) override {
@@ -228,6 +297,7 @@ class MemoryStore final : public MetadataStore {
       const RunRecord& run = entry->second;
       if (!filter.job_name.empty() && run.job_name != filter.job_name) continue;
       if (filter.status.has_value() && run.status != *filter.status) continue;
+      if (filter.phase.has_value() && run.phase != *filter.phase) continue;
       if (filter.moved_chain && !MovedChain(run)) continue;
       if (filter.begun && run.sequence == 0) continue;
       if (!filter.before.empty() && run.id >= filter.before) continue;
@@ -279,11 +349,39 @@ class MemoryStore final : public MetadataStore {
     return events;
   }
 
+  absl::Status AddTrigger(const TriggerRecord& trigger) override {
+    TriggerRecord stored = trigger;
+    stored.requested = Stored(stored.requested);
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!tables_.triggers.emplace(trigger.id, std::move(stored)).second) return AlreadyStored(Subject(trigger));
+    }
+    signal_.Notify();
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<TriggerRecord>> ListTriggers() override {
+    absl::MutexLock lock(&mutex_);
+    std::vector<TriggerRecord> triggers;
+    for (const auto& [id, trigger] : tables_.triggers) triggers.push_back(trigger);
+    // By id they are already.
+    std::stable_sort(triggers.begin(), triggers.end(),
+                     [](const TriggerRecord& a, const TriggerRecord& b) { return a.requested < b.requested; });
+    return triggers;
+  }
+
+  bool WaitForTriggers(absl::Duration timeout) override {
+    return signal_.Wait(timeout) == TriggerSignal::Outcome::kNotified;
+  }
+
+  void Interrupt() override { signal_.Interrupt(); }
+
  private:
   const Clock* const clock_;
   std::string cluster_id_;
   absl::Mutex mutex_;
   Tables tables_ ABSL_GUARDED_BY(mutex_);
+  TriggerSignal signal_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -15,15 +16,23 @@
 
 namespace tidemark::coordinator {
 
-// Changes that take effect together or not at all.
+// Changes that take effect together or not at all. What is not there is dropped already. Connections and jobs are
+// dropped before others are written, so that a name is free at once.
 struct WriteBatch {
+  // Names.
+  std::vector<std::string> dropped_connections = {};
+  // Uids. The runs of the job stay, under the surrogate id it had, which no other job is given.
+  std::vector<std::string> dropped_jobs = {};
   // Inserted if revision is 0, else they replace the row of that revision.
+  std::vector<ConnectionRecord> connections = {};
   std::vector<JobRecord> jobs = {};
   std::vector<RunRecord> runs = {};
   std::vector<TaskRecord> tasks = {};
   std::vector<PermitRecord> permits = {};
-  // Session ids; one that is not there is dropped already.
+  // Session ids.
   std::vector<std::string> dropped_permits = {};
+  // Ids.
+  std::vector<std::string> dropped_triggers = {};
   // Each counts as one write of its job's row.
   std::vector<WatermarkAdvance> watermarks = {};
   std::vector<AuditEvent> audit = {};
@@ -32,6 +41,7 @@ struct WriteBatch {
 struct RunFilter {
   std::string job_name = {};  // Empty: any.
   std::optional<RunStatus> status = {};
+  std::optional<RunPhase> phase = {};
   // Only runs that moved their job's chain, see MovedChain. The newest of them is found without reading the others.
   bool moved_chain = false;
   // Only runs that have been given a sequence. The newest of them is found without reading the others.
@@ -62,15 +72,24 @@ class MetadataStore {
   virtual absl::Status ResignLeadership(int64_t epoch) = 0;
 
   // Applies the batch as one transaction. FailedPrecondition: the epoch is not the newest. AlreadyExists: a run_key,
-  // job name or id is taken. Aborted: a revision or a watermark's `low` is not the stored one, or a later sequence has
-  // moved it. NotFound: a run or a watermark names a job that is not there. On an error nothing has changed. On success
-  // every written row's stored revision is one above the record's.
+  // name or id is taken. Aborted: a revision or a watermark's `low` is not the stored one, or a later sequence has
+  // moved it. NotFound: a new run or a watermark names a job that is not there. On an error nothing has changed. On
+  // success every written row's stored revision is one above the record's.
   virtual absl::Status Apply(int64_t epoch, const WriteBatch& batch) = 0;
+
+  virtual absl::StatusOr<ConnectionRecord> GetConnection(std::string_view name) = 0;
+  // By name.
+  virtual absl::StatusOr<std::vector<ConnectionRecord>> ListConnections() = 0;
 
   virtual absl::StatusOr<JobRecord> GetJob(std::string_view name) = 0;
   virtual absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) = 0;
   // By name.
   virtual absl::StatusOr<std::vector<JobRecord>> ListJobs() = 0;
+  // Grows with every batch that inserts, changes or drops a job, and not with its watermark: what a list of jobs was
+  // read at.
+  virtual absl::StatusOr<int64_t> JobsRevision() = 0;
+  // The newest fire_time among the runs of each job, by uid; jobs without one are left out.
+  virtual absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() = 0;
 
   virtual absl::StatusOr<RunRecord> GetRun(std::string_view id) = 0;
   // NotFound if no run has the key.
@@ -84,6 +103,16 @@ class MetadataStore {
   virtual absl::StatusOr<std::vector<PermitRecord>> ListPermits() = 0;
   // Newest first.
   virtual absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) = 0;
+
+  // Needs no epoch: asking is not deciding. AlreadyExists: the id is taken.
+  virtual absl::Status AddTrigger(const TriggerRecord& trigger) = 0;
+  // Oldest first.
+  virtual absl::StatusOr<std::vector<TriggerRecord>> ListTriggers() = 0;
+  // Waits in real time. True as soon as a trigger may have been added, by any process, since it last returned true (or
+  // since the store was opened: list first); false after `timeout`, or for an Interrupt. One thread at a time.
+  virtual bool WaitForTriggers(absl::Duration timeout) = 0;
+  // Ends the wait of WaitForTriggers, or its next one if none goes on.
+  virtual void Interrupt() = 0;
 };
 
 // Keeps everything in this process; for tests and simulations.

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <thread>
+#include <utility>
 
 #include "coordinator/store/sample_records.h"
 #include "google/protobuf/util/message_differencer.h"
@@ -79,12 +80,18 @@ TEST_P(StoreSuite, GivesBackWhatWasStored) {
   EXPECT_FALSE(job_back->enabled);
   EXPECT_EQ(job_back->last_sequence, 7);
   EXPECT_EQ(job_back->source_identity, job.source_identity);
+  EXPECT_EQ(job_back->created, job.created);
+  EXPECT_EQ(job_back->updated, job.updated);
+  EXPECT_EQ(job_back->scheduled_from, job.scheduled_from);
+  EXPECT_EQ(job_back->request_id, "create orders");
 
   const auto run_back = store_->GetRunByKey("orders@r1");
   ASSERT_TRUE(run_back.ok()) << run_back.status();
   EXPECT_EQ(run_back->id, "r1");
   EXPECT_EQ(run_back->job_uid, job.uid);
   EXPECT_EQ(run_back->job_name, "orders");
+  EXPECT_EQ(run_back->fire_time, run.fire_time);
+  EXPECT_EQ(run_back->retry_of, "r0");
   EXPECT_EQ(run_back->status, RunStatus::kRunning);
   EXPECT_EQ(run_back->phase, RunPhase::kMoving);
   EXPECT_EQ(run_back->created, run.created);
@@ -148,6 +155,171 @@ TEST_P(StoreSuite, GivesBackWhatWasStored) {
   EXPECT_EQ(audit->front().detail, "by hand");
 }
 
+TEST_P(StoreSuite, GivesBackConnectionsAndTriggers) {
+  ConnectionRecord plain;
+  plain.name = "a";
+  ASSERT_EQ(Apply({.connections = {SampleConnection("shop"), plain}}), absl::OkStatus());
+  EXPECT_THAT(Each(store_->ListConnections(), &ConnectionRecord::name), testing::ElementsAre("a", "shop"));
+  const ConnectionRecord expected = SampleConnection("shop");
+  const auto back = store_->GetConnection("shop");
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->name, "shop");
+  EXPECT_TRUE(MessageDifferencer::Equals(back->spec, expected.spec));
+  EXPECT_EQ(back->redacted_dsn, expected.redacted_dsn);
+  EXPECT_EQ(back->request_id, expected.request_id);
+  EXPECT_EQ(back->created, expected.created);
+  EXPECT_EQ(back->updated, expected.updated);
+  EXPECT_EQ(back->revision, 1);
+
+  ASSERT_EQ(store_->AddTrigger(SampleTrigger("t1")), absl::OkStatus());
+  EXPECT_THAT(store_->AddTrigger(SampleTrigger("t1")), HasCode(absl::StatusCode::kAlreadyExists));
+  const auto triggers = store_->ListTriggers();
+  ASSERT_TRUE(triggers.ok()) << triggers.status();
+  ASSERT_EQ(triggers->size(), 1u);
+  const TriggerRecord& trigger = triggers->front();
+  EXPECT_EQ(trigger.id, "t1");
+  EXPECT_EQ(trigger.job_name, "orders");
+  EXPECT_EQ(trigger.request_id, "by hand");
+  EXPECT_TRUE(trigger.full_refresh);
+  EXPECT_EQ(trigger.low, "2026-01-01");
+  EXPECT_EQ(trigger.high, "");
+  EXPECT_EQ(trigger.requested, SampleTrigger("t1").requested);
+}
+
+TEST_P(StoreSuite, ConnectionsAreWrittenAndDropped) {
+  ConnectionRecord shop = SampleConnection("shop");
+  ASSERT_EQ(Apply({.connections = {shop}}), absl::OkStatus());
+  EXPECT_THAT(Apply({.connections = {shop}}), HasCode(absl::StatusCode::kAlreadyExists));
+  shop.revision = 1;
+  shop.redacted_dsn = "elsewhere";
+  EXPECT_EQ(Apply({.connections = {shop}}), absl::OkStatus());
+  EXPECT_THAT(Apply({.connections = {shop}}), HasCode(absl::StatusCode::kAborted));
+  EXPECT_EQ(store_->GetConnection("shop")->redacted_dsn, "elsewhere");
+  EXPECT_EQ(store_->GetConnection("shop")->revision, 2);
+  // Dropped, and made anew at once.
+  EXPECT_EQ(Apply({.dropped_connections = {"shop", "none"}, .connections = {SampleConnection("shop")}}),
+            absl::OkStatus());
+  EXPECT_EQ(store_->GetConnection("shop")->revision, 1);
+  EXPECT_EQ(Apply({.dropped_connections = {"shop"}}), absl::OkStatus());
+  EXPECT_THAT(store_->GetConnection("shop").status(), HasCode(absl::StatusCode::kNotFound));
+}
+
+TEST_P(StoreSuite, RunsOutliveTheirJob) {
+  const JobRecord orders = StoredJob("orders");
+  const JobRecord customers = StoredJob("customers");
+  ASSERT_EQ(Apply({.runs = {SampleRun(customers, "r1")}}), absl::OkStatus());
+  ASSERT_EQ(Apply({.dropped_jobs = {customers.uid, "none"}}), absl::OkStatus());
+  EXPECT_THAT(store_->GetJob("customers").status(), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(store_->GetJobByUid(customers.uid).status(), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(Apply({.jobs = {customers}}), HasCode(absl::StatusCode::kAborted));
+  EXPECT_THAT(Apply({.runs = {SampleRun(customers, "r2")}}), HasCode(absl::StatusCode::kNotFound));
+
+  RunRecord run = *store_->GetRun("r1");
+  EXPECT_EQ(run.job_uid, customers.uid);
+  run.phase = RunPhase::kCancelled;
+  EXPECT_EQ(Apply({.runs = {run}}), absl::OkStatus());
+  EXPECT_EQ(store_->GetRun("r1")->phase, RunPhase::kCancelled);
+
+  // The name is free in the same batch; the surrogate stays with the runs.
+  JobRecord namesake = SampleJob("orders");
+  namesake.uid = "another";
+  ASSERT_EQ(Apply({.dropped_jobs = {orders.uid}, .jobs = {namesake}}), absl::OkStatus());
+  EXPECT_EQ(store_->GetJob("orders")->uid, "another");
+  EXPECT_GT(store_->GetJob("orders")->id, customers.id);
+}
+
+TEST_P(StoreSuite, TheRevisionOfTheJobsGrowsWithTheirDefinitions) {
+  int64_t last = *store_->JobsRevision();
+  const auto grown = [&] {
+    const int64_t before = std::exchange(last, *store_->JobsRevision());
+    EXPECT_GE(last, before);
+    return last > before;
+  };
+  const JobRecord job = StoredJob("orders");
+  EXPECT_TRUE(grown());
+  EXPECT_THAT(Apply({.jobs = {SampleJob("orders")}}), HasCode(absl::StatusCode::kAlreadyExists));
+  EXPECT_FALSE(grown());
+  ASSERT_EQ(Apply({.jobs = {job}}), absl::OkStatus());
+  EXPECT_TRUE(grown());
+  ASSERT_EQ(Apply({.connections = {SampleConnection("shop")},
+                   .runs = {SampleRun(job, "r1")},
+                   .watermarks = {{.job_uid = job.uid, .run_id = "r1", .high = Mark("2"), .sequence = 8}}}),
+            absl::OkStatus());
+  EXPECT_FALSE(grown());
+  ASSERT_EQ(Apply({.dropped_jobs = {"none"}}), absl::OkStatus());
+  EXPECT_FALSE(grown());
+  ASSERT_EQ(Apply({.dropped_jobs = {job.uid}}), absl::OkStatus());
+  EXPECT_TRUE(grown());
+}
+
+TEST_P(StoreSuite, KnowsTheLastFireTimes) {
+  const JobRecord orders = StoredJob("orders");
+  const JobRecord customers = StoredJob("customers");
+  const JobRecord idle = StoredJob("idle");
+  const JobRecord dropped = StoredJob("dropped");
+  const absl::Time noon = absl::FromUnixSeconds(1'767'268'800);
+  WriteBatch batch;
+  const auto add = [&](const JobRecord& job, const std::string& id, std::optional<absl::Time> fire_time) {
+    batch.runs.push_back(SampleRun(job, id));
+    batch.runs.back().fire_time = fire_time;
+  };
+  add(orders, "r1", noon);
+  add(orders, "r2", noon - absl::Hours(1));
+  add(orders, "r3", std::nullopt);
+  add(customers, "r4", noon + absl::Microseconds(1));
+  add(idle, "r5", std::nullopt);
+  add(dropped, "r6", noon);
+  ASSERT_EQ(Apply(batch), absl::OkStatus());
+  ASSERT_EQ(Apply({.dropped_jobs = {dropped.uid}}), absl::OkStatus());
+  const auto times = store_->LastFireTimes();
+  ASSERT_TRUE(times.ok()) << times.status();
+  EXPECT_THAT(*times, testing::UnorderedElementsAre(std::pair(orders.uid, noon),
+                                                    std::pair(customers.uid, noon + absl::Microseconds(1))));
+}
+
+TEST_P(StoreSuite, TriggersAreListedOldestFirstAndDropped) {
+  TriggerRecord first = SampleTrigger("b");
+  TriggerRecord second = SampleTrigger("c");
+  TriggerRecord third = SampleTrigger("a");
+  third.requested += absl::Microseconds(1);
+  for (const TriggerRecord* trigger : {&third, &second, &first}) {
+    ASSERT_EQ(store_->AddTrigger(*trigger), absl::OkStatus());
+  }
+  EXPECT_THAT(Each(store_->ListTriggers(), &TriggerRecord::id), testing::ElementsAre("b", "c", "a"));
+  ASSERT_EQ(Apply({.dropped_triggers = {"b", "none"}}), absl::OkStatus());
+  EXPECT_THAT(Each(store_->ListTriggers(), &TriggerRecord::id), testing::ElementsAre("c", "a"));
+}
+
+TEST_P(StoreSuite, ATriggerEndsTheWait) {
+  while (store_->WaitForTriggers(absl::ZeroDuration())) {
+  }
+  EXPECT_FALSE(store_->WaitForTriggers(absl::Milliseconds(1)));
+  std::atomic<bool> added = false;
+  std::thread asker([&] {
+    added = true;
+    EXPECT_EQ(store_->AddTrigger(SampleTrigger("t1")), absl::OkStatus());
+  });
+  EXPECT_TRUE(store_->WaitForTriggers(absl::InfiniteDuration()));
+  EXPECT_TRUE(added);
+  asker.join();
+  EXPECT_EQ(store_->ListTriggers()->size(), 1u);
+  // One that came before the wait.
+  while (store_->WaitForTriggers(absl::ZeroDuration())) {
+  }
+  ASSERT_EQ(store_->AddTrigger(SampleTrigger("t2")), absl::OkStatus());
+  EXPECT_TRUE(store_->WaitForTriggers(absl::InfiniteDuration()));
+}
+
+TEST_P(StoreSuite, AnInterruptEndsTheWait) {
+  while (store_->WaitForTriggers(absl::ZeroDuration())) {
+  }
+  store_->Interrupt();
+  EXPECT_FALSE(store_->WaitForTriggers(absl::InfiniteDuration()));
+  std::thread interrupter([&] { store_->Interrupt(); });
+  EXPECT_FALSE(store_->WaitForTriggers(absl::InfiniteDuration()));
+  interrupter.join();
+}
+
 TEST_P(StoreSuite, ClusterIdIsKept) {
   const auto id = store_->ClusterId();
   ASSERT_TRUE(id.ok()) << id.status();
@@ -156,6 +328,7 @@ TEST_P(StoreSuite, ClusterIdIsKept) {
 }
 
 TEST_P(StoreSuite, MissingRowsAreNotFound) {
+  EXPECT_THAT(store_->GetConnection("none").status(), HasCode(absl::StatusCode::kNotFound));
   EXPECT_THAT(store_->GetJob("none").status(), HasCode(absl::StatusCode::kNotFound));
   EXPECT_THAT(store_->GetJobByUid("none").status(), HasCode(absl::StatusCode::kNotFound));
   EXPECT_THAT(store_->GetRun("none").status(), HasCode(absl::StatusCode::kNotFound));
@@ -229,23 +402,35 @@ TEST_P(StoreSuite, KeysNamesAndIdsAreUnique) {
 TEST_P(StoreSuite, ABatchIsAllOrNothing) {
   JobRecord job = StoredJob("orders");
   RunRecord run = SampleRun(job, "r1");
-  ASSERT_EQ(Apply({.runs = {run}, .permits = {SamplePermit("s1")}}), absl::OkStatus());
+  const JobRecord doomed = StoredJob("doomed");
+  ASSERT_EQ(Apply({.connections = {SampleConnection("shop")}, .runs = {run}, .permits = {SamplePermit("s1")}}),
+            absl::OkStatus());
+  ASSERT_EQ(store_->AddTrigger(SampleTrigger("t1")), absl::OkStatus());
+  const int64_t jobs_revision = *store_->JobsRevision();
   run.revision = 1;
   run.phase = RunPhase::kDone;
   run.run_key = "orders@elsewhere";
   job.spec.set_name("renamed");
   // Everything in it is good but the last watermark.
-  WriteBatch batch = {.jobs = {job, SampleJob("new")},
+  WriteBatch batch = {.dropped_connections = {"shop"},
+                      .dropped_jobs = {doomed.uid},
+                      .connections = {SampleConnection("warehouse")},
+                      .jobs = {job, SampleJob("new")},
                       .runs = {run, SampleRun(job, "r2")},
                       .tasks = {SampleTask(run, "t1", 0)},
                       .permits = {SamplePermit("s2")},
                       .dropped_permits = {"s1"},
+                      .dropped_triggers = {"t1"},
                       .watermarks = {{.job_uid = job.uid, .run_id = "r1", .high = Mark("2"), .sequence = 8},
                                      {.job_uid = job.uid, .run_id = "r1", .high = Mark("3"), .sequence = 9}},
                       .audit = {{clock_.Now(), "a", "b", "c", "d"}}};
   EXPECT_THAT(Apply(batch), HasCode(absl::StatusCode::kAborted));
 
-  EXPECT_EQ(store_->ListJobs()->size(), 1u);
+  EXPECT_THAT(Each(store_->ListConnections(), &ConnectionRecord::name), testing::ElementsAre("shop"));
+  EXPECT_THAT(Each(store_->ListJobs(), &JobRecord::uid), testing::ElementsAre("uid-doomed", "uid-orders"));
+  EXPECT_EQ(store_->GetJob("doomed")->id, doomed.id);
+  EXPECT_EQ(*store_->JobsRevision(), jobs_revision);
+  EXPECT_EQ(store_->ListTriggers()->size(), 1u);
   EXPECT_EQ(store_->GetJob("orders")->revision, 1);
   EXPECT_EQ(store_->GetJob("orders")->last_watermark, std::nullopt);
   EXPECT_THAT(RunIds({}), testing::ElementsAre("r1"));
@@ -259,12 +444,20 @@ TEST_P(StoreSuite, ABatchIsAllOrNothing) {
   batch.watermarks.pop_back();
   EXPECT_EQ(Apply(batch), absl::OkStatus());
   EXPECT_EQ(store_->ListPermits()->front().session_id, "s2");
+  EXPECT_THAT(Each(store_->ListConnections(), &ConnectionRecord::name), testing::ElementsAre("warehouse"));
+  EXPECT_THAT(Each(store_->ListJobs(), &JobRecord::uid), testing::ElementsAre("uid-new", "uid-orders"));
+  EXPECT_TRUE(store_->ListTriggers()->empty());
   EXPECT_EQ(store_->GetJob("renamed")->revision, 3);  // Its own write, and the watermark's.
 }
 
 TEST_P(StoreSuite, AnOlderEpochChangesNothing) {
   const JobRecord job = StoredJob("orders");
-  ASSERT_EQ(Apply({.runs = {SampleRun(job, "r1")}, .permits = {SamplePermit("s1")}}), absl::OkStatus());
+  const JobRecord other = StoredJob("other");
+  ASSERT_EQ(
+      Apply(
+          {.connections = {SampleConnection("shop")}, .runs = {SampleRun(job, "r1")}, .permits = {SamplePermit("s1")}}),
+      absl::OkStatus());
+  ASSERT_EQ(store_->AddTrigger(SampleTrigger("t1")), absl::OkStatus());
   const int64_t stale = epoch_;
   clock_.Advance(absl::Seconds(16));
   ASSERT_EQ(*store_->AcquireLeadership("b", absl::Seconds(15), 0), stale + 1);
@@ -273,6 +466,9 @@ TEST_P(StoreSuite, AnOlderEpochChangesNothing) {
   run.revision = 1;
   const std::vector<WriteBatch> writes = {
       {},
+      {.dropped_connections = {"shop"}},
+      {.dropped_jobs = {other.uid}},
+      {.connections = {SampleConnection("warehouse")}},
       {.jobs = {job}},
       {.jobs = {SampleJob("new")}},
       {.runs = {run}},
@@ -280,6 +476,7 @@ TEST_P(StoreSuite, AnOlderEpochChangesNothing) {
       {.tasks = {SampleTask(run, "t1", 0)}},
       {.permits = {SamplePermit("s2")}},
       {.dropped_permits = {"s1"}},
+      {.dropped_triggers = {"t1"}},
       {.watermarks = {{.job_uid = job.uid, .run_id = "r1", .high = Mark("2"), .sequence = 8}}},
       {.audit = {{clock_.Now(), "a", "b", "c", "d"}}},
   };
@@ -291,7 +488,9 @@ TEST_P(StoreSuite, AnOlderEpochChangesNothing) {
   EXPECT_THAT(store_->RenewLeadership(stale, absl::Seconds(15)), HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(store_->ResignLeadership(stale), HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_EQ(store_->GetJob("orders")->revision, 1);
-  EXPECT_EQ(store_->ListJobs()->size(), 1u);
+  EXPECT_EQ(store_->ListJobs()->size(), 2u);
+  EXPECT_THAT(Each(store_->ListConnections(), &ConnectionRecord::name), testing::ElementsAre("shop"));
+  EXPECT_EQ(store_->ListTriggers()->size(), 1u);
   EXPECT_THAT(RunIds({}), testing::ElementsAre("r1"));
   EXPECT_EQ(store_->ListPermits()->size(), 1u);
   for (const WriteBatch& write : writes) {
@@ -364,6 +563,7 @@ TEST_P(StoreSuite, ListsInOrder) {
   for (int i = 1; i <= 6; ++i) {
     RunRecord run = SampleRun(i % 2 == 0 ? orders : customers, absl::StrCat("r", i));
     if (i <= 3) run.status = RunStatus::kSuccess;
+    if (i == 5) run.phase = RunPhase::kWaiting;
     batch.runs.push_back(run);
   }
   for (const auto& [id, partition, kind] :
@@ -383,6 +583,8 @@ TEST_P(StoreSuite, ListsInOrder) {
   EXPECT_THAT(RunIds({.before = "r5", .limit = 2}), testing::ElementsAre("r4", "r3"));
   EXPECT_THAT(RunIds({.job_name = "orders", .limit = 0}), testing::ElementsAre("r6", "r4", "r2"));
   EXPECT_THAT(RunIds({.job_name = "orders", .status = RunStatus::kSuccess}), testing::ElementsAre("r2"));
+  EXPECT_THAT(RunIds({.phase = RunPhase::kWaiting}), testing::ElementsAre("r5"));
+  EXPECT_THAT(RunIds({.job_name = "orders", .phase = RunPhase::kMoving, .limit = 1}), testing::ElementsAre("r6"));
   EXPECT_THAT(Each(store_->ListUnfinishedRuns(), &RunRecord::id), testing::ElementsAre("r4", "r5", "r6"));
   EXPECT_THAT(Each(store_->ListTasks("r1"), &TaskRecord::id), testing::ElementsAre("d", "c", "b", "a"));
   EXPECT_THAT(Each(store_->ListAudit(2), &AuditEvent::action), testing::ElementsAre("third", "second"));

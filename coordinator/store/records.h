@@ -26,6 +26,25 @@ struct JobRecord {
   int64_t last_sequence = 0;
   // Identity of the source when last_watermark was committed.
   std::string source_identity;
+  absl::Time created;
+  absl::Time updated;
+  // The schedule's fires before it are nobody's business. Set at creation, at resume and when the schedule changes.
+  absl::Time scheduled_from = absl::InfinitePast();
+  // Of the request that created it; may be empty.
+  std::string request_id;
+  int64_t revision = 0;
+};
+
+struct ConnectionRecord {
+  std::string name;
+  // dsn and replicas are sealed text.
+  v1::ConnectionSpec spec;
+  // For people.
+  std::string redacted_dsn;
+  // Of the request that created it; may be empty.
+  std::string request_id;
+  absl::Time created;
+  absl::Time updated;
   int64_t revision = 0;
 };
 
@@ -52,6 +71,10 @@ struct RunRecord {
   std::string job_name;
   // Unique: (job, fire time) or (job, request id).
   std::string run_key;
+  // When the schedule asked for it; absent: a request did.
+  std::optional<absl::Time> fire_time;
+  // Id of the run it tries again; may be empty.
+  std::string retry_of;
   RunStatus status = RunStatus::kRunning;
   RunPhase phase = RunPhase::kQueued;
   absl::Time created;
@@ -117,6 +140,20 @@ struct PermitRecord {
   bool in_snapshot = false;
   absl::Time granted;
   int64_t revision = 0;
+};
+
+// A request for a run that any process, or a person with SQL, leaves in the store. The leader takes it up and drops it.
+struct TriggerRecord {
+  std::string id;
+  std::string job_name;
+  // May be empty.
+  std::string request_id;
+  bool full_refresh = false;
+  // Both: a backfill of the rows low < watermark <= high.
+  std::optional<std::string> low;
+  std::optional<std::string> high;
+  // By the asker's clock; InfinitePast if what stands in the table is no time.
+  absl::Time requested;
 };
 
 // Moves a job's watermark from `low` (absent: none yet) to `high` for a run that the target's ledger holds. Aborted if

@@ -59,7 +59,39 @@ inline JobRecord SampleJob(const std::string& name) {
   job.enabled = false;
   job.last_sequence = 7;
   job.source_identity = "system 7423, timeline 1";
+  job.created = absl::FromUnixMicros(1'767'225'500'000'001);
+  job.updated = job.created + absl::Seconds(2);
+  job.scheduled_from = job.created + absl::Seconds(1);
+  job.request_id = absl::StrCat("create ", name);
   return job;
+}
+
+inline ConnectionRecord SampleConnection(const std::string& name) {
+  ConnectionRecord connection;
+  connection.name = name;
+  connection.spec.set_name(name);
+  connection.spec.set_dsn("sealed:v1:AAAA");
+  connection.spec.set_max_connections(3);
+  connection.spec.set_max_rows_per_second(int64_t{1} << 40);
+  connection.spec.add_replicas("sealed:v1:BBBB");
+  connection.spec.set_worker("w1");
+  connection.redacted_dsn = "postgresql://***@db/shop";
+  connection.request_id = absl::StrCat("create ", name);
+  connection.created = absl::FromUnixMicros(1'767'225'400'000'001);
+  connection.updated = connection.created + absl::Seconds(1);
+  return connection;
+}
+
+inline TriggerRecord SampleTrigger(const std::string& id) {
+  TriggerRecord trigger;
+  trigger.id = id;
+  trigger.job_name = "orders";
+  trigger.request_id = "by hand";
+  trigger.full_refresh = true;
+  trigger.low = "2026-01-01";
+  trigger.high = "";
+  trigger.requested = absl::FromUnixMicros(1'767'225'600'000'001);
+  return trigger;
 }
 
 inline RunRecord SampleRun(const JobRecord& job, const std::string& id) {
@@ -71,6 +103,8 @@ inline RunRecord SampleRun(const JobRecord& job, const std::string& id) {
   run.phase = RunPhase::kMoving;
   run.created = absl::FromUnixMicros(1'767'225'600'123'456);
   run.started = run.created + absl::Seconds(1);
+  run.fire_time = run.created - absl::Microseconds(1);
+  run.retry_of = "r0";
   run.window.set_kind(v1::WINDOW_KIND_WINDOW);
   *run.window.mutable_low() = Mark("2026-01-01 00:00:00");
   *run.window.mutable_high() = Mark("2026-01-02 00:00:00.000001");

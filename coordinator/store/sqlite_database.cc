@@ -43,8 +43,6 @@ absl::StatusCode CodeOf(int sqlite_code) {
 
 int64_t SqliteRow::Integer() { return sqlite3_column_int64(statement_, next_++); }
 
-std::string SqliteRow::Text() { return OptionalText().value_or(""); }
-
 std::optional<std::string> SqliteRow::OptionalText() {
   const int column = next_++;
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
@@ -64,8 +62,9 @@ absl::StatusOr<std::unique_ptr<SqliteDatabase>> SqliteDatabase::Open(const std::
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, kBusyTimeoutMillis);
   if (mode == Mode::kReadWrite) {
+    // Runs outlive their jobs; files of the first versions say otherwise.
     TM_RETURN_IF_ERROR(database->RunScript(
-        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 16777216"));
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA journal_size_limit = 16777216"));
   }
   return database;
 }
@@ -79,7 +78,7 @@ absl::Status SqliteDatabase::Error(int code) const {
   return absl::Status(CodeOf(code), absl::StrCat(path_, ": ", sqlite3_errmsg(handle_)));
 }
 
-absl::StatusOr<sqlite3_stmt*> SqliteDatabase::Prepare(std::string_view sql, const SqliteValues& values) {
+absl::StatusOr<sqlite3_stmt*> SqliteDatabase::Prepare(std::string_view sql, const StoredValues& values) {
   auto entry = statements_.find(sql);
   if (entry == statements_.end()) {
     sqlite3_stmt* statement = nullptr;
@@ -94,6 +93,8 @@ absl::StatusOr<sqlite3_stmt*> SqliteDatabase::Prepare(std::string_view sql, cons
     int code = SQLITE_OK;
     if (const auto* number = std::get_if<int64_t>(&values[i])) {
       code = sqlite3_bind_int64(statement, index, *number);
+    } else if (const auto* boolean = std::get_if<bool>(&values[i])) {
+      code = sqlite3_bind_int64(statement, index, *boolean ? 1 : 0);
     } else if (const auto* text = std::get_if<std::string>(&values[i])) {
       // The values outlive the execution, and every execution binds anew.
       code = sqlite3_bind_text64(statement, index, text->data(), text->size(), SQLITE_STATIC, SQLITE_UTF8);
@@ -105,8 +106,8 @@ absl::StatusOr<sqlite3_stmt*> SqliteDatabase::Prepare(std::string_view sql, cons
   return statement;
 }
 
-absl::Status SqliteDatabase::Query(std::string_view sql, const SqliteValues& values,
-                                   absl::FunctionRef<absl::Status(SqliteRow&)> on_row) {
+absl::Status SqliteDatabase::Query(std::string_view sql, const StoredValues& values,
+                                   absl::FunctionRef<absl::Status(RowReader&)> on_row) {
   TM_ASSIGN_OR_RETURN(sqlite3_stmt * statement, Prepare(sql, values));
   absl::Cleanup reset = [statement] { sqlite3_reset(statement); };
   int code = SQLITE_OK;
@@ -117,8 +118,8 @@ absl::Status SqliteDatabase::Query(std::string_view sql, const SqliteValues& val
   return code == SQLITE_DONE ? absl::OkStatus() : Error(code);
 }
 
-absl::StatusOr<int64_t> SqliteDatabase::Execute(std::string_view sql, const SqliteValues& values) {
-  TM_RETURN_IF_ERROR(Query(sql, values, [](SqliteRow&) { return absl::OkStatus(); }));
+absl::StatusOr<int64_t> SqliteDatabase::Execute(std::string_view sql, const StoredValues& values) {
+  TM_RETURN_IF_ERROR(Query(sql, values, [](RowReader&) { return absl::OkStatus(); }));
   return sqlite3_changes64(handle_);
 }
 

@@ -1,37 +1,29 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
-#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "coordinator/store/rows.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
 
 namespace tidemark::coordinator {
 
-// What the store keeps in a column: nothing, a whole number or text.
-using SqliteValue = std::variant<std::monostate, int64_t, std::string>;
-using SqliteValues = std::vector<SqliteValue>;
-
-// A row of a query's result, read column by column from the left.
-class SqliteRow {
+class SqliteRow final : public RowReader {
  public:
   explicit SqliteRow(sqlite3_stmt* statement) : statement_(statement) {}
-  int64_t Integer();
-  // Empty for NULL.
-  std::string Text();
-  std::optional<std::string> OptionalText();
-  void Skip(int columns) { next_ += columns; }
+  int64_t Integer() override;
+  bool Boolean() override { return Integer() != 0; }
+  std::optional<std::string> OptionalText() override;
+  void Skip(int columns) override { next_ += columns; }
 
  private:
   sqlite3_stmt* const statement_;
@@ -55,10 +47,10 @@ class SqliteDatabase {
   const std::string& path() const { return path_; }
 
   // Runs one statement with `values` bound in order; returns how many rows it changed.
-  absl::StatusOr<int64_t> Execute(std::string_view sql, const SqliteValues& values = {});
+  absl::StatusOr<int64_t> Execute(std::string_view sql, const StoredValues& values = {});
   // Calls `on_row` for every row of the result, until it returns an error.
-  absl::Status Query(std::string_view sql, const SqliteValues& values,
-                     absl::FunctionRef<absl::Status(SqliteRow&)> on_row);
+  absl::Status Query(std::string_view sql, const StoredValues& values,
+                     absl::FunctionRef<absl::Status(RowReader&)> on_row);
   // Runs any number of statements.
   absl::Status RunScript(std::string_view sql);
   // Runs `body` in a transaction that has the write lock from its start; what the body did is rolled back if it returns
@@ -68,7 +60,7 @@ class SqliteDatabase {
  private:
   SqliteDatabase(std::string path, sqlite3* handle) : path_(std::move(path)), handle_(handle) {}
   absl::Status Error(int code) const;
-  absl::StatusOr<sqlite3_stmt*> Prepare(std::string_view sql, const SqliteValues& values);
+  absl::StatusOr<sqlite3_stmt*> Prepare(std::string_view sql, const StoredValues& values);
 
   const std::string path_;
   sqlite3* const handle_;

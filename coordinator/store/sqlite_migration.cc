@@ -4,14 +4,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
-#include "coordinator/store/sqlite_rows.h"
+#include "coordinator/store/rows.h"
 
 namespace tidemark::coordinator {
 namespace {
 
 absl::StatusOr<int64_t> Number(SqliteDatabase& database, std::string_view sql) {
   int64_t number = 0;
-  TM_RETURN_IF_ERROR(database.Query(sql, {}, [&number](SqliteRow& row) {
+  TM_RETURN_IF_ERROR(database.Query(sql, {}, [&number](RowReader& row) {
     number = row.Integer();
     return absl::OkStatus();
   }));
@@ -47,10 +47,11 @@ absl::Status Migrate(SqliteDatabase& database, absl::Span<const Migration> migra
     if (version == 0) {
       TM_RETURN_IF_ERROR(
           db.RunScript("CREATE TABLE IF NOT EXISTS etl_migrations "
-                       "(number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL)"));
+                       "(number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"));
     }
     for (const Migration& migration : migrations.subspan(version)) {
       TM_RETURN_IF_ERROR(db.RunScript(migration.sql));
+      TM_RETURN_IF_ERROR(db.RunScript(migration.sqlite));
       TM_RETURN_IF_ERROR(db.Execute("INSERT INTO etl_migrations (number, name, applied_at) VALUES (?1, ?2, ?3)",
                                     {int64_t{migration.number}, std::string(migration.name), TimeText(now)})
                              .status());

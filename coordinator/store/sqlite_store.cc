@@ -1,26 +1,60 @@
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/status_macros.h"
 #include "coordinator/store/file_lock.h"
 #include "coordinator/store/metadata_store.h"
+#include "coordinator/store/rows.h"
 #include "coordinator/store/sqlite_database.h"
 #include "coordinator/store/sqlite_migration.h"
-#include "coordinator/store/sqlite_rows.h"
+#include "coordinator/store/trigger_signal.h"
 #include "coordinator/store/write_rules.h"
 
 namespace tidemark::coordinator {
 namespace {
 
+// How long a wait for triggers may not see what another process has written.
+constexpr absl::Duration kAskAgain = absl::Milliseconds(250);
+
+std::string Columns(const std::vector<StoredColumn>& columns) {
+  return absl::StrJoin(columns, ", ",
+                       [](std::string* out, const StoredColumn& column) { absl::StrAppend(out, column.name); });
+}
+
+// Without a WHERE.
+std::string SelectFrom(const StoredTable& table) {
+  return absl::StrCat("SELECT ", Columns(table.columns), ", version FROM ", table.name);
+}
+
+// Binds Values(record).
+std::string InsertInto(const StoredTable& table) {
+  std::string parameters;
+  for (size_t i = 1; i <= table.columns.size(); ++i) absl::StrAppend(&parameters, "?", i, ", ");
+  return absl::StrCat("INSERT INTO ", table.name, " (", Columns(table.columns), ", version) VALUES (", parameters,
+                      "1)");
+}
+
+// Binds Values(record) and, after them, the revision the row must have.
+std::string UpdateOf(const StoredTable& table) {
+  std::string assignments;
+  for (size_t i = 1 + table.fixed; i < table.columns.size(); ++i) {
+    absl::StrAppend(&assignments, table.columns[i].name, " = ?", i + 1, ", ");
+  }
+  return absl::StrCat("UPDATE ", table.name, " SET ", assignments, "version = version + 1 WHERE ",
+                      table.columns[0].name, " = ?1 AND version = ?", table.columns.size() + 1);
+}
+
 template <typename Record>
-absl::StatusOr<std::vector<Record>> Select(SqliteDatabase& db, const std::string& sql, const SqliteValues& values,
-                                           absl::StatusOr<Record> (*read)(SqliteRow&)) {
+absl::StatusOr<std::vector<Record>> Select(SqliteDatabase& db, const std::string& sql, const StoredValues& values,
+                                           absl::StatusOr<Record> (*read)(RowReader&)) {
   std::vector<Record> records;
-  TM_RETURN_IF_ERROR(db.Query(sql, values, [&](SqliteRow& row) -> absl::Status {
+  TM_RETURN_IF_ERROR(db.Query(sql, values, [&](RowReader& row) -> absl::Status {
     TM_ASSIGN_OR_RETURN(Record record, read(row));
     records.push_back(std::move(record));
     return absl::OkStatus();
@@ -30,11 +64,12 @@ absl::StatusOr<std::vector<Record>> Select(SqliteDatabase& db, const std::string
 
 // The row that `where` finds by `value`; `missing` if there is none.
 template <typename Record>
-absl::StatusOr<Record> SelectOne(SqliteDatabase& db, const SqliteTable& table, const std::string& where,
-                                 std::string_view value, absl::StatusOr<Record> (*read)(SqliteRow&),
+absl::StatusOr<Record> SelectOne(SqliteDatabase& db, const StoredTable& table, const std::string& where,
+                                 std::string_view value, absl::StatusOr<Record> (*read)(RowReader&),
                                  absl::Status missing) {
-  TM_ASSIGN_OR_RETURN(std::vector<Record> records,
-                      Select(db, absl::StrCat(table.select, " WHERE ", where, " = ?1"), {std::string(value)}, read));
+  TM_ASSIGN_OR_RETURN(
+      std::vector<Record> records,
+      Select(db, absl::StrCat(SelectFrom(table), " WHERE ", where, " = ?1"), {std::string(value)}, read));
   if (records.empty()) return missing;
   return std::move(records.front());
 }
@@ -46,7 +81,7 @@ absl::StatusOr<JobRecord> SelectJobByUid(SqliteDatabase& db, std::string_view ui
 absl::StatusOr<Leadership> ReadLeadership(SqliteDatabase& db) {
   Leadership leadership;
   TM_RETURN_IF_ERROR(
-      db.Query("SELECT epoch, holder, expires_at FROM etl_leader", {}, [&leadership](SqliteRow& row) -> absl::Status {
+      db.Query("SELECT epoch, holder, expires_at FROM etl_leader", {}, [&leadership](RowReader& row) -> absl::Status {
         leadership.epoch = row.Integer();
         leadership.holder = row.Text();
         TM_ASSIGN_OR_RETURN(leadership.expires, ParseTime(row.Text()));
@@ -63,42 +98,50 @@ absl::Status WriteLeadership(SqliteDatabase& db, const Leadership& leadership) {
 }
 
 // Inserts the row, or replaces the one of the record's revision.
-absl::Status WriteRow(SqliteDatabase& db, const SqliteTable& table, SqliteValues values, int64_t revision,
+absl::Status WriteRow(SqliteDatabase& db, const StoredTable& table, StoredValues values, int64_t revision,
                       const std::string& subject) {
   const bool insert = revision == 0;
   if (!insert) values.push_back(revision);
-  const absl::StatusOr<int64_t> written = db.Execute(insert ? table.insert : table.update, values);
+  const absl::StatusOr<int64_t> written = db.Execute(insert ? InsertInto(table) : UpdateOf(table), values);
   if (absl::IsAlreadyExists(written.status())) return AlreadyStored(subject);
   TM_RETURN_IF_ERROR(written.status());
   if (*written == 0) return ChangedSince(subject, revision);
   return absl::OkStatus();
 }
 
-absl::StatusOr<int64_t> NextId(SqliteDatabase& db, const std::string& table) {
-  int64_t id = 0;
-  TM_RETURN_IF_ERROR(db.Query(absl::StrCat("SELECT coalesce(max(id), 0) + 1 FROM ", table), {}, [&id](SqliteRow& row) {
-    id = row.Integer();
+absl::StatusOr<int64_t> SelectInteger(SqliteDatabase& db, const std::string& sql) {
+  int64_t value = 0;
+  TM_RETURN_IF_ERROR(db.Query(sql, {}, [&value](RowReader& row) {
+    value = row.Integer();
     return absl::OkStatus();
   }));
-  return id;
+  return value;
 }
 
 absl::Status WriteJob(SqliteDatabase& db, JobRecord job) {
   if (job.revision == 0) {
-    TM_ASSIGN_OR_RETURN(job.id, NextId(db, "etl_jobs"));
+    TM_RETURN_IF_ERROR(db.Execute("UPDATE etl_cluster SET last_job_id = last_job_id + 1").status());
+    TM_ASSIGN_OR_RETURN(job.id, SelectInteger(db, "SELECT last_job_id FROM etl_cluster"));
   }
-  TM_ASSIGN_OR_RETURN(SqliteValues values, Values(job));
+  TM_ASSIGN_OR_RETURN(StoredValues values, Values(job));
   return WriteRow(db, JobTable(), std::move(values), job.revision, Subject(job));
 }
 
 absl::Status WriteRun(SqliteDatabase& db, const RunRecord& run) {
-  TM_ASSIGN_OR_RETURN(const JobRecord job, SelectJobByUid(db, run.job_uid));
-  TM_ASSIGN_OR_RETURN(SqliteValues values, Values(run, job.id));
+  int64_t job_id = 0;
+  if (run.revision == 0) {
+    TM_RETURN_IF_ERROR(db.Query("SELECT id FROM etl_jobs WHERE uid = ?1", {run.job_uid}, [&job_id](RowReader& row) {
+      job_id = row.Integer();
+      return absl::OkStatus();
+    }));
+    if (job_id == 0) return NotStored("job of uid", run.job_uid);
+  }
+  TM_ASSIGN_OR_RETURN(StoredValues values, Values(run, job_id));
   return WriteRow(db, RunTable(), std::move(values), run.revision, Subject(run));
 }
 
 absl::Status WriteAudit(SqliteDatabase& db, const AuditEvent& event) {
-  TM_ASSIGN_OR_RETURN(const int64_t id, NextId(db, "etl_audit"));
+  TM_ASSIGN_OR_RETURN(const int64_t id, SelectInteger(db, "SELECT coalesce(max(id), 0) + 1 FROM etl_audit"));
   return db
       .Execute(
           "INSERT INTO etl_audit (id, happened_at, actor, action, subject, detail) "
@@ -107,29 +150,43 @@ absl::Status WriteAudit(SqliteDatabase& db, const AuditEvent& event) {
       .status();
 }
 
-absl::StatusOr<AuditEvent> ReadAudit(SqliteRow& row) {
-  AuditEvent event;
-  TM_ASSIGN_OR_RETURN(event.time, ParseTime(row.Text()));
-  event.actor = row.Text();
-  event.action = row.Text();
-  event.subject = row.Text();
-  event.detail = row.Text();
-  return event;
+absl::StatusOr<int64_t> DropJob(SqliteDatabase& db, const std::string& uid) {
+  TM_RETURN_IF_ERROR(
+      db.Execute("DELETE FROM etl_schemas WHERE job_id = (SELECT id FROM etl_jobs WHERE uid = ?1)", {uid}).status());
+  return db.Execute("DELETE FROM etl_jobs WHERE uid = ?1", {uid});
 }
 
 absl::Status WriteBatchRows(SqliteDatabase& db, const WriteBatch& batch) {
+  for (const std::string& name : batch.dropped_connections) {
+    TM_RETURN_IF_ERROR(db.Execute("DELETE FROM etl_connections WHERE name = ?1", {name}).status());
+  }
+  for (const ConnectionRecord& connection : batch.connections) {
+    TM_ASSIGN_OR_RETURN(StoredValues values, Values(connection));
+    TM_RETURN_IF_ERROR(WriteRow(db, ConnectionTable(), std::move(values), connection.revision, Subject(connection)));
+  }
+  bool jobs_changed = !batch.jobs.empty();
+  for (const std::string& uid : batch.dropped_jobs) {
+    TM_ASSIGN_OR_RETURN(const int64_t dropped, DropJob(db, uid));
+    jobs_changed = jobs_changed || dropped > 0;
+  }
   for (const JobRecord& job : batch.jobs) TM_RETURN_IF_ERROR(WriteJob(db, job));
+  if (jobs_changed) {
+    TM_RETURN_IF_ERROR(db.Execute("UPDATE etl_cluster SET jobs_revision = jobs_revision + 1").status());
+  }
   for (const RunRecord& run : batch.runs) TM_RETURN_IF_ERROR(WriteRun(db, run));
   for (const TaskRecord& task : batch.tasks) {
-    TM_ASSIGN_OR_RETURN(SqliteValues values, Values(task));
+    TM_ASSIGN_OR_RETURN(StoredValues values, Values(task));
     TM_RETURN_IF_ERROR(WriteRow(db, TaskTable(), std::move(values), task.revision, Subject(task)));
   }
   for (const PermitRecord& permit : batch.permits) {
-    TM_ASSIGN_OR_RETURN(SqliteValues values, Values(permit));
+    TM_ASSIGN_OR_RETURN(StoredValues values, Values(permit));
     TM_RETURN_IF_ERROR(WriteRow(db, PermitTable(), std::move(values), permit.revision, Subject(permit)));
   }
   for (const std::string& session_id : batch.dropped_permits) {
     TM_RETURN_IF_ERROR(db.Execute("DELETE FROM etl_permits WHERE session_id = ?1", {session_id}).status());
+  }
+  for (const std::string& id : batch.dropped_triggers) {
+    TM_RETURN_IF_ERROR(db.Execute("DELETE FROM etl_triggers WHERE id = ?1", {id}).status());
   }
   for (const WatermarkAdvance& advance : batch.watermarks) {
     TM_ASSIGN_OR_RETURN(JobRecord job, SelectJobByUid(db, advance.job_uid));
@@ -143,7 +200,7 @@ absl::Status WriteBatchRows(SqliteDatabase& db, const WriteBatch& batch) {
 // Made by the first opening and kept.
 absl::StatusOr<std::string> ReadClusterId(SqliteDatabase& db) {
   std::string id;
-  TM_RETURN_IF_ERROR(db.Query("SELECT cluster_id FROM etl_cluster", {}, [&id](SqliteRow& row) {
+  TM_RETURN_IF_ERROR(db.Query("SELECT cluster_id FROM etl_cluster", {}, [&id](RowReader& row) {
     id = row.Text();
     return absl::OkStatus();
   }));
@@ -185,6 +242,16 @@ class SqliteStore final : public MetadataStore {
     });
   }
 
+  absl::StatusOr<ConnectionRecord> GetConnection(std::string_view name) override {
+    absl::MutexLock lock(&mutex_);
+    return SelectOne(*db_, ConnectionTable(), "name", name, ReadConnection, NotStored("connection", name));
+  }
+
+  absl::StatusOr<std::vector<ConnectionRecord>> ListConnections() override {
+    absl::MutexLock lock(&mutex_);
+    return Select(*db_, absl::StrCat(SelectFrom(ConnectionTable()), " ORDER BY name"), {}, ReadConnection);
+  }
+
   absl::StatusOr<JobRecord> GetJob(std::string_view name) override {
     absl::MutexLock lock(&mutex_);
     return SelectOne(*db_, JobTable(), "name", name, ReadJob, NotStored("job", name));
@@ -197,7 +264,28 @@ class SqliteStore final : public MetadataStore {
 
   absl::StatusOr<std::vector<JobRecord>> ListJobs() override {
     absl::MutexLock lock(&mutex_);
-    return Select(*db_, absl::StrCat(JobTable().select, " ORDER BY name"), {}, ReadJob);
+    return Select(*db_, absl::StrCat(SelectFrom(JobTable()), " ORDER BY name"), {}, ReadJob);
+  }
+
+  absl::StatusOr<int64_t> JobsRevision() override {
+    absl::MutexLock lock(&mutex_);
+    return SelectInteger(*db_, "SELECT jobs_revision FROM etl_cluster");
+  }
+
+  absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() override {
+    std::vector<std::pair<std::string, absl::Time>> times;
+    absl::MutexLock lock(&mutex_);
+    // One look into the index for each job, however many runs it has.
+    TM_RETURN_IF_ERROR(db_->Query(
+        "SELECT uid, (SELECT max(fire_time) FROM etl_runs WHERE job_uid = uid AND fire_time IS NOT NULL) AS last "
+        "FROM etl_jobs WHERE last IS NOT NULL ORDER BY uid",
+        {}, [&times](RowReader& row) -> absl::Status {
+          std::string uid = row.Text();
+          TM_ASSIGN_OR_RETURN(const absl::Time time, ParseTime(row.Text()));
+          times.emplace_back(std::move(uid), time);
+          return absl::OkStatus();
+        }));
+    return times;
   }
 
   absl::StatusOr<RunRecord> GetRun(std::string_view id) override {
@@ -212,13 +300,14 @@ class SqliteStore final : public MetadataStore {
 
   absl::StatusOr<std::vector<RunRecord>> ListRuns(const RunFilter& filter) override {
     std::string where;
-    SqliteValues values;
+    StoredValues values;
     const auto require = [&](const std::string& condition, std::string value) {
       values.emplace_back(std::move(value));
       absl::StrAppend(&where, where.empty() ? " WHERE " : " AND ", condition, " ?", values.size());
     };
     if (!filter.job_name.empty()) require("job_name =", filter.job_name);
     if (filter.status.has_value()) require("status =", std::string(Name(*filter.status)));
+    if (filter.phase.has_value()) require("phase =", std::string(Name(*filter.phase)));
     if (!filter.before.empty()) require("id <", filter.before);
     // As the index says it.
     if (filter.moved_chain) absl::StrAppend(&where, where.empty() ? " WHERE " : " AND ", "moved_chain");
@@ -226,25 +315,25 @@ class SqliteStore final : public MetadataStore {
     // SQLite takes a negative limit for none.
     values.emplace_back(filter.limit > 0 ? int64_t{filter.limit} : int64_t{-1});
     absl::MutexLock lock(&mutex_);
-    return Select(*db_, absl::StrCat(RunTable().select, where, " ORDER BY id DESC LIMIT ?", values.size()), values,
+    return Select(*db_, absl::StrCat(SelectFrom(RunTable()), where, " ORDER BY id DESC LIMIT ?", values.size()), values,
                   ReadRun);
   }
 
   absl::StatusOr<std::vector<RunRecord>> ListUnfinishedRuns() override {
     absl::MutexLock lock(&mutex_);
-    return Select(*db_, absl::StrCat(RunTable().select, " WHERE status = 'running' ORDER BY id"), {}, ReadRun);
+    return Select(*db_, absl::StrCat(SelectFrom(RunTable()), " WHERE status = 'running' ORDER BY id"), {}, ReadRun);
   }
 
   absl::StatusOr<std::vector<TaskRecord>> ListTasks(std::string_view run_id) override {
     absl::MutexLock lock(&mutex_);
-    return Select(*db_,
-                  absl::StrCat(TaskTable().select, " WHERE run_id = ?1 ORDER BY partition_no, kind <> 'describe', id"),
-                  {std::string(run_id)}, ReadTask);
+    return Select(
+        *db_, absl::StrCat(SelectFrom(TaskTable()), " WHERE run_id = ?1 ORDER BY partition_no, kind <> 'describe', id"),
+        {std::string(run_id)}, ReadTask);
   }
 
   absl::StatusOr<std::vector<PermitRecord>> ListPermits() override {
     absl::MutexLock lock(&mutex_);
-    return Select(*db_, absl::StrCat(PermitTable().select, " ORDER BY session_id"), {}, ReadPermit);
+    return Select(*db_, absl::StrCat(SelectFrom(PermitTable()), " ORDER BY session_id"), {}, ReadPermit);
   }
 
   absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) override {
@@ -253,7 +342,46 @@ class SqliteStore final : public MetadataStore {
                   {limit > 0 ? int64_t{limit} : int64_t{-1}}, ReadAudit);
   }
 
+  absl::Status AddTrigger(const TriggerRecord& trigger) override {
+    TM_RETURN_IF_ERROR(Write([&](SqliteDatabase& db) -> absl::Status {
+      const absl::Status added = db.Execute(absl::StrCat("INSERT INTO etl_triggers (", Columns(TriggerColumns()),
+                                                         ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
+                                            Values(trigger))
+                                     .status();
+      return absl::IsAlreadyExists(added) ? AlreadyStored(Subject(trigger)) : added;
+    }));
+    signal_.Notify();
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<TriggerRecord>> ListTriggers() override {
+    absl::MutexLock lock(&mutex_);
+    return Select(*db_,
+                  absl::StrCat("SELECT ", Columns(TriggerColumns()), " FROM etl_triggers ORDER BY requested_at, id"),
+                  {}, ReadTrigger);
+  }
+
+  bool WaitForTriggers(absl::Duration timeout) override {
+    for (absl::Duration left = timeout;; left -= kAskAgain) {
+      const TriggerSignal::Outcome outcome = signal_.Wait(std::min(left, kAskAgain));
+      if (outcome != TriggerSignal::Outcome::kTimeout) return outcome == TriggerSignal::Outcome::kNotified;
+      if (OthersHaveWritten()) return true;
+      if (left <= kAskAgain) return false;
+    }
+  }
+
+  void Interrupt() override { signal_.Interrupt(); }
+
  private:
+  // Since the last call. A person may write the file too.
+  bool OthersHaveWritten() {
+    absl::MutexLock lock(&mutex_);
+    const absl::StatusOr<int64_t> version = SelectInteger(*db_, "PRAGMA data_version");
+    if (!version.ok() || *version == others_version_) return false;
+    others_version_ = *version;
+    return true;
+  }
+
   absl::Status Write(absl::FunctionRef<absl::Status(SqliteDatabase&)> body) {
     if (lock_ == nullptr) return absl::FailedPreconditionError("the state was opened for reading alone");
     absl::MutexLock lock(&mutex_);
@@ -274,6 +402,9 @@ class SqliteStore final : public MetadataStore {
   const std::string cluster_id_;
   absl::Mutex mutex_;
   const std::unique_ptr<SqliteDatabase> db_ ABSL_PT_GUARDED_BY(mutex_);
+  // Of the database as this connection last saw that others had written it.
+  int64_t others_version_ ABSL_GUARDED_BY(mutex_) = 0;
+  TriggerSignal signal_;
 };
 
 }  // namespace
@@ -288,7 +419,10 @@ absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStore(const std::string
   if (cluster_id.empty()) {
     Rng rng(Rng::EntropySeed());
     cluster_id = NewId(clock->Now(), rng);
-    TM_RETURN_IF_ERROR(db->Execute("INSERT INTO etl_cluster (id, cluster_id) VALUES (1, ?1)", {cluster_id}).status());
+    TM_RETURN_IF_ERROR(db->Execute("INSERT INTO etl_cluster (id, cluster_id, last_job_id) "
+                                   "SELECT 1, ?1, coalesce(max(id), 0) FROM etl_jobs",
+                                   {cluster_id})
+                           .status());
   }
   return std::make_unique<SqliteStore>(std::move(lock), std::move(db), clock, std::move(cluster_id));
 }

@@ -34,7 +34,7 @@ class SqliteStoreTest : public ::testing::Test {
   std::string QueryText(const std::string& sql) {
     std::string text;
     EXPECT_EQ(OpenRaw()->Query(sql, {},
-                               [&text](SqliteRow& row) {
+                               [&text](RowReader& row) {
                                  text = row.Text();
                                  return absl::OkStatus();
                                }),
@@ -83,6 +83,42 @@ TEST_F(SqliteStoreTest, UsersFindTheColumnsTheyKnow) {
                       "watermark_snapshot FROM etl_runs"),
             "r1|1|2026-01-01T00:00:01.123456Z|open|12|9|running|the target is down: start it|"
             "2026-01-02 00:00:00.000001");
+}
+
+TEST_F(SqliteStoreTest, APersonMayAskForARun) {
+  auto store = Open();
+  while (store->WaitForTriggers(absl::ZeroDuration())) {
+  }
+  ASSERT_EQ(OpenRaw()->RunScript("INSERT INTO etl_triggers (job_name) VALUES ('orders'); "
+                                 "INSERT INTO etl_triggers (id, job_name, requested_at) VALUES ('x', 'a', 'now')"),
+            absl::OkStatus());
+  EXPECT_TRUE(store->WaitForTriggers(absl::InfiniteDuration()));
+  EXPECT_FALSE(store->WaitForTriggers(absl::ZeroDuration()));
+  const auto triggers = store->ListTriggers();
+  ASSERT_TRUE(triggers.ok()) << triggers.status();
+  ASSERT_EQ(triggers->size(), 2u);
+  const TriggerRecord& plain = (*triggers)[0];
+  EXPECT_FALSE(plain.id.empty());
+  EXPECT_EQ(plain.job_name, "orders");
+  EXPECT_FALSE(plain.full_refresh);
+  EXPECT_EQ(plain.low, std::nullopt);
+  EXPECT_LT(absl::AbsDuration(plain.requested - clock_.Now()), absl::Minutes(10));
+  EXPECT_EQ((*triggers)[1].requested, absl::InfinitePast());
+}
+
+TEST_F(SqliteStoreTest, FindsTheLastFireTimesWithoutReadingTheRuns) {
+  Open();
+  std::string plan;
+  ASSERT_EQ(OpenRaw()->Query("EXPLAIN QUERY PLAN SELECT max(fire_time) FROM etl_runs WHERE job_uid = 'u' AND "
+                             "fire_time IS NOT NULL",
+                             {},
+                             [&plan](RowReader& row) {
+                               row.Skip(3);
+                               plan += row.Text();
+                               return absl::OkStatus();
+                             }),
+            absl::OkStatus());
+  EXPECT_THAT(plan, HasSubstr("SEARCH etl_runs USING COVERING INDEX etl_runs_by_fire_time"));
 }
 
 TEST_F(SqliteStoreTest, ASecondWriterIsToldOfTheFirst) {
@@ -185,6 +221,12 @@ TEST_F(SqliteStoreTest, MigratesEveryOlderSchema) {
     std::string ids;
     for (const RunRecord& run : *moved) ids += run.id;
     EXPECT_EQ(ids, version < 4 ? "r6r2r1" : "");
+    EXPECT_EQ(job->scheduled_from, absl::InfinitePast());
+    // Its surrogate is no other's, and its runs outlive it.
+    ASSERT_EQ(store->Apply(epoch, {.jobs = {SampleJob("new")}}), absl::OkStatus());
+    EXPECT_EQ(store->GetJob("new")->id, 4);
+    ASSERT_EQ(store->Apply(epoch, {.runs = {SampleRun(*job, "r9")}}), absl::OkStatus());
+    ASSERT_EQ(store->Apply(epoch, {.dropped_jobs = {"uid-new"}}), absl::OkStatus());
     ASSERT_EQ(store->Apply(epoch, {.jobs = {*job}, .audit = {{clock_.Now(), "a", "b", "c", "d"}}}), absl::OkStatus());
   }
 }
@@ -195,7 +237,7 @@ TEST_F(SqliteStoreTest, FindsTheRunThatMovedTheChainWithoutReadingTheOthers) {
   ASSERT_EQ(OpenRaw()->Query("EXPLAIN QUERY PLAN SELECT id FROM etl_runs WHERE job_name = 'orders' AND moved_chain "
                              "ORDER BY id DESC LIMIT 1",
                              {},
-                             [&plan](SqliteRow& row) {
+                             [&plan](RowReader& row) {
                                row.Skip(3);
                                plan += row.Text();
                                return absl::OkStatus();

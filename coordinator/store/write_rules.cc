@@ -66,10 +66,12 @@ absl::Status Advance(const WatermarkAdvance& advance, JobRecord& job) {
   return absl::OkStatus();
 }
 
+std::string Subject(const ConnectionRecord& connection) { return absl::StrCat("connection ", connection.name); }
 std::string Subject(const JobRecord& job) { return absl::StrCat("job ", job.spec.name(), " (uid ", job.uid, ")"); }
 std::string Subject(const RunRecord& run) { return absl::StrCat("run ", run.id, " (key ", run.run_key, ")"); }
 std::string Subject(const TaskRecord& task) { return absl::StrCat("task ", task.id); }
 std::string Subject(const PermitRecord& permit) { return absl::StrCat("permit ", permit.session_id); }
+std::string Subject(const TriggerRecord& trigger) { return absl::StrCat("trigger ", trigger.id); }
 
 absl::Status AlreadyStored(const std::string& subject) {
   return absl::AlreadyExistsError(absl::StrCat(subject, " is in the store already"));

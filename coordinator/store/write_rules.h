@@ -32,10 +32,12 @@ struct Leadership {
 absl::Status Advance(const WatermarkAdvance& advance, JobRecord& job);
 
 // How errors name a row.
+std::string Subject(const ConnectionRecord& connection);
 std::string Subject(const JobRecord& job);
 std::string Subject(const RunRecord& run);
 std::string Subject(const TaskRecord& task);
 std::string Subject(const PermitRecord& permit);
+std::string Subject(const TriggerRecord& trigger);
 
 absl::Status AlreadyStored(const std::string& subject);
 absl::Status ChangedSince(const std::string& subject, int64_t revision);
