@@ -27,6 +27,7 @@ MAY_INCLUDE = [
     # One way: store and schedule know no one, and control, which serves the coordinator, is known by no one.
     ("coordinator/store/*", ["common/"]),
     ("coordinator/schedule/*", ["common/"]),
+    ("coordinator/cache/*", ["common/", "coordinator/store/"]),
     ("coordinator/plan/*", ["common/", "coordinator/store/"]),
     ("coordinator/dispatch/*", ["common/", "coordinator/store/", "coordinator/plan/"]),
     ("coordinator/run/*", ["common/", "coordinator/store/", "coordinator/schedule/", "coordinator/plan/", "coordinator/dispatch/"]),
@@ -62,7 +63,7 @@ VENDORS = [
     (re.compile(r"prometheus/"), "prometheus"),
 ]
 # No header of ours brings these to its readers.
-NEVER_IN_HEADERS = {"postgres", "arrow", "grpc", "prometheus"}
+NEVER_IN_HEADERS = {"postgres", "arrow", "grpc", "prometheus", "redis", "sodium"}
 
 # Folders whose code is step(event) -> effects: a seed replays it.
 PURE = ["coordinator/schedule/", "coordinator/plan/", "coordinator/run/", "coordinator/dispatch/", "worker/agent/", "worker/task/"]

@@ -27,6 +27,7 @@ class TidyTest(unittest.TestCase):
             ("coordinator/run/a.cc", "worker/task/b.h"),
             ("coordinator/run/a_test.cc", "worker/task/b.h"),
             ("coordinator/run/a.cc", "cli/b.h"),
+            ("coordinator/cache/a.cc", "coordinator/run/b.h"),
             ("worker/task/a.cc", "coordinator/run/b.h"),
             ("worker/task/a.cc", "worker/connectors/builtin.h"),
             ("worker/connectors/sqlite/sqlite_a.cc", "worker/connectors/postgres/postgres_b.h"),
@@ -56,6 +57,7 @@ class TidyTest(unittest.TestCase):
             ("worker/agent/agent.cc", "grpcpp/grpcpp.h", "grpc"),
             ("worker/agent/agent.cc", "tidemark/v1/worker_control.grpc.pb.h", "grpc"),
             ("coordinator/cache/cache.cc", "hiredis/hiredis.h", "redis"),
+            ("common/secret/sealing.cc", "sodium.h", "sodium"),
             ("common/config/config.cc", "yaml-cpp/yaml.h", "yaml"),
             ("worker/connectors/postgres/postgres_a.cc", "sqlite3.h", "sqlite"),
             ("common/telemetry/metric_registry.cc", "prometheus/counter.h", "prometheus"),
@@ -72,7 +74,8 @@ class TidyTest(unittest.TestCase):
 
     def test_vendors_never_reach_readers_of_a_header(self):
         for path, included in [("worker/connectors/postgres/postgres_a.h", "libpq-fe.h"), ("worker/batch/arrow_a.h", "arrow/api.h"),
-                               ("worker/agent/grpc_a.h", "grpcpp/channel.h"),
+                               ("worker/agent/grpc_a.h", "grpcpp/channel.h"), ("common/secret/sodium_a.h", "sodium.h"),
+                               ("coordinator/cache/redis_a.h", "hiredis/hiredis.h"),
                                ("worker/agent/grpc_a.h", "tidemark/v1/worker_control.grpc.pb.h")]:
             self.assert_found("vendor-in-header", path, f"#include <{included}>\n")
 

@@ -42,7 +42,8 @@ class Scheduler {
 
   // At most `limit` of the jobs of which a fire time has come at `now` (finite), those that have waited longest first
   // taken; oldest fire time first, then by uid. A job comes once in a call, however many of its fire times were missed
-  // while the coordinator was away or the wall clock jumped, and what that costs does not depend on their number.
+  // while the coordinator was away or the wall clock jumped, and what that costs grows with the days they cover, not
+  // with their number.
   std::vector<Fire> Due(absl::Time now, size_t limit);
 
   // The earliest of all next fire times; InfiniteFuture without jobs.
