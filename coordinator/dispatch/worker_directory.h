@@ -18,8 +18,13 @@ struct Worker {
   // 0: not told yet (known from its leases alone).
   int slots = 0;
   std::string version;
-  // Monotonic.
+  // Monotonic; the other for people.
   absl::Duration last_heartbeat;
+  absl::Time last_seen;
+  int64_t memory_bytes = 0;
+  int64_t spill_bytes = 0;
+  // It is to get nothing new.
+  bool draining = false;
   // What the worker was told already outside of its heartbeats, so that a long poll does not answer with the same news
   // for ever.
   std::set<std::string> told_to_close;

@@ -43,7 +43,7 @@ absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& j
                                         const ChainHistory& history) {
   const v1::LedgerHead& head = description.ledger();
   ChainVerdict verdict{.sequence = run.sequence};
-  if (head.exists() && !run.window.full_refresh()) {
+  if (head.exists() && !run.window.full_refresh() && !run.window.adopt()) {
     if (head.cluster_id() != cluster_id)
       return Refuse(job, absl::StrCat("was loaded by another cluster (", head.cluster_id(), ")"));
     if (head.job_uid() != job.uid)
@@ -90,6 +90,10 @@ absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& j
     return Refuse(job, absl::StrCat("holds no ledger of this job, which stands at ", Text(*job.last_watermark)));
   }
   if (!SameWatermark(job.last_watermark, head)) {
+    if (run.window.adopt() && head.has_high()) {
+      verdict.kind = ChainVerdict::Kind::kAdopt;
+      return verdict;
+    }
     const int64_t stored_sequence = history.last_success.has_value() ? history.last_success->sequence : 0;
     if (head.sequence() > stored_sequence && head.has_high()) {
       verdict.kind = ChainVerdict::Kind::kAdopt;

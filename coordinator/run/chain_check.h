@@ -27,7 +27,8 @@ struct ChainVerdict {
 };
 
 // Whether a run may go on from the chain in its target's ledger. kAdopt: the ledger is ahead of the store (the store
-// was restored, or its leader died between the commit and the watermark): its high is the truth. FailedPrecondition, in
+// was restored, or its leader died between the commit and the watermark), or a user said so (Window.adopt): its high is
+// the truth. FailedPrecondition, in
 // one line that names the way out: a foreign cluster or job has loaded the target, the store is ahead of the ledger, or
 // rows would be appended twice. Pure.
 absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& job,

@@ -15,6 +15,13 @@ absl::Status LeadershipLost(const absl::Status& why) {
   return absl::FailedPreconditionError(absl::StrCat("leadership lost: ", why.message()));
 }
 
+bool IsEmpty(const WriteBatch& batch) {
+  return batch.connections.empty() && batch.dropped_connections.empty() && batch.jobs.empty() &&
+         batch.dropped_jobs.empty() && batch.runs.empty() && batch.tasks.empty() && batch.permits.empty() &&
+         batch.dropped_permits.empty() && batch.dropped_triggers.empty() && batch.watermarks.empty() &&
+         batch.audit.empty();
+}
+
 // Trying again does not help by itself.
 bool NeedsMending(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status) || absl::IsDataLoss(status);
@@ -142,6 +149,13 @@ void ClusterState::TakeJob(JobRecord job) {
   jobs_[job.uid] = std::move(job);
 }
 
+void ClusterState::DropJob(std::string_view uid) {
+  const auto job = jobs_.find(uid);
+  if (job == jobs_.end()) return;
+  job_uids_.erase(job->second.spec.name());
+  jobs_.erase(job);
+}
+
 void ClusterState::Unindex(const RunState& state) {
   const std::string& id = state.run.id;
   begun_.erase(id);
@@ -196,9 +210,7 @@ bool ClusterState::HasBegun(std::string_view job_uid) const {
 
 absl::Status ClusterState::Write(WriteBatch batch, const std::vector<RunDraft*>& drafts) {
   for (const RunDraft* draft : drafts) draft->AddTo(batch);
-  const bool empty = batch.jobs.empty() && batch.runs.empty() && batch.tasks.empty() && batch.permits.empty() &&
-                     batch.dropped_permits.empty() && batch.watermarks.empty() && batch.audit.empty();
-  if (!empty) {
+  if (!IsEmpty(batch)) {
     absl::Status status = store_->Apply(epoch_, batch);
     if (absl::IsFailedPrecondition(status)) {
       deposed_ = true;
@@ -222,6 +234,7 @@ void ClusterState::Publish(const WriteBatch& batch, const std::vector<RunDraft*>
     draft->Publish(clock_->Monotonic());
     Index(draft->mutable_base());
   }
+  for (const std::string& uid : batch.dropped_jobs) DropJob(uid);
   for (JobRecord job : batch.jobs) {
     ++job.revision;
     TakeJob(std::move(job));

@@ -14,6 +14,7 @@
 #include "coordinator/dispatch/connection_budget.h"
 #include "coordinator/run/chain_check.h"
 #include "coordinator/run/coordinator.h"
+#include "coordinator/run/project_check.h"
 #include "coordinator/run/run_state.h"
 #include "coordinator/store/metadata_store.h"
 #include "tidemark/v1/spec.pb.h"
@@ -43,6 +44,7 @@ class ClusterState {
   absl::Status Refresh();
   // What is stored may differ from the image: nothing may be decided before Refresh.
   bool in_doubt() const { return in_doubt_ || deposed_; }
+  bool deposed() const { return deposed_; }
 
   // Writes `batch` with what the drafts add to it, as one, and publishes. Grants and drops of permits are the batch's.
   // FailedPrecondition "leadership lost": another leads. Unavailable: it may have happened, and the call that led here
@@ -77,6 +79,7 @@ class ClusterState {
   const ConnectionBudget& budget() const { return budget_; }
 
   void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
+  const ConnectionsByName& connections() const { return connections_; }
   // Null if the connection is not known (yet).
   const v1::ConnectionSpec* FindConnection(std::string_view name) const;
 
@@ -93,6 +96,7 @@ class ClusterState {
   absl::Status ReadRun(const RunRecord& record);
   void Publish(const WriteBatch& batch, const std::vector<RunDraft*>& drafts);
   void TakeJob(JobRecord job);
+  void DropJob(std::string_view uid);
   // After any change of the run's phase.
   void Index(RunState* state);
   void Unindex(const RunState& state);
@@ -118,7 +122,7 @@ class ClusterState {
   std::map<std::string, std::set<std::string>, std::less<>> unfinished_;
   std::set<std::string> queued_previews_;
   std::set<std::string> ended_;
-  std::map<std::string, v1::ConnectionSpec, std::less<>> connections_;
+  ConnectionsByName connections_;
   ConnectionBudget budget_;
 };
 

@@ -13,6 +13,8 @@ namespace {
 // A change that takes this long and leaves the store failing was held up by it.
 constexpr absl::Duration kSlowFailure = absl::Seconds(1);
 constexpr absl::Duration kRest = absl::Seconds(1);
+// How long a call waits for the runs it has cancelled.
+constexpr absl::Duration kCancelPatience = absl::Seconds(30);
 
 absl::Status ShutDownError() { return absl::UnavailableError("the coordinator is shut down"); }
 
@@ -48,6 +50,15 @@ void Coordinator::Changed() {
   changed_.SignalAll();
 }
 
+template <class Step>
+auto Coordinator::Change(Step step) -> decltype(step(std::declval<CoordinatorCore&>())) {
+  absl::MutexLock lock(&mutex_);
+  TM_RETURN_IF_ERROR(Ready());
+  auto result = step(*core_);
+  Changed();
+  return result;
+}
+
 bool Coordinator::Wait(absl::Duration deadline) const {
   const absl::Duration left = deadline - clock_->Monotonic();
   if (left <= absl::ZeroDuration()) return false;
@@ -67,27 +78,85 @@ std::string Coordinator::cluster_id() const {
 
 absl::Status Coordinator::ApplyProject(const std::vector<v1::ConnectionSpec>& connections,
                                        const std::vector<v1::JobSpec>& jobs) {
+  return Change([&](CoordinatorCore& core) { return core.ApplyProject(connections, jobs); });
+}
+
+absl::StatusOr<JobRecord> Coordinator::CreateJob(const JobChange& change) {
+  return Change([&](CoordinatorCore& core) { return core.CreateJob(change); });
+}
+
+absl::StatusOr<JobRecord> Coordinator::UpdateJob(const JobChange& change) {
+  return Change([&](CoordinatorCore& core) { return core.UpdateJob(change); });
+}
+
+absl::Status Coordinator::DeleteJob(std::string_view name, int64_t revision, bool force, const std::string& actor) {
+  if (force) TM_RETURN_IF_ERROR(CancelRunsOf(name, actor));
+  return Change([&](CoordinatorCore& core) { return core.DeleteJob(name, revision, actor); });
+}
+
+absl::Status Coordinator::CancelRunsOf(std::string_view job, const std::string& actor) {
+  const absl::Duration deadline = clock_->Monotonic() + kCancelPatience;
+  for (const std::string& id : UnfinishedRuns(job)) {
+    const absl::Status cancelled = CancelRun(id, actor);
+    // One that is being committed ends by itself.
+    if (!cancelled.ok() && !absl::IsFailedPrecondition(cancelled)) return cancelled;
+  }
   absl::MutexLock lock(&mutex_);
-  TM_RETURN_IF_ERROR(Ready());
-  absl::Status status = core_->ApplyProject(connections, jobs);
-  Changed();
-  return status;
+  while (!core_->UnfinishedRuns(job).empty()) {
+    if (shut_down_) return ShutDownError();
+    if (!Wait(deadline)) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("a run of job ", Abs(job), " is still being cancelled: call again"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<JobRecord> Coordinator::SetJobEnabled(std::string_view name, bool enabled, const std::string& actor) {
+  return Change([&](CoordinatorCore& core) { return core.SetJobEnabled(name, enabled, actor); });
+}
+
+absl::StatusOr<JobRecord> Coordinator::AdoptJob(std::string_view name, const std::string& actor) {
+  return Change([&](CoordinatorCore& core) { return core.AdoptJob(name, actor); });
+}
+
+absl::StatusOr<ConnectionRecord> Coordinator::CreateConnection(const ConnectionChange& change) {
+  return Change([&](CoordinatorCore& core) { return core.CreateConnection(change); });
+}
+
+absl::StatusOr<ConnectionRecord> Coordinator::UpdateConnection(const ConnectionChange& change) {
+  return Change([&](CoordinatorCore& core) { return core.UpdateConnection(change); });
+}
+
+absl::Status Coordinator::DeleteConnection(std::string_view name, int64_t revision, const std::string& actor) {
+  return Change([&](CoordinatorCore& core) { return core.DeleteConnection(name, revision, actor); });
+}
+
+std::vector<ConnectionUse> Coordinator::Connections() const {
+  absl::MutexLock lock(&mutex_);
+  return core_->Connections();
+}
+
+std::vector<v1::ConnectionSpec> Coordinator::ConnectionSpecs() const {
+  absl::MutexLock lock(&mutex_);
+  return core_->ConnectionSpecs();
 }
 
 absl::StatusOr<std::string> Coordinator::StartRun(std::string_view job, const RunRequest& request) {
-  absl::MutexLock lock(&mutex_);
-  TM_RETURN_IF_ERROR(Ready());
-  absl::StatusOr<std::string> id = core_->StartRun(job, request);
-  Changed();
-  return id;
+  return Change([&](CoordinatorCore& core) { return core.StartRun(job, request); });
+}
+
+absl::StatusOr<std::string> Coordinator::RetryRun(std::string_view id, const std::string& request_id,
+                                                  const std::string& actor) {
+  return Change([&](CoordinatorCore& core) { return core.RetryRun(id, request_id, actor); });
+}
+
+absl::Status Coordinator::TakeTriggers() {
+  return Change([](CoordinatorCore& core) { return core.TakeTriggers(); });
 }
 
 absl::StatusOr<std::string> Coordinator::StartPreview(std::string_view job, const RunRequest& request) {
-  absl::MutexLock lock(&mutex_);
-  TM_RETURN_IF_ERROR(Ready());
-  absl::StatusOr<std::string> id = core_->StartPreview(job, request);
-  Changed();
-  return id;
+  return Change([&](CoordinatorCore& core) { return core.StartPreview(job, request); });
 }
 
 absl::StatusOr<Preview> Coordinator::WaitPreview(std::string_view preview_id, absl::Duration timeout) {
@@ -109,15 +178,8 @@ absl::StatusOr<Preview> Coordinator::WaitPreview(std::string_view preview_id, ab
 }
 
 absl::StatusOr<v1::TestResult> Coordinator::TestConnection(std::string_view connection, absl::Duration timeout) {
-  std::string id;
-  {
-    absl::MutexLock lock(&mutex_);
-    TM_RETURN_IF_ERROR(Ready());
-    absl::StatusOr<std::string> started = core_->StartConnectionTest(connection);
-    Changed();
-    if (!started.ok()) return started.status();
-    id = *std::move(started);
-  }
+  TM_ASSIGN_OR_RETURN(const std::string id,
+                      Change([&](CoordinatorCore& core) { return core.StartConnectionTest(connection); }));
   TM_ASSIGN_OR_RETURN(Preview preview, WaitPreview(id, timeout));
   return std::move(preview.test);
 }
@@ -137,12 +199,32 @@ std::vector<std::string> Coordinator::UnfinishedRuns(std::string_view job) const
   return core_->UnfinishedRuns(job);
 }
 
-absl::Status Coordinator::CancelRun(std::string_view id) {
+absl::Status Coordinator::CancelRun(std::string_view id, const std::string& actor) {
+  return Change([&](CoordinatorCore& core) { return core.CancelRun(id, actor); });
+}
+
+absl::StatusOr<WorkerView> Coordinator::DrainWorker(std::string_view id, const std::string& actor) {
+  return Change([&](CoordinatorCore& core) { return core.DrainWorker(id, actor); });
+}
+
+std::vector<WorkerView> Coordinator::Workers() const {
   absl::MutexLock lock(&mutex_);
-  TM_RETURN_IF_ERROR(Ready());
-  absl::Status status = core_->CancelRun(id);
-  Changed();
-  return status;
+  return core_->Workers();
+}
+
+ClusterView Coordinator::Cluster() const {
+  absl::MutexLock lock(&mutex_);
+  return core_->Cluster();
+}
+
+std::optional<absl::Time> Coordinator::NextFireOf(std::string_view job_uid) const {
+  absl::MutexLock lock(&mutex_);
+  return core_->NextFireOf(job_uid);
+}
+
+bool Coordinator::deposed() const {
+  absl::MutexLock lock(&mutex_);
+  return core_->deposed();
 }
 
 std::optional<StoreFailure> Coordinator::store_failure() const {
@@ -164,11 +246,7 @@ uint64_t Coordinator::WaitForChange(uint64_t seen, absl::Duration timeout) const
 }
 
 absl::Status Coordinator::Tick() {
-  absl::MutexLock lock(&mutex_);
-  TM_RETURN_IF_ERROR(Ready());
-  absl::Status status = core_->Tick();
-  Changed();
-  return status;
+  return Change([](CoordinatorCore& core) { return core.Tick(); });
 }
 
 absl::Duration Coordinator::NextWake() const {
@@ -177,11 +255,7 @@ absl::Duration Coordinator::NextWake() const {
 }
 
 absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterRequest& request) {
-  absl::MutexLock lock(&mutex_);
-  TM_RETURN_IF_ERROR(Ready());
-  absl::StatusOr<v1::RegisterResponse> response = core_->Register(request);
-  Changed();
-  return response;
+  return Change([&](CoordinatorCore& core) { return core.Register(request); });
 }
 
 absl::StatusOr<v1::LeaseTasksResponse> Coordinator::LeaseTasks(const v1::LeaseTasksRequest& request) {

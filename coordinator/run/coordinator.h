@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -15,7 +16,9 @@
 #include "common/base/clock.h"
 #include "common/base/rng.h"
 #include "common/model/source_settings.h"
+#include "common/secret/sealing.h"
 #include "coordinator/plan/partition_planner.h"
+#include "coordinator/run/coordinator_observer.h"
 #include "coordinator/store/metadata_store.h"
 #include "coordinator/store/records.h"
 #include "tidemark/v1/spec.pb.h"
@@ -43,6 +46,12 @@ struct CoordinatorOptions {
   // sessions end within `dead_process_grace` (the server's client_connection_check_interval).
   bool workers_died_with_us = false;
   absl::Duration dead_process_grace = absl::Seconds(2);
+  // Runs what the jobs' schedules ask for.
+  bool schedule = false;
+  // Seals the DSNs of connections, which then live in the store. Null: they live in memory alone, see ApplyProject.
+  const Sealer* sealer = nullptr;
+  // Null: nobody listens. Must outlive the coordinator.
+  CoordinatorObserver* observer = nullptr;
   // False: the runs that an earlier process left stay as they are, for another to take up, and none is started: such a
   // coordinator makes previews.
   bool resume = true;
@@ -56,8 +65,67 @@ struct RunRequest {
   bool full_refresh = false;
   // A backfill of from < watermark <= to: both or neither. As a user writes them; the source reads them as its
   // watermark's type.
-  std::optional<std::string> from;
-  std::optional<std::string> to;
+  std::optional<std::string> from = {};
+  std::optional<std::string> to = {};
+  // For the audit; empty: not audited.
+  std::string actor = {};
+};
+
+// What becomes of a job.
+struct JobChange {
+  v1::JobSpec spec;
+  // Of the record that the change rests on; 0: whatever it is now.
+  int64_t revision = 0;
+  // Creates what is not there.
+  bool allow_missing = false;
+  // Says what would come of it, and changes nothing.
+  bool validate_only = false;
+  // Of a creation: asked for again, it returns what the first call made.
+  std::string request_id;
+  // For the audit.
+  std::string actor;
+};
+
+// What becomes of a connection.
+struct ConnectionChange {
+  // A dsn that is empty stays what it is.
+  v1::ConnectionSpec spec;
+  // As in JobChange.
+  int64_t revision = 0;
+  bool allow_missing = false;
+  std::string request_id;
+  std::string actor;
+};
+
+// How busy a connection is, over the whole cluster.
+struct ConnectionUse {
+  std::string name;
+  int open_sessions = 0;
+  int max_connections = 0;
+  // 0: no limit.
+  int64_t max_rows_per_second = 0;
+};
+
+struct WorkerView {
+  enum class State { kReady, kDraining, kDrained, kLost };
+  std::string id;
+  State state = State::kReady;
+  int slots = 0;
+  int free_slots = 0;
+  std::string version;
+  int64_t memory_bytes = 0;
+  int64_t spill_bytes = 0;
+  absl::Time last_heartbeat;
+};
+
+struct ClusterView {
+  int64_t epoch = 0;
+  // That are neither lost nor drained.
+  int workers = 0;
+  int slots = 0;
+  int free_slots = 0;
+  int running_runs = 0;
+  int queued_tasks = 0;
 };
 
 // What a run has done so far, tasks under way included.
@@ -127,10 +195,40 @@ class Coordinator {
   // an unknown connection, or two jobs name one target table.
   absl::Status ApplyProject(const std::vector<v1::ConnectionSpec>& connections, const std::vector<v1::JobSpec>& jobs);
 
+  // Jobs, one by one. Each returns the job as it is then. NotFound: no such job, unless it may be missing. Aborted: its
+  // revision is another. AlreadyExists: from CreateJob, unless this very request made it. InvalidArgument: it cannot
+  // live with the connections and jobs there are.
+  absl::StatusOr<JobRecord> CreateJob(const JobChange& change);
+  absl::StatusOr<JobRecord> UpdateJob(const JobChange& change);
+  // The runs stay, and the target. FailedPrecondition while a run of it goes on; with `force` that is cancelled, and
+  // DeadlineExceeded says that it has not ended in time: call again.
+  absl::Status DeleteJob(std::string_view name, int64_t revision, bool force, const std::string& actor);
+  // Pauses or resumes its schedule. Idempotent.
+  absl::StatusOr<JobRecord> SetJobEnabled(std::string_view name, bool enabled, const std::string& actor);
+  // Its next run takes the target over. FailedPrecondition while a run of it goes on.
+  absl::StatusOr<JobRecord> AdoptJob(std::string_view name, const std::string& actor);
+
+  // Connections, where they live in the store (FailedPrecondition elsewhere); as for jobs. FailedPrecondition from
+  // DeleteConnection names the job that uses it.
+  absl::StatusOr<ConnectionRecord> CreateConnection(const ConnectionChange& change);
+  absl::StatusOr<ConnectionRecord> UpdateConnection(const ConnectionChange& change);
+  absl::Status DeleteConnection(std::string_view name, int64_t revision, const std::string& actor);
+  // By name: how busy each is.
+  std::vector<ConnectionUse> Connections() const;
+  // The connections with their secrets unsealed, for whoever must judge a specification by them; by name.
+  std::vector<v1::ConnectionSpec> ConnectionSpecs() const;
+
   // Creates a run and returns its id; it starts at once, or when the job's earlier runs have ended (a job never runs
   // twice at the same time). NotFound: no such job. FailedPrecondition: the job has changed so that its chain cannot go
   // on; the message says what does (mostly --full-refresh).
   absl::StatusOr<std::string> StartRun(std::string_view job, const RunRequest& request);
+
+  // A new run over the window of one that failed. FailedPrecondition: it has not failed, or the job's watermark has
+  // passed its window.
+  absl::StatusOr<std::string> RetryRun(std::string_view id, const std::string& request_id, const std::string& actor);
+
+  // Starts the runs that triggers in the store ask for. Call it when the store has told of some.
+  absl::Status TakeTriggers();
 
   // Asks a worker what a run would do. Stores no run and no task; needs a permit of the source like any describe. The
   // preview is forgotten when WaitPreview has returned it.
@@ -150,7 +248,15 @@ class Coordinator {
 
   // Stops the run's tasks and drops its staging; the run ends as cancelled soon after. FailedPrecondition: it has
   // ended, or its commit is under way. Idempotent.
-  absl::Status CancelRun(std::string_view id);
+  absl::Status CancelRun(std::string_view id, const std::string& actor = "");
+
+  // It gets no new task from now on. Idempotent; a worker that starts anew is ready again. NotFound: no such worker.
+  absl::StatusOr<WorkerView> DrainWorker(std::string_view id, const std::string& actor);
+  // By id, those lost in the last hour included.
+  std::vector<WorkerView> Workers() const;
+  ClusterView Cluster() const;
+  // nullopt if the job is not scheduled.
+  std::optional<absl::Time> NextFireOf(std::string_view job_uid) const;
 
   // How the store fails now; nothing while it takes what is written. A failure ends with the next write that succeeds,
   // and one is tried every third of the leader's lease at the least.
@@ -176,9 +282,18 @@ class Coordinator {
   // calls answer Unavailable.
   void Shutdown();
   bool shut_down() const;
+  // Another coordinator has taken over: for good.
+  bool deposed() const;
 
  private:
   Coordinator(const Clock* clock, std::unique_ptr<CoordinatorCore> core);
+
+  // Does `step` of the core, and tells waiters.
+  template <class Step>
+  auto Change(Step step) -> decltype(step(std::declval<CoordinatorCore&>()));
+
+  // Cancels what goes on and waits for its end.
+  absl::Status CancelRunsOf(std::string_view job, const std::string& actor);
 
   // Before every change: Unavailable after Shutdown, and for a moment after a store that took long to fail. All the
   // others who would write wait behind the one who does; they must have their turn to read, and to give up.

@@ -7,16 +7,28 @@
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "common/model/source_settings.h"
-#include "coordinator/run/project_check.h"
+#include "common/model/watermark.h"
 
 namespace tidemark::coordinator {
+
+namespace {
+
+constexpr size_t kPreviewsKept = 1000;
+
+CoordinatorOptions Heard(CoordinatorOptions options) {
+  static auto* const nobody = new CoordinatorObserver();
+  if (options.observer == nullptr) options.observer = nobody;
+  return options;
+}
+
+}  // namespace
 
 std::string RateKey(std::string_view worker_id, std::string_view incarnation) {
   return absl::StrCat(Abs(worker_id), "/", Abs(incarnation));
 }
 
 CoordinatorCore::CoordinatorCore(const CoordinatorOptions& options)
-    : options_(options),
+    : options_(Heard(options)),
       state_(options.store, options.clock, options.resume),
       controller_("", options.plan_limits, options.rng) {}
 
@@ -27,6 +39,9 @@ absl::StatusOr<std::unique_ptr<CoordinatorCore>> CoordinatorCore::Start(const Co
   core->rates_.SetEpoch(core->state_.epoch());
   core->next_renewal_ = options.clock->Monotonic() + options.leader_lease / 3;
   TM_RETURN_IF_ERROR(core->Recover());
+  TM_RETURN_IF_ERROR(core->ReadConnections());
+  TM_RETURN_IF_ERROR(core->ScheduleJobs());
+  TM_RETURN_IF_ERROR(core->Settle());
   return core;
 }
 
@@ -83,43 +98,6 @@ RunController::Context CoordinatorCore::ContextOf(const RunState& state) const {
   return context;
 }
 
-absl::Status CoordinatorCore::ApplyProject(const std::vector<v1::ConnectionSpec>& connections,
-                                           const std::vector<v1::JobSpec>& jobs) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
-  TM_RETURN_IF_ERROR(CheckProject(connections, jobs));
-  WriteBatch batch;
-  for (const v1::JobSpec& spec : jobs) {
-    const JobRecord* stored = state_.FindJobByName(spec.name());
-    JobRecord job;
-    if (stored != nullptr) {
-      job = *stored;
-      if (job.spec.SerializeAsString() == spec.SerializeAsString()) continue;
-    } else {
-      job.uid = NewId(options_.clock->Now(), *options_.rng);
-    }
-    job.spec = spec;
-    job.enabled = spec.enabled();
-    batch.audit.push_back({.time = options_.clock->Now(),
-                           .actor = "coordinator",
-                           .action = stored == nullptr ? "create_job" : "update_job",
-                           .subject = absl::StrCat("job ", spec.name()),
-                           .detail = ""});
-    batch.jobs.push_back(std::move(job));
-  }
-  TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
-  state_.SetConnections(connections);
-  rates_.SetConnections(connections);
-  if (!project_applied_) {
-    // What living workers read by, an earlier leader has told them.
-    for (const PermitRecord* permit : state_.budget().All()) {
-      if (!reading_sessions_.contains(permit->session_id)) continue;
-      rates_.Assume(RateKey(permit->worker_id, permit->incarnation), permit->connection, options_.clock->Monotonic());
-    }
-  }
-  project_applied_ = true;
-  return Settle();
-}
-
 absl::StatusOr<v1::Window> CoordinatorCore::WindowOf(const JobRecord& job, const RunRequest& request) const {
   const std::string& name = job.spec.name();
   v1::Window window;
@@ -145,30 +123,48 @@ absl::StatusOr<v1::Window> CoordinatorCore::WindowOf(const JobRecord& job, const
   return window;
 }
 
+absl::StatusOr<RunRecord> CoordinatorCore::NewRun(const JobRecord& job, const RunRequest& request) const {
+  RunRecord run;
+  run.created = options_.clock->Now();
+  run.id = NewId(run.created, *options_.rng);
+  run.job_uid = job.uid;
+  run.job_name = job.spec.name();
+  run.spec = job.spec;
+  TM_ASSIGN_OR_RETURN(run.window, WindowOf(job, request));
+  return run;
+}
+
 absl::StatusOr<std::string> CoordinatorCore::StartRun(std::string_view job_name, const RunRequest& request) {
+  return AddRun(job_name, request, "");
+}
+
+absl::StatusOr<std::string> CoordinatorCore::AddRun(std::string_view job_name, const RunRequest& request,
+                                                    const std::string& retry_of) {
   if (!options_.resume) return absl::FailedPreconditionError("this coordinator makes previews and starts no run");
   TM_RETURN_IF_ERROR(state_.Refresh());
   const JobRecord* job = state_.FindJobByName(job_name);
   if (job == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(job_name)));
-  RunRecord run;
-  run.created = options_.clock->Now();
-  run.id = NewId(run.created, *options_.rng);
-  run.run_key = absl::StrCat(job->uid, ":", request.request_id.empty() ? run.id : request.request_id);
   if (!request.request_id.empty()) {
-    absl::StatusOr<RunRecord> earlier = state_.store().GetRunByKey(run.run_key);
+    absl::StatusOr<RunRecord> earlier = state_.store().GetRunByKey(absl::StrCat(job->uid, ":", request.request_id));
     if (earlier.ok()) return earlier->id;
     if (!absl::IsNotFound(earlier.status())) return earlier.status();
   }
-  TM_ASSIGN_OR_RETURN(run.window, WindowOf(*job, request));
+  TM_ASSIGN_OR_RETURN(RunRecord run, NewRun(*job, request));
+  run.run_key = absl::StrCat(job->uid, ":", request.request_id.empty() ? run.id : request.request_id);
+  run.retry_of = retry_of;
   if (run.window.kind() == v1::WINDOW_KIND_WINDOW) {
     TM_ASSIGN_OR_RETURN(const ChainHistory history, state_.History(*job, ""));
     TM_RETURN_IF_ERROR(CheckChange(*job, history.last_success));
   }
-  run.job_uid = job->uid;
-  run.job_name = job->spec.name();
-  run.spec = job->spec;
   WriteBatch batch;
   batch.runs.push_back(run);
+  if (!request.actor.empty()) {
+    batch.audit.push_back({.time = run.created,
+                           .actor = request.actor,
+                           .action = retry_of.empty() ? "job.run" : "run.retry",
+                           .subject = absl::StrCat("jobs/", run.job_name),
+                           .detail = absl::StrCat("runs/", run.id)});
+  }
   TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
   run.revision = 1;
   std::string id = run.id;
@@ -177,17 +173,37 @@ absl::StatusOr<std::string> CoordinatorCore::StartRun(std::string_view job_name,
   return id;
 }
 
+absl::StatusOr<std::string> CoordinatorCore::RetryRun(std::string_view id, const std::string& request_id,
+                                                      const std::string& actor) {
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_ASSIGN_OR_RETURN(const RunRecord run, GetRun(id));
+  const auto refuse = [&](const auto&... why) {
+    return absl::FailedPreconditionError(absl::StrCat("run ", Abs(id), " cannot be tried again: ", why...));
+  };
+  if (run.status != RunStatus::kFailed) return refuse("it is ", std::string(Name(run.phase)), ", not failed");
+  const JobRecord* job = state_.FindJob(run.job_uid);
+  if (job == nullptr) return refuse("its job ", run.job_name, " is there no more");
+  RunRequest request;
+  request.request_id = request_id;
+  request.actor = actor;
+  request.full_refresh = run.window.full_refresh();
+  if (run.window.kind() == v1::WINDOW_KIND_RANGE) {
+    request.from = run.window.low().text();
+    request.to = run.window.high().text();
+  }
+  if (run.window.kind() == v1::WINDOW_KIND_WINDOW && run.started.has_value()) {
+    const bool same = run.window.has_low() == job->last_watermark.has_value() &&
+                      (!run.window.has_low() || Same(run.window.low(), *job->last_watermark));
+    if (!same) return refuse("the job's watermark has passed its window, so there is nothing left to do");
+  }
+  return AddRun(run.job_name, request, run.id);
+}
+
 absl::StatusOr<std::string> CoordinatorCore::StartPreview(std::string_view job_name, const RunRequest& request) {
   TM_RETURN_IF_ERROR(state_.Refresh());
   const JobRecord* job = state_.FindJobByName(job_name);
   if (job == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(job_name)));
-  RunRecord run;
-  run.created = options_.clock->Now();
-  run.id = NewId(run.created, *options_.rng);
-  TM_ASSIGN_OR_RETURN(run.window, WindowOf(*job, request));
-  run.job_uid = job->uid;
-  run.job_name = job->spec.name();
-  run.spec = job->spec;
+  TM_ASSIGN_OR_RETURN(RunRecord run, NewRun(*job, request));
   std::string id = run.id;
   state_.AddRun(std::move(run), /*preview=*/true);
   TM_RETURN_IF_ERROR(Settle());
@@ -212,7 +228,7 @@ absl::StatusOr<std::string> CoordinatorCore::StartConnectionTest(std::string_vie
   return id;
 }
 
-absl::Status CoordinatorCore::CancelRun(std::string_view id) {
+absl::Status CoordinatorCore::CancelRun(std::string_view id, const std::string& actor) {
   TM_RETURN_IF_ERROR(state_.Refresh());
   RunState* state = state_.FindRun(id);
   if (state == nullptr) {
@@ -222,6 +238,13 @@ absl::Status CoordinatorCore::CancelRun(std::string_view id) {
   }
   RunChange change(state);
   TM_RETURN_IF_ERROR(controller_.Cancel(change, ContextOf(*state)));
+  if (!actor.empty()) {
+    change.with.audit.push_back({.time = options_.clock->Now(),
+                                 .actor = actor,
+                                 .action = "run.cancel",
+                                 .subject = absl::StrCat("runs/", Abs(id)),
+                                 .detail = ""});
+  }
   TM_RETURN_IF_ERROR(Store(change));
   return Settle();
 }
@@ -311,7 +334,7 @@ absl::Status CoordinatorCore::SettleRun(RunState& state, bool& again) {
     again = true;
   }
   if (!ConnectionsKnown(state)) {
-    if (!project_applied_) return absl::OkStatus();
+    if (!connections_known_) return absl::OkStatus();
     again = true;
     return GiveUp(state, NoConnections(state));
   }
@@ -358,7 +381,7 @@ absl::Status CoordinatorCore::BeginQueued(bool& again) {
     }
     for (; waiting < std::max(1, state_.budget().Limit(connection)); ++waiting) {
       RunState* const next = NextInTurn(connection);
-      if (next == nullptr || (!ConnectionsKnown(*next) && !project_applied_)) break;
+      if (next == nullptr || (!ConnectionsKnown(*next) && !connections_known_)) break;
       TM_RETURN_IF_ERROR(StopIfItsOwn(*next, Begin(*next, again), again));
     }
   }
@@ -389,7 +412,10 @@ absl::Status CoordinatorCore::Settle() {
 void CoordinatorCore::SweepEnded() {
   for (const std::string& id : std::set(state_.ended())) {
     RunState& state = *state_.FindRun(id);
+    if (!state.preview) options_.observer->RunEnded(state.run);
     if (state.preview) {
+      // Of those that nobody comes for, the oldest goes.
+      if (previews_.size() >= kPreviewsKept) previews_.erase(previews_.begin());
       if (state.run.status == RunStatus::kSuccess) {
         previews_.insert_or_assign(id, Preview{state.run.window, state.run.description.value_or(v1::DescribeResult()),
                                                state.plan, state.test});
@@ -402,15 +428,21 @@ void CoordinatorCore::SweepEnded() {
   }
 }
 
+absl::Status CoordinatorCore::RenewIfDue() {
+  const absl::Duration now = options_.clock->Monotonic();
+  if (now < next_renewal_) return absl::OkStatus();
+  TM_RETURN_IF_ERROR(state_.Renew(options_.leader_lease));
+  next_renewal_ = now + options_.leader_lease / 3;
+  return absl::OkStatus();
+}
+
 absl::Status CoordinatorCore::Tick() {
   TM_RETURN_IF_ERROR(state_.Refresh());
   const absl::Duration now = options_.clock->Monotonic();
-  if (now >= next_renewal_) {
-    TM_RETURN_IF_ERROR(state_.Renew(options_.leader_lease));
-    next_renewal_ = now + options_.leader_lease / 3;
-  }
+  TM_RETURN_IF_ERROR(RenewIfDue());
   for (const Worker& worker : workers_.Expired(now, options_.lease)) TM_RETURN_IF_ERROR(LoseWorker(worker));
   TM_RETURN_IF_ERROR(DropPermits(state_.budget().KnownGone(now)));
+  TM_RETURN_IF_ERROR(FireDue());
   return Settle();
 }
 
@@ -420,6 +452,7 @@ absl::Duration CoordinatorCore::NextWake() const {
   absl::Duration next =
       std::min({next_renewal_, workers_.NextExpiry(options_.lease), state_.budget().NextGone(), rates_.NextChange()});
   next -= now.monotonic;
+  next = std::min(next, due_.empty() ? scheduler_.NextFire() - now.wall : absl::ZeroDuration());
   for (const RunState* state : state_.Begun()) {
     for (const auto& [task_id, task] : state->tasks) {
       // What is due already waits for a worker, not for time.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -15,6 +16,7 @@
 #include "coordinator/run/cluster_state.h"
 #include "coordinator/run/coordinator.h"
 #include "coordinator/run/run_controller.h"
+#include "coordinator/schedule/scheduler.h"
 
 namespace tidemark::coordinator {
 
@@ -28,7 +30,20 @@ class CoordinatorCore {
   const std::string& cluster_id() const { return state_.cluster_id(); }
 
   absl::Status ApplyProject(const std::vector<v1::ConnectionSpec>& connections, const std::vector<v1::JobSpec>& jobs);
+
+  absl::StatusOr<JobRecord> CreateJob(const JobChange& change);
+  absl::StatusOr<JobRecord> UpdateJob(const JobChange& change);
+  // FailedPrecondition while a run of it goes on.
+  absl::Status DeleteJob(std::string_view name, int64_t revision, const std::string& actor);
+  absl::StatusOr<JobRecord> SetJobEnabled(std::string_view name, bool enabled, const std::string& actor);
+  absl::StatusOr<JobRecord> AdoptJob(std::string_view name, const std::string& actor);
+  absl::StatusOr<ConnectionRecord> CreateConnection(const ConnectionChange& change);
+  absl::StatusOr<ConnectionRecord> UpdateConnection(const ConnectionChange& change);
+  absl::Status DeleteConnection(std::string_view name, int64_t revision, const std::string& actor);
+
   absl::StatusOr<std::string> StartRun(std::string_view job, const RunRequest& request);
+  absl::StatusOr<std::string> RetryRun(std::string_view id, const std::string& request_id, const std::string& actor);
+  absl::Status TakeTriggers();
   absl::StatusOr<std::string> StartPreview(std::string_view job, const RunRequest& request);
   // A preview that says nothing but who the server is.
   absl::StatusOr<std::string> StartConnectionTest(std::string_view connection);
@@ -37,7 +52,15 @@ class CoordinatorCore {
   absl::StatusOr<RunRecord> GetRun(std::string_view id) const;
   absl::StatusOr<RunProgress> GetProgress(std::string_view id) const;
   std::vector<std::string> UnfinishedRuns(std::string_view job) const;
-  absl::Status CancelRun(std::string_view id);
+  absl::Status CancelRun(std::string_view id, const std::string& actor = "");
+
+  absl::StatusOr<WorkerView> DrainWorker(std::string_view id, const std::string& actor);
+  std::vector<WorkerView> Workers() const;
+  ClusterView Cluster() const;
+  std::vector<ConnectionUse> Connections() const;
+  std::vector<v1::ConnectionSpec> ConnectionSpecs() const;
+  bool deposed() const { return state_.deposed(); }
+  std::optional<absl::Time> NextFireOf(std::string_view job_uid) const { return scheduler_.NextFireOf(job_uid); }
 
   std::optional<StoreFailure> store_failure() const { return state_.store_failure(); }
 
@@ -61,6 +84,7 @@ class CoordinatorCore {
   // -- coordinator_core.cc: the life of runs
   absl::Status Recover();
   Moment Now() const;
+  absl::Status RenewIfDue();
   RunController::Context ContextOf(const RunState& state) const;
   absl::StatusOr<v1::Window> WindowOf(const JobRecord& job, const RunRequest& request) const;
   // Stores the change and does what follows from it.
@@ -86,11 +110,40 @@ class CoordinatorCore {
   void SweepEnded();
   bool ConnectionsKnown(const RunState& state) const;
 
+  absl::StatusOr<RunRecord> NewRun(const JobRecord& job, const RunRequest& request) const;
+  absl::StatusOr<std::string> AddRun(std::string_view job, const RunRequest& request, const std::string& retry_of);
+
+  // -- definitions.cc: jobs and connections
+  absl::StatusOr<JobRecord> PutJob(const JobRecord* stored, const JobChange& change);
+  absl::StatusOr<JobRecord> WriteJob(JobRecord job, const std::string& actor, const std::string& action);
+  absl::Status NoneUnfinished(const JobRecord& job, std::string_view what) const;
+  absl::StatusOr<ConnectionRecord> PutConnection(const ConnectionRecord* stored, const ConnectionChange& change);
+  absl::Status CheckConnection(const v1::ConnectionSpec& spec) const;
+  absl::Status NeedsSealer() const;
+  absl::Status ReadConnections();
+  void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
+
+  // -- schedule_runs.cc
+  struct DueFire {
+    std::string uid;
+    absl::Time time;
+  };
+  // After a change of the job's definition; fires up to `after` are done with.
+  void Reschedule(const JobRecord& job, absl::Time after);
+  absl::Status ScheduleJobs();
+  absl::Status FireDue();
+  absl::Status MakeRuns(const std::vector<DueFire>& fires);
+  // Takes those out of the first `count` of due_ whose runs are stored.
+  absl::Status ForgetMade(size_t count);
+
   // -- horizon_waits.cc
   absl::Status SettleHorizons(bool& again);
   absl::Status HorizonReported(RunState& state, const TaskRecord& task, const v1::HorizonResult& result);
 
   // -- worker_calls.cc
+  WorkerView ViewOf(const Worker& worker, WorkerView::State state) const;
+  WorkerView ViewOf(const Worker& worker) const;
+  int LeasedTo(const Worker& worker) const;
   absl::StatusOr<Worker*> KnownWorker(std::string_view id, std::string_view incarnation);
   absl::Status Assign(Worker& worker, v1::LeaseTasksResponse& response);
   absl::Status Lease(Worker& worker, const TaskOffer& offer, const Assignment& assignment,
@@ -122,8 +175,13 @@ class CoordinatorCore {
   WorkerDirectory workers_;
   Dispatcher dispatcher_;
   RateBudget rates_;
-  bool project_applied_ = false;
+  Scheduler scheduler_;
+  // Given out by the scheduler, and not stored yet.
+  std::deque<DueFire> due_;
+  bool connections_known_ = false;
   absl::Duration next_renewal_;
+  // By id: workers whose lease ran out.
+  std::map<std::string, WorkerView, std::less<>> lost_workers_;
   std::map<std::string, absl::StatusOr<Preview>, std::less<>> previews_;
   // Sessions that rows are read on.
   std::set<std::string, std::less<>> reading_sessions_;

@@ -1,12 +1,21 @@
+#include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
+#include "common/base/status_macros.h"
 #include "coordinator/run/coordinator_core.h"
 
 // What others may ask of a coordinator without changing it.
 
 namespace tidemark::coordinator {
+namespace {
+
+// How long a worker that was lost is still shown.
+constexpr absl::Duration kLostShown = absl::Hours(1);
+
+}  // namespace
 
 absl::StatusOr<RunRecord> CoordinatorCore::GetRun(std::string_view id) const {
   const RunState* state = state_.FindRun(id);
@@ -62,6 +71,74 @@ std::vector<std::string> CoordinatorCore::UnfinishedRuns(std::string_view job) c
     if (!state->preview && (job.empty() || state->run.job_name == job)) ids.push_back(id);
   }
   return ids;
+}
+
+WorkerView CoordinatorCore::ViewOf(const Worker& worker, WorkerView::State state) const {
+  WorkerView view;
+  view.id = worker.id;
+  view.state = state;
+  view.slots = worker.slots;
+  view.version = worker.version;
+  view.memory_bytes = worker.memory_bytes;
+  view.spill_bytes = worker.spill_bytes;
+  view.last_heartbeat = worker.last_seen;
+  return view;
+}
+
+WorkerView CoordinatorCore::ViewOf(const Worker& worker) const {
+  if (!worker.draining) {
+    WorkerView view = ViewOf(worker, WorkerView::State::kReady);
+    view.free_slots = std::max(0, worker.slots - LeasedTo(worker));
+    return view;
+  }
+  const bool idle = LeasedTo(worker) == 0 && state_.budget().OfWorker(worker.id, worker.incarnation).empty();
+  return ViewOf(worker, idle ? WorkerView::State::kDrained : WorkerView::State::kDraining);
+}
+
+std::vector<WorkerView> CoordinatorCore::Workers() const {
+  std::map<std::string, WorkerView> views;
+  for (const auto& [id, view] : lost_workers_) {
+    if (options_.clock->Now() - view.last_heartbeat < kLostShown) views.emplace(id, view);
+  }
+  for (const auto& [id, worker] : workers_.workers()) views.insert_or_assign(id, ViewOf(worker));
+  std::vector<WorkerView> all;
+  for (auto& [id, view] : views) all.push_back(std::move(view));
+  return all;
+}
+
+ClusterView CoordinatorCore::Cluster() const {
+  ClusterView view;
+  view.epoch = state_.epoch();
+  for (const auto& [id, worker] : workers_.workers()) {
+    if (worker.draining) continue;
+    ++view.workers;
+    view.slots += worker.slots;
+    view.free_slots += std::max(0, worker.slots - LeasedTo(worker));
+  }
+  for (const auto& [id, state] : state_.runs()) view.running_runs += !state->preview;
+  for (const RunState* state : state_.Begun()) {
+    for (const auto& [id, task] : state->tasks) view.queued_tasks += task.state == TaskState::kQueued;
+  }
+  return view;
+}
+
+std::vector<ConnectionUse> CoordinatorCore::Connections() const {
+  std::vector<ConnectionUse> uses;
+  for (const auto& [name, spec] : state_.connections()) {
+    ConnectionUse use;
+    use.name = name;
+    use.open_sessions = state_.budget().Held(name);
+    use.max_connections = state_.budget().Limit(name);
+    use.max_rows_per_second = spec.max_rows_per_second();
+    uses.push_back(std::move(use));
+  }
+  return uses;
+}
+
+std::vector<v1::ConnectionSpec> CoordinatorCore::ConnectionSpecs() const {
+  std::vector<v1::ConnectionSpec> specs;
+  for (const auto& [name, spec] : state_.connections()) specs.push_back(spec);
+  return specs;
 }
 
 absl::StatusOr<std::optional<absl::StatusOr<Preview>>> CoordinatorCore::TakePreview(std::string_view id) {

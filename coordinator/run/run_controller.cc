@@ -65,6 +65,8 @@ absl::Status RunController::Begin(RunChange& change, const Context& context) con
   if (change.draft.base().tests_connection) return Take(BeginTest(), change.draft, context.now);
   const RunRecord& run = change.draft.run();
   v1::Window window = run.window;
+  // A backfill stands apart from the chain that is adopted.
+  if (window.kind() != v1::WINDOW_KIND_RANGE) window.set_adopt(context.job->adopting);
   if (window.kind() == v1::WINDOW_KIND_WINDOW) {
     if (absl::Status fits = CheckChange(*context.job, context.history.last_success); !fits.ok()) {
       return Fail(change, context, std::string(fits.message()), /*drop_staging=*/false);
@@ -95,16 +97,32 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
       *window.mutable_low() = head.high();
       return Take(DescribeAgain{.window = window, .sequence = chain->sequence}, draft, context.now);
     }
-    change.with.watermarks.push_back({.job_uid = context.job->uid,
-                                      .run_id = head.run_id(),
-                                      .low = context.job->last_watermark,
-                                      .high = head.high(),
-                                      .sequence = head.sequence(),
-                                      .source_identity = result.source_identity()});
+    if (run.window.adopt()) {
+      // Whichever way it leads.
+      JobRecord job = *context.job;
+      job.last_watermark = head.high();
+      job.last_sequence = std::max(job.last_sequence, head.sequence());
+      job.source_identity = result.source_identity();
+      job.adopting = false;
+      change.with.jobs.push_back(std::move(job));
+    } else {
+      change.with.watermarks.push_back({.job_uid = context.job->uid,
+                                        .run_id = head.run_id(),
+                                        .low = context.job->last_watermark,
+                                        .high = head.high(),
+                                        .sequence = head.sequence(),
+                                        .source_identity = result.source_identity()});
+    }
     change.with.audit.push_back(Adopted(context.now, *context.job, head));
     v1::Window window = run.window;
     *window.mutable_low() = head.high();
     return DescribeAnew(change, context, window, chain->sequence);
+  }
+  if (context.job->adopting && run.window.adopt() && !preview) {
+    // The describe has taken the target's fence.
+    JobRecord job = *context.job;
+    job.adopting = false;
+    change.with.jobs.push_back(std::move(job));
   }
   if (result.should_wait() && !final_horizon && !preview) {
     return Take(WaitForHorizon{.description = result}, draft, context.now);

@@ -53,6 +53,11 @@ void RunDraft::Publish(absl::Duration now) {
   for (auto& [id, task] : tasks_) {
     ++task.revision;
     if (task.state != TaskState::kLeased) base_->progress.erase(id);
+    if (task.state == TaskState::kQueued) {
+      base_->queued_since.insert_or_assign(id, now);
+    } else {
+      base_->queued_since.erase(id);
+    }
     base_->tasks.insert_or_assign(id, std::move(task));
   }
   tasks_.clear();

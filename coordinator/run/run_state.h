@@ -46,6 +46,8 @@ struct RunState {
   int64_t fence_epoch = 0;
   // Monotonic: since when the run is in its phase.
   absl::Duration phase_since;
+  // Monotonic, by queued task: since when.
+  std::map<std::string, absl::Duration, std::less<>> queued_since;
   // By task: of the attempt under way, as last reported.
   std::map<std::string, v1::TaskProgress, std::less<>> progress;
   // Attempts that were cancelled and whose workers may still be at it.

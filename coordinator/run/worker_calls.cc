@@ -51,6 +51,9 @@ absl::StatusOr<v1::RegisterResponse> CoordinatorCore::Register(const v1::Registe
   worker.slots = request.slots();
   worker.version = request.version();
   worker.last_heartbeat = options_.clock->Monotonic();
+  worker.last_seen = options_.clock->Now();
+  if (const Worker* known = workers_.FindById(worker.id); known != nullptr) worker.draining = known->draining;
+  lost_workers_.erase(worker.id);
   workers_.Register(std::move(worker));
   v1::RegisterResponse response;
   response.set_epoch(state_.epoch());
@@ -88,16 +91,23 @@ absl::StatusOr<v1::LeaseTasksResponse> CoordinatorCore::LeaseTasks(const v1::Lea
   return response;
 }
 
-absl::Status CoordinatorCore::Assign(Worker& worker, v1::LeaseTasksResponse& response) {
-  // One task for each call: workers that wait side by side get one each.
+int CoordinatorCore::LeasedTo(const Worker& worker) const {
   int leased = 0;
   for (const RunState* state : state_.Begun()) {
-    for (const auto& [task_id, task] : state->tasks) {
+    for (const auto& [id, task] : state->tasks) {
       leased +=
           task.state == TaskState::kLeased && task.worker_id == worker.id && task.incarnation == worker.incarnation;
     }
   }
-  if (worker.slots > 0 && leased >= worker.slots) return absl::OkStatus();
+  return leased;
+}
+
+absl::Status CoordinatorCore::Assign(Worker& worker, v1::LeaseTasksResponse& response) {
+  // One task for each call: workers that wait side by side get one each.
+  if (worker.slots > 0 && LeasedTo(worker) >= worker.slots) return absl::OkStatus();
+  if (worker.draining) return absl::OkStatus();
+  // A leader that may have been replaced by the time the task arrives gives none out.
+  TM_RETURN_IF_ERROR(RenewIfDue());
   const std::vector<TaskOffer> offers = Offers();
   const std::string rate_key = RateKey(worker.id, worker.incarnation);
   const absl::Duration now = options_.clock->Monotonic();
@@ -149,7 +159,14 @@ absl::Status CoordinatorCore::Lease(Worker& worker, const TaskOffer& offer, cons
                                     .incarnation = worker.incarnation,
                                     .session_id = grant.has_value() ? grant->session_id() : ""},
                           change.draft, Now()));
+  const auto queued = state.queued_since.find(offer.task_id);
+  const Moment now = Now();
+  const absl::Duration waited =
+      queued == state.queued_since.end()
+          ? absl::ZeroDuration()
+          : std::min(now.monotonic - queued->second, now.wall - state.tasks.at(offer.task_id).not_before);
   TM_RETURN_IF_ERROR(Store(change));
+  options_.observer->TaskLeased(kind, std::max(waited, absl::ZeroDuration()));
   if (grant.has_value()) {
     state_.budget().SetState(grant->session_id(), PermitRecord::State::kBusy);
     if (kind == v1::TASK_KIND_MOVE) reading_sessions_.insert(grant->session_id());
@@ -220,6 +237,9 @@ absl::StatusOr<v1::HeartbeatResponse> CoordinatorCore::Heartbeat(const v1::Heart
     return response;
   }
   worker->last_heartbeat = options_.clock->Monotonic();
+  worker->last_seen = options_.clock->Now();
+  worker->memory_bytes = request.memory_bytes();
+  worker->spill_bytes = request.spill_bytes();
   const std::string rate_key = RateKey(worker->id, worker->incarnation);
   for (const v1::RateShare& share : request.rate_shares()) rates_.Acknowledge(rate_key, share);
   NoteProgress(*worker, request);
@@ -276,7 +296,9 @@ absl::StatusOr<v1::CompleteTaskResponse> CoordinatorCore::CompleteTask(const v1:
   }
   TM_RETURN_IF_ERROR(TakeSessionStates(request.sessions(), task->id));
   const LeasedAttempt attempt = AttemptOf(*task);
+  const v1::TaskKind kind = task->kind;
   TM_RETURN_IF_ERROR(Report(*state, TaskRecord(*task), request));
+  options_.observer->AttemptEnded(kind, request.has_error() ? "failed" : "succeeded");
   state->draining.erase(attempt);
   TM_RETURN_IF_ERROR(Settle());
   return response;
@@ -345,9 +367,28 @@ absl::Status CoordinatorCore::Report(RunState& state, const TaskRecord& task, co
 
 absl::Status CoordinatorCore::LoseTask(RunState& state, const std::string& task_id, bool counts_as_failure) {
   RunChange change(&state);
+  options_.observer->AttemptEnded(state.tasks.at(task_id).kind, "lost");
   TM_RETURN_IF_ERROR(
       controller_.Lost(change, ContextOf(state), TaskRecord(state.tasks.at(task_id)), counts_as_failure));
   return Store(change);
+}
+
+absl::StatusOr<WorkerView> CoordinatorCore::DrainWorker(std::string_view id, const std::string& actor) {
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  const Worker* known = workers_.FindById(id);
+  if (known == nullptr) return absl::NotFoundError(absl::StrCat("no worker ", Abs(id), " is known"));
+  Worker* const worker = workers_.Find(known->id, known->incarnation);
+  if (!worker->draining) {
+    WriteBatch batch;
+    batch.audit.push_back({.time = options_.clock->Now(),
+                           .actor = actor,
+                           .action = "worker.drain",
+                           .subject = absl::StrCat("workers/", Abs(id)),
+                           .detail = ""});
+    TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
+    worker->draining = true;
+  }
+  return ViewOf(*worker);
 }
 
 absl::Status CoordinatorCore::LoseWorker(const Worker& worker) {
@@ -373,6 +414,7 @@ absl::Status CoordinatorCore::LoseWorker(const Worker& worker) {
   }
   const absl::Duration gone_at = worker.last_heartbeat + options_.lease + options_.server_side_timeouts;
   for (const std::string& session : sessions) state_.budget().Condemn(session, gone_at);
+  lost_workers_[worker.id] = ViewOf(worker, WorkerView::State::kLost);
   workers_.Remove(worker.id);
   return absl::OkStatus();
 }

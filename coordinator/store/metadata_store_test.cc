@@ -84,6 +84,7 @@ TEST_P(StoreSuite, GivesBackWhatWasStored) {
   EXPECT_EQ(job_back->updated, job.updated);
   EXPECT_EQ(job_back->scheduled_from, job.scheduled_from);
   EXPECT_EQ(job_back->request_id, "create orders");
+  EXPECT_TRUE(job_back->adopting);
 
   const auto run_back = store_->GetRunByKey("orders@r1");
   ASSERT_TRUE(run_back.ok()) << run_back.status();
@@ -585,7 +586,11 @@ TEST_P(StoreSuite, ListsInOrder) {
   EXPECT_THAT(RunIds({.job_name = "orders", .status = RunStatus::kSuccess}), testing::ElementsAre("r2"));
   EXPECT_THAT(RunIds({.phase = RunPhase::kWaiting}), testing::ElementsAre("r5"));
   EXPECT_THAT(RunIds({.job_name = "orders", .phase = RunPhase::kMoving, .limit = 1}), testing::ElementsAre("r6"));
-  EXPECT_THAT(Each(store_->ListUnfinishedRuns(), &RunRecord::id), testing::ElementsAre("r4", "r5", "r6"));
+  RunRecord queued = SampleRun(orders, "r7");
+  queued.sequence = 0;
+  ASSERT_EQ(Apply({.runs = {queued}}), absl::OkStatus());
+  EXPECT_THAT(RunIds({.job_name = "orders", .begun = true, .limit = 2}), testing::ElementsAre("r6", "r4"));
+  EXPECT_THAT(Each(store_->ListUnfinishedRuns(), &RunRecord::id), testing::ElementsAre("r4", "r5", "r6", "r7"));
   EXPECT_THAT(Each(store_->ListTasks("r1"), &TaskRecord::id), testing::ElementsAre("d", "c", "b", "a"));
   EXPECT_THAT(Each(store_->ListAudit(2), &AuditEvent::action), testing::ElementsAre("third", "second"));
 }

@@ -32,6 +32,8 @@ struct JobRecord {
   absl::Time scheduled_from = absl::InfinitePast();
   // Of the request that created it; may be empty.
   std::string request_id;
+  // The next run takes the target over as it stands, and goes on from its ledger.
+  bool adopting = false;
   int64_t revision = 0;
 };
 

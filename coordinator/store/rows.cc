@@ -131,7 +131,8 @@ const StoredTable& JobTable() {
                                                                {"created_at", Kind::kTime},
                                                                {"updated_at", Kind::kTime},
                                                                {"scheduled_from", Kind::kTime},
-                                                               {"request_id"}},
+                                                               {"request_id"},
+                                                               {"adopting", Kind::kBoolean}},
                                                    .fixed = 1};
   return *table;
 }
@@ -163,7 +164,7 @@ absl::StatusOr<StoredValues> Values(const JobRecord& job) {
   }
   values.insert(values.end(),
                 {job.enabled, job.last_sequence, job.source_identity, std::move(spec_json), TimeText(job.created),
-                 TimeText(job.updated), OrNull(job.scheduled_from), OrNull(job.request_id)});
+                 TimeText(job.updated), OrNull(job.scheduled_from), OrNull(job.request_id), job.adopting});
   return values;
 }
 
@@ -191,6 +192,7 @@ absl::StatusOr<JobRecord> ReadJob(RowReader& row) {
   TM_ASSIGN_OR_RETURN(const std::optional<absl::Time> scheduled_from, ReadOptionalTime(row));
   job.scheduled_from = scheduled_from.value_or(absl::InfinitePast());
   job.request_id = row.Text();
+  job.adopting = row.Boolean();
   job.revision = row.Integer();
   return job;
 }

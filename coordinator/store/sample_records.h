@@ -63,6 +63,7 @@ inline JobRecord SampleJob(const std::string& name) {
   job.updated = job.created + absl::Seconds(2);
   job.scheduled_from = job.created + absl::Seconds(1);
   job.request_id = absl::StrCat("create ", name);
+  job.adopting = true;
   return job;
 }
 

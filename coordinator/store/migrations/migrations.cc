@@ -156,6 +156,7 @@ ALTER TABLE etl_jobs ADD COLUMN created_at TIMESTAMPTZ NOT NULL DEFAULT '1970-01
 ALTER TABLE etl_jobs ADD COLUMN updated_at TIMESTAMPTZ NOT NULL DEFAULT '1970-01-01T00:00:00.000000Z';
 ALTER TABLE etl_jobs ADD COLUMN scheduled_from TIMESTAMPTZ;
 ALTER TABLE etl_jobs ADD COLUMN request_id TEXT;
+ALTER TABLE etl_jobs ADD COLUMN adopting BOOLEAN NOT NULL DEFAULT FALSE;
 ALTER TABLE etl_connections ADD COLUMN spec TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE etl_connections ADD COLUMN redacted_dsn TEXT NOT NULL DEFAULT '';
 ALTER TABLE etl_connections ADD COLUMN request_id TEXT;
@@ -163,6 +164,7 @@ ALTER TABLE etl_connections ADD COLUMN created_at TIMESTAMPTZ NOT NULL DEFAULT '
 ALTER TABLE etl_connections ADD COLUMN updated_at TIMESTAMPTZ NOT NULL DEFAULT '1970-01-01T00:00:00.000000Z';
 ALTER TABLE etl_runs ADD COLUMN fire_time TIMESTAMPTZ;
 ALTER TABLE etl_runs ADD COLUMN retry_of TEXT;
+CREATE INDEX etl_runs_begun ON etl_runs (job_name, id) WHERE sequence > 0;
 CREATE INDEX etl_runs_by_fire_time ON etl_runs (job_uid, fire_time) WHERE fire_time IS NOT NULL;
 ALTER TABLE etl_cluster ADD COLUMN jobs_revision BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE etl_cluster ADD COLUMN last_job_id BIGINT NOT NULL DEFAULT 0;

@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/absl_view.h"
+#include "common/base/status_macros.h"
+#include "coordinator/run/coordinator_core.h"
+#include "coordinator/schedule/schedule_spec.h"
+
+// Runs that nobody asked for just now: those of the schedule, and those of triggers left in the store.
+
+namespace tidemark::coordinator {
+namespace {
+
+// Runs made in one write.
+constexpr size_t kFiresAtOnce = 2000;
+
+std::string RunKey(const JobRecord& job, absl::Time fire_time) {
+  return absl::StrCat(job.uid, ":", absl::FormatTime(absl::RFC3339_sec, fire_time, absl::UTCTimeZone()));
+}
+
+}  // namespace
+
+void CoordinatorCore::Reschedule(const JobRecord& job, absl::Time after) {
+  if (!options_.schedule) return;
+  const v1::ScheduleSpec& spec = job.spec.schedule();
+  const auto schedule = spec.cron().empty() || !job.enabled ? absl::NotFoundError("runs on demand") : ToSchedule(spec);
+  if (!schedule.ok()) return scheduler_.Remove(job.uid);
+  scheduler_.Set(job.uid, schedule->cron, schedule->zone, schedule->catch_up, after);
+}
+
+absl::Status CoordinatorCore::ScheduleJobs() {
+  if (!options_.schedule) return absl::OkStatus();
+  TM_ASSIGN_OR_RETURN(const auto fired, state_.store().LastFireTimes());
+  const std::map<std::string, absl::Time> last(fired.begin(), fired.end());
+  for (const auto& [uid, job] : state_.jobs()) {
+    absl::Time after = std::max(job.scheduled_from, job.created);
+    if (const auto known = last.find(uid); known != last.end()) after = std::max(after, known->second);
+    Reschedule(job, after);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorCore::FireDue() {
+  for (const Fire& fire : scheduler_.Due(options_.clock->Now(), scheduler_.size())) {
+    const JobRecord* job = state_.FindJob(fire.uid);
+    if (job == nullptr) continue;
+    if (fire.superseded > 0) options_.observer->FiresMissed(job->spec.name(), "superseded", fire.superseded);
+    if (fire.too_late > 0) options_.observer->FiresMissed(job->spec.name(), "too_late", fire.too_late);
+    if (fire.run) due_.push_back({fire.uid, fire.time});
+  }
+  while (!due_.empty()) {
+    const std::vector<DueFire> fires(due_.begin(), due_.begin() + std::min(due_.size(), kFiresAtOnce));
+    const absl::Status made = MakeRuns(fires);
+    if (absl::IsAlreadyExists(made)) {
+      // The answer to a write before was lost, or another leader was before us.
+      TM_RETURN_IF_ERROR(ForgetMade(fires.size()));
+      continue;
+    }
+    TM_RETURN_IF_ERROR(made);
+    due_.erase(due_.begin(), due_.begin() + fires.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorCore::MakeRuns(const std::vector<DueFire>& fires) {
+  WriteBatch batch;
+  for (const DueFire& fire : fires) {
+    const JobRecord* job = state_.FindJob(fire.uid);
+    if (job == nullptr) continue;
+    TM_ASSIGN_OR_RETURN(RunRecord run, NewRun(*job, RunRequest()));
+    run.run_key = RunKey(*job, fire.time);
+    run.fire_time = fire.time;
+    if (const std::set<std::string>& before = state_.UnfinishedOf(fire.uid); !before.empty()) {
+      run.status = RunStatus::kSkipped;
+      run.phase = RunPhase::kSkipped;
+      run.ended = run.created;
+      run.error = absl::StrCat("skipped: the job's run ", *before.begin(), " went on");
+    }
+    batch.runs.push_back(std::move(run));
+  }
+  std::vector<RunRecord> runs = batch.runs;
+  TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
+  const absl::Time stored = options_.clock->Now();
+  for (RunRecord& run : runs) {
+    run.revision = 1;
+    options_.observer->RunFired(run, stored - *run.fire_time);
+    if (Ended(run.phase)) {
+      options_.observer->FiresMissed(run.job_name, "skipped", 1);
+      options_.observer->RunEnded(run);
+    } else {
+      state_.AddRun(std::move(run), /*preview=*/false);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorCore::ForgetMade(size_t count) {
+  std::vector<DueFire> left;
+  for (size_t i = 0; i < count; ++i) {
+    const JobRecord* job = state_.FindJob(due_[i].uid);
+    if (job == nullptr) continue;
+    const absl::StatusOr<RunRecord> made = state_.store().GetRunByKey(RunKey(*job, due_[i].time));
+    if (absl::IsNotFound(made.status())) {
+      left.push_back(due_[i]);
+    } else if (!made.ok()) {
+      return made.status();
+    }
+  }
+  if (left.size() == count) return absl::InternalError("runs of the schedule can neither be stored nor found");
+  due_.erase(due_.begin(), due_.begin() + count);
+  due_.insert(due_.begin(), left.begin(), left.end());
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorCore::TakeTriggers() {
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_ASSIGN_OR_RETURN(const std::vector<TriggerRecord> triggers, state_.store().ListTriggers());
+  for (const TriggerRecord& trigger : triggers) {
+    RunRequest request;
+    request.request_id =
+        trigger.request_id.empty() ? absl::StrCat("trigger:", trigger.id) : std::string(trigger.request_id);
+    request.full_refresh = trigger.full_refresh;
+    request.from = trigger.low;
+    request.to = trigger.high;
+    request.actor = "trigger";
+    const absl::Status started = StartRun(trigger.job_name, request).status();
+    WriteBatch batch;
+    batch.dropped_triggers.push_back(trigger.id);
+    if (absl::IsNotFound(started) || absl::IsFailedPrecondition(started) || absl::IsInvalidArgument(started)) {
+      TM_RETURN_IF_ERROR(state_.Refresh());
+      options_.observer->TriggerRefused(trigger, Std(started.message()));
+      batch.audit.push_back({.time = options_.clock->Now(),
+                             .actor = "trigger",
+                             .action = "job.run_refused",
+                             .subject = absl::StrCat("jobs/", trigger.job_name),
+                             .detail = std::string(started.message())});
+    } else if (!started.ok()) {
+      return started;
+    }
+    TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tidemark::coordinator
