@@ -22,12 +22,18 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 add_library(tidemark_system_crypto INTERFACE)
 target_link_options(tidemark_system_crypto INTERFACE -Wl,--push-state,--no-as-needed -lssl -lcrypto -Wl,--pop-state)
 
+set(TIDEMARK_DEPS ${CMAKE_SOURCE_DIR}/.deps CACHE PATH "Where scripts/deps.py puts the pinned dependencies")
+
+# The .proto files of google.rpc; Debian packages none.
+if(NOT EXISTS ${TIDEMARK_DEPS}/googleapis/google/rpc/status.proto)
+  message(FATAL_ERROR "google.rpc is not under ${TIDEMARK_DEPS}: run ./dev setup")
+endif()
+
 # Arrow: the system's where there is one, else the pinned build under .deps/ (scripts/deps.py).
 find_package(Arrow CONFIG QUIET)
 if(Arrow_FOUND)
   add_library(tidemark_arrow ALIAS Arrow::arrow_shared)
 else()
-  set(TIDEMARK_DEPS ${CMAKE_SOURCE_DIR}/.deps CACHE PATH "Where scripts/deps.py puts the pinned dependencies")
   file(GLOB arrow_library ${TIDEMARK_DEPS}/arrow/lib/libarrow.so.*)
   if(NOT arrow_library)
     message(FATAL_ERROR "Arrow is not under ${TIDEMARK_DEPS}: run ./dev setup")

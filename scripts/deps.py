@@ -20,6 +20,11 @@ ARROW_VERSION = "26.0.1"
 ARROW_WHEEL = f"pyarrow-{ARROW_VERSION}-cp311-cp311-manylinux_2_28_x86_64.whl"
 ARROW_SHA256 = "39cb0f2418282c24bea6ceda77b03e5a8f0a5766b63a8bf194d4e2a2c423548c"
 
+# google.rpc's error details: the wheel holds the .proto files themselves.
+GOOGLEAPIS_VERSION = "1.76.0"
+GOOGLEAPIS_WHEEL = f"googleapis_common_protos-{GOOGLEAPIS_VERSION}-py3-none-any.whl"
+GOOGLEAPIS_SHA256 = "59e13344a9f3651aa201a03e2bee815a3bf43a4baf1f9ff8a9b62a840ce25fac"
+
 
 def download_wheel(package, version, filename, sha256, into):
     subprocess.run(
@@ -51,7 +56,20 @@ def unpack_arrow(into):
                 destination.write_bytes(archive.read(name))
 
 
-PINNED = {"arrow": (f"arrow-{ARROW_VERSION}-{ARROW_SHA256[:12]}", unpack_arrow)}
+def unpack_googleapis(into):
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = download_wheel("googleapis-common-protos", GOOGLEAPIS_VERSION, GOOGLEAPIS_WHEEL, GOOGLEAPIS_SHA256,
+                               pathlib.Path(temporary))
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if name in ("google/rpc/status.proto", "google/rpc/error_details.proto"):
+                    destination = into / name
+                    destination.parent.mkdir(parents=True, exist_ok=True)
+                    destination.write_bytes(archive.read(name))
+
+
+PINNED = {"arrow": (f"arrow-{ARROW_VERSION}-{ARROW_SHA256[:12]}", unpack_arrow),
+          "googleapis": (f"googleapis-{GOOGLEAPIS_VERSION}-{GOOGLEAPIS_SHA256[:12]}", unpack_googleapis)}
 
 
 def main():
