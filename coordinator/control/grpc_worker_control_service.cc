@@ -1,9 +1,15 @@
 #include "coordinator/control/grpc_worker_control_service.h"
 
 #include <algorithm>
-#include <string>
+#include <type_traits>
+#include <utility>
 
+#include "absl/strings/match.h"
+#include "common/base/status_macros.h"
 #include "common/model/duration.h"
+#include "common/rpc/error_details.h"
+#include "common/rpc/grpc_caller.h"
+#include "common/rpc/grpc_status.h"
 #include "grpcpp/grpcpp.h"
 #include "tidemark/v1/worker_control.grpc.pb.h"
 
@@ -14,16 +20,24 @@ constexpr absl::Duration kLongestPoll = absl::Seconds(30);
 // How soon it is seen that the caller has gone.
 constexpr absl::Duration kSlice = absl::Milliseconds(250);
 
-// The canonical codes are numbered alike.
-grpc::Status ToGrpc(const absl::Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+// What the coordinator says of a leadership it has lost, as a worker knows it: another coordinator may do better.
+absl::Status Told(absl::Status status) {
+  const bool lost = absl::IsFailedPrecondition(status) && absl::StartsWith(status.message(), "leadership lost");
+  return lost ? NotLeaderError("") : status;
 }
 
 template <typename Response>
 grpc::Status Reply(absl::StatusOr<Response> result, Response* response) {
-  if (!result.ok()) return ToGrpc(result.status());
+  if (!result.ok()) return ToGrpcStatus(Told(std::move(result).status()));
   *response = *std::move(result);
   return grpc::Status::OK;
+}
+
+// The result of `call`, for a caller who may know connection strings.
+template <typename Call>
+std::invoke_result_t<Call> ForWorker(const grpc::ServerContext& context, const Call& call) {
+  TM_RETURN_IF_ERROR(MayBeWorker(CallerOf(context)));
+  return call();
 }
 
 class GrpcWorkerControlService final : public v1::WorkerControlService::Service {
@@ -32,7 +46,7 @@ class GrpcWorkerControlService final : public v1::WorkerControlService::Service 
 
   grpc::Status Register(grpc::ServerContext* context, const v1::RegisterRequest* request,
                         v1::RegisterResponse* response) override {
-    return Reply(coordinator_->Register(*request), response);
+    return Reply(ForWorker(*context, [&] { return coordinator_->Register(*request); }), response);
   }
 
   grpc::Status LeaseTasks(grpc::ServerContext* context, const v1::LeaseTasksRequest* request,
@@ -43,7 +57,7 @@ class GrpcWorkerControlService final : public v1::WorkerControlService::Service 
       // A task must not be leased to a caller that is not there to take it.
       if (context->IsCancelled()) return grpc::Status(grpc::StatusCode::CANCELLED, "the worker has gone");
       const uint64_t seen = coordinator_->version();
-      absl::StatusOr<v1::LeaseTasksResponse> lease = coordinator_->LeaseTasks(*request);
+      auto lease = ForWorker(*context, [&] { return coordinator_->LeaseTasks(*request); });
       const bool says_something = lease.ok() && SaysSomething(*lease);
       const absl::Duration left = deadline - coordinator_->clock().Monotonic();
       if (!lease.ok() || says_something || left <= absl::ZeroDuration()) return Reply(std::move(lease), response);
@@ -53,12 +67,12 @@ class GrpcWorkerControlService final : public v1::WorkerControlService::Service 
 
   grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
                          v1::HeartbeatResponse* response) override {
-    return Reply(coordinator_->Heartbeat(*request), response);
+    return Reply(ForWorker(*context, [&] { return coordinator_->Heartbeat(*request); }), response);
   }
 
   grpc::Status CompleteTask(grpc::ServerContext* context, const v1::CompleteTaskRequest* request,
                             v1::CompleteTaskResponse* response) override {
-    return Reply(coordinator_->CompleteTask(*request), response);
+    return Reply(ForWorker(*context, [&] { return coordinator_->CompleteTask(*request); }), response);
   }
 
  private:

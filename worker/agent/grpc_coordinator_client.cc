@@ -8,6 +8,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/rpc/grpc_status.h"
 #include "tidemark/v1/worker_control.grpc.pb.h"
 
 namespace tidemark {
@@ -69,7 +70,7 @@ class GrpcCoordinatorClient final : public CoordinatorClient {
       leases_.erase(&context);
     }
     if (status.ok()) return response;
-    return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+    return FromGrpcStatus(status);
   }
 
   const std::unique_ptr<v1::WorkerControlService::Stub> stub_;
