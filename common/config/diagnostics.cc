@@ -25,16 +25,28 @@ bool Diagnostics::Has(std::string_view path) const {
   });
 }
 
+const std::string* Diagnostics::VariableOf(std::string_view path) const {
+  const auto found = variables_.find(path.substr(0, path.find('[')));
+  return found == variables_.end() ? nullptr : &found->second;
+}
+
 absl::Status Diagnostics::ToStatus() const {
   if (entries_.empty()) return absl::OkStatus();
   std::vector<Entry> sorted = entries_;
-  std::stable_sort(sorted.begin(), sorted.end(), [](const Entry& a, const Entry& b) {
-    return std::tie(a.at.line, a.at.column) < std::tie(b.at.line, b.at.column);
-  });
+  const auto place = [this](const Entry& entry) {
+    const bool in_file = VariableOf(entry.path) == nullptr;
+    return in_file ? std::tuple(1, entry.at.line, entry.at.column) : std::tuple(0, 0, 0);
+  };
+  std::stable_sort(sorted.begin(), sorted.end(), [&](const Entry& a, const Entry& b) { return place(a) < place(b); });
   std::string text;
   for (const Entry& entry : sorted) {
-    absl::StrAppend(&text, text.empty() ? "" : "\n", file_, ":", entry.at.line, ":", entry.at.column, ": ",
-                    Printable(Elided(entry.path, kLongestPath)), entry.path.empty() ? "" : ": ",
+    if (!text.empty()) text += '\n';
+    if (const std::string* variable = VariableOf(entry.path)) {
+      absl::StrAppend(&text, *variable, ": ", Printable(entry.message));
+      continue;
+    }
+    if (!file_.empty()) absl::StrAppend(&text, file_, ":", entry.at.line, ":", entry.at.column, ": ");
+    absl::StrAppend(&text, Printable(Elided(entry.path, kLongestPath)), entry.path.empty() ? "" : ": ",
                     Printable(entry.message));
   }
   return absl::InvalidArgumentError(text);

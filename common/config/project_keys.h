@@ -9,7 +9,8 @@
 
 namespace tidemark {
 
-// One key of the project file. The table of them drives the reader and the JSON Schema alike.
+// One key of the project file, or of a daemon's settings. The table of them drives the reader, the JSON Schema and the
+// list of settings alike.
 struct ProjectKey {
   enum class Kind {
     kText,
@@ -24,6 +25,13 @@ struct ProjectKey {
     // One of the names of the field's enum.
     kChoice,
     kTexts,
+    // A number of bytes, as in 1GiB.
+    kBytes,
+    // A file or a folder: relative to the file the key stands in.
+    kPath,
+    // HOST:PORT, and a list of such.
+    kAddress,
+    kAddresses,
     kMapping,
     // A mapping from names of the user's choice to mappings of `keys`.
     kNamed,
@@ -42,7 +50,7 @@ struct ProjectKey {
   bool available = true;
   // Read as if it were written where the key is absent.
   std::string fallback = "";
-  // kWhole.
+  // kWhole and kBytes.
   int64_t min = 0;
   int64_t max = std::numeric_limits<int64_t>::max();
   // kMapping may be written as this one of its keys' value.

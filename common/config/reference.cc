@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -39,26 +41,50 @@ absl::StatusOr<std::string> ReadReferencedFile(std::string_view path, const std:
   return text;
 }
 
-absl::StatusOr<std::string> ResolveOne(std::string_view reference, const ReferenceSources& sources) {
-  if (reference.starts_with("env:")) {
-    const std::string name(reference.substr(4));
-    std::optional<std::string> value = sources.environment(name);
-    if (!value) return absl::InvalidArgumentError(absl::StrCat("the environment variable ", name, " is not set"));
-    return *std::move(value);
+absl::StatusOr<std::string> ResolveVariable(
+    const std::string& name, const std::function<std::optional<std::string>(const std::string&)>& environment) {
+  std::optional<std::string> value = environment(name);
+  if (!value) return absl::InvalidArgumentError(absl::StrCat("the environment variable ", name, " is not set"));
+  return *std::move(value);
+}
+
+// Nothing of what is outside of `directory` is told, not even whether it is there.
+absl::StatusOr<std::string> ReadConfinedFile(std::string_view path, const std::string& directory) {
+  if (directory.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("${file:", Abs(path), "} cannot be resolved: this worker has no secrets_dir"));
   }
-  if (reference.starts_with("file:")) return ReadReferencedFile(reference.substr(5), sources.directory);
-  return absl::InvalidArgumentError(absl::StrCat(
-      "${", Abs(reference), "} is not a reference: use ${env:NAME} or ${file:PATH}, or $${ for a literal ${"));
+  std::error_code error;
+  const std::filesystem::path root = std::filesystem::canonical(directory, error);
+  if (error) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "${file:", Abs(path), "} cannot be resolved: the worker's secrets_dir cannot be read: ", error.message()));
+  }
+  const std::filesystem::path wanted = std::filesystem::path(directory) / std::filesystem::path(path);
+  // What is there, with all links followed; for what is not, how its name reads.
+  std::filesystem::path real = std::filesystem::weakly_canonical(wanted, error);
+  if (error) real.clear();
+  const auto [end, ignored] = std::mismatch(root.begin(), root.end(), real.begin(), real.end());
+  if (end != root.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("${file:", Abs(path), "} cannot be resolved: it is not in the worker's secrets_dir"));
+  }
+  absl::StatusOr<std::string> text = ReadReferencedFile(real.string(), "");
+  if (text.ok()) return text;
+  return absl::InvalidArgumentError(
+      absl::StrCat("${file:", Abs(path), "}: cannot be read from the worker's secrets_dir"));
 }
 
-}  // namespace
+using Resolve = std::function<absl::StatusOr<std::string>(std::string_view name)>;
 
-std::optional<std::string> ProcessEnvironment(const std::string& name) {
-  const char* value = getenv(name.c_str());
-  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-}
-
-absl::StatusOr<ResolvedText> ResolveReferences(std::string_view text, const ReferenceSources& sources) {
+// `variable` and `file` have the values.
+absl::StatusOr<ResolvedText> ResolveBy(std::string_view text, const Resolve& variable, const Resolve& file) {
+  const auto resolve_one = [&](std::string_view reference) -> absl::StatusOr<std::string> {
+    if (reference.starts_with("env:")) return variable(reference.substr(4));
+    if (reference.starts_with("file:")) return file(reference.substr(5));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "${", Abs(reference), "} is not a reference: use ${env:NAME} or ${file:PATH}, or $${ for a literal ${"));
+  };
   ResolvedText resolved;
   while (true) {
     const size_t open = text.find("${");
@@ -71,7 +97,7 @@ absl::StatusOr<ResolvedText> ResolveReferences(std::string_view text, const Refe
     const size_t close = text.find('}', open);
     if (close == text.npos) return absl::InvalidArgumentError("a reference ${ has no closing }");
     const std::string_view reference = text.substr(open + 2, close - open - 2);
-    TM_ASSIGN_OR_RETURN(const std::string value, ResolveOne(reference, sources));
+    TM_ASSIGN_OR_RETURN(const std::string value, resolve_one(reference));
     if (FindInvalidUtf8(value) != value.npos) {
       return absl::InvalidArgumentError(absl::StrCat("the value of ${", Abs(reference), "} is not UTF-8"));
     }
@@ -81,6 +107,34 @@ absl::StatusOr<ResolvedText> ResolveReferences(std::string_view text, const Refe
   }
   resolved.text.append(text);
   return resolved;
+}
+
+}  // namespace
+
+std::optional<std::string> ProcessEnvironment(const std::string& name) {
+  const char* value = getenv(name.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+absl::StatusOr<ResolvedText> ResolveReferences(std::string_view text, const ReferenceSources& sources) {
+  return ResolveBy(
+      text, [&](std::string_view name) { return ResolveVariable(std::string(name), sources.environment); },
+      [&](std::string_view path) { return ReadReferencedFile(path, sources.directory); });
+}
+
+absl::StatusOr<ResolvedText> ResolveReferencesWithin(
+    std::string_view text, const ReferenceLimits& limits,
+    const std::function<std::optional<std::string>(const std::string& name)>& environment) {
+  return ResolveBy(
+      text,
+      [&](std::string_view name) -> absl::StatusOr<std::string> {
+        if (!limits.environment.contains(name)) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("${env:", Abs(name), "} cannot be resolved: the name is not in the worker's allow_env"));
+        }
+        return ResolveVariable(std::string(name), environment);
+      },
+      [&](std::string_view path) { return ReadConfinedFile(path, limits.directory); });
 }
 
 }  // namespace tidemark

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,14 @@ struct ReferenceSources {
   std::string directory;
 };
 
+// What a worker may resolve on behalf of others: who may send it a connection string must not read all that it can.
+struct ReferenceLimits {
+  // Names of environment variables.
+  std::set<std::string, std::less<>> environment;
+  // Folder that files must be in, wherever .. and symbolic links lead. Empty: no file.
+  std::string directory;
+};
+
 // The environment of this process.
 std::optional<std::string> ProcessEnvironment(const std::string& name);
 
@@ -29,5 +38,11 @@ struct ResolvedText {
 // Replaces ${env:NAME} and ${file:PATH} anywhere in `text` (a file's last line end is dropped); $${ stands for a
 // literal ${. InvalidArgument says what is missing, by name, and never holds a value.
 absl::StatusOr<ResolvedText> ResolveReferences(std::string_view text, const ReferenceSources& sources);
+
+// The same within `limits`, relative paths from its folder. InvalidArgument, too, for what they do not allow.
+// `environment` as in ReferenceSources.
+absl::StatusOr<ResolvedText> ResolveReferencesWithin(
+    std::string_view text, const ReferenceLimits& limits,
+    const std::function<std::optional<std::string>(const std::string& name)>& environment);
 
 }  // namespace tidemark

@@ -12,9 +12,11 @@
 #include "absl/time/time.h"
 #include "common/base/absl_view.h"
 #include "common/config/suggestion.h"
+#include "common/model/byte_size.h"
 #include "common/model/dsn.h"
 #include "common/model/duration.h"
 #include "common/model/enum_names.h"
+#include "common/model/host_port.h"
 
 namespace tidemark {
 namespace {
@@ -180,6 +182,7 @@ void SpecReader::ReadValue(const YamlNode& node, const ProjectKey& key, const st
       return;
     }
     case Kind::kTexts:
+    case Kind::kAddresses:
       return ReadList(node, key, path, *field.leaf, parent);
     default:
       return ReadScalar(node, key, path, *field.leaf, parent);
@@ -253,6 +256,23 @@ void SpecReader::SetScalar(const std::string& text, std::string_view shown, Loca
       }
       return;
     }
+    case Kind::kBytes: {
+      const std::optional<int64_t> bytes = ParseByteSize(text);
+      if (!bytes) return wrong("a number of bytes such as 1GiB");
+      if (*bytes < key.min) return wrong(absl::StrCat("at least ", FormatByteSize(key.min)));
+      if (*bytes > key.max) return wrong(absl::StrCat("at most ", FormatByteSize(key.max)));
+      reflection.SetInt64(message, &field, *bytes);
+      return;
+    }
+    case Kind::kPath:
+      if (text.empty()) return wrong("a path");
+      reflection.SetString(message, &field,
+                           (std::filesystem::path(sources_.directory) / text).lexically_normal().string());
+      return;
+    case Kind::kAddress:
+    case Kind::kAddresses:
+      if (!ParseHostPort(text)) return wrong("an address HOST:PORT");
+      break;
     case Kind::kDuration: {
       const std::optional<absl::Duration> duration = ParseDuration(text);
       if (!duration) return wrong("a duration such as 15m, 2s or 1h30m");

@@ -3,6 +3,7 @@
 #include "common/model/byte_size.h"
 #include "common/model/duration.h"
 #include "common/model/enum_names.h"
+#include "common/model/host_port.h"
 #include "common/model/key_range.h"
 #include "common/model/row_counts.h"
 #include "common/model/watermark.h"
@@ -58,6 +59,19 @@ TEST(ByteSizeTest, ParsesAndFormats) {
   EXPECT_EQ(FormatByteSize(512), "512 B");
   EXPECT_EQ(FormatByteSize(1073741824), "1.0 GiB");
   EXPECT_EQ(FormatByteSize(1048575), "1.0 MiB");
+}
+
+TEST(HostPortTest, ReadsWhatItWrites) {
+  for (const char* text : {"db.example:8471", "10.0.0.7:0", "[::1]:65535"}) {
+    const auto address = ParseHostPort(text);
+    ASSERT_TRUE(address) << text;
+    EXPECT_EQ(HostPortText(*address), text);
+  }
+  EXPECT_EQ(ParseHostPort("[::1]:7")->host, "::1");
+  for (const char* text :
+       {"", "db", ":1", "db:", "db:-1", "db:+1", "db:65536", "::1:7", "a b:7", "http://db:7", "db:7/x"}) {
+    EXPECT_FALSE(ParseHostPort(text)) << text;
+  }
 }
 
 v1::RowCounts Counts(int64_t read, int64_t loaded, int64_t filtered, int64_t quarantined) {
