@@ -300,6 +300,37 @@ TEST(ReferenceTest, FilesAndEscapes) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(ReferenceTest, InSecretsTheyStayWhereTheyAreForOthersToResolve) {
+  ProjectOptions options = TestOptions();
+  options.keep_secret_references = true;
+  options.check_dsn = [](std::string_view dsn) {
+    return dsn.starts_with("ftp:") ? absl::InvalidArgumentError("unknown scheme") : absl::OkStatus();
+  };
+  const auto parse = [&](const char* dsn) {
+    return ParseProject(absl::StrCat("connections:\n  a: { dsn: '", dsn, R"(', max_connections: "${env:N}" }
+jobs:
+  j:
+    source: { connection: a, table: "${env:WORD}", watermark: w }
+    target: { connection: a, table: t }
+)"),
+                        "/p/$${x}/tidemark.yaml", options);
+  };
+  for (const auto& [dsn, kept] :
+       std::vector<std::pair<std::string, std::string>>{{"${env:NOWHERE}", "${env:NOWHERE}"},
+                                                        {"ftp:${file:none}", "ftp:${file:none}"},
+                                                        {"sqlite:${env:NOWHERE}.db", "sqlite:${env:NOWHERE}.db"},
+                                                        {"sqlite:a$${b}.db", "sqlite:/p/$$${x}/a$${b}.db"},
+                                                        {"postgresql://me:$${@db/x", "postgresql://me:$${@db/x"}}) {
+    const absl::StatusOr<Project> project = parse(dsn.c_str());
+    ASSERT_TRUE(project.ok()) << project.status();
+    EXPECT_EQ(project->connections[0].dsn(), kept);
+    EXPECT_EQ(project->connections[0].max_connections(), 7);
+    EXPECT_EQ(project->jobs[0].source().table(), "canary77");
+  }
+  EXPECT_THAT(parse("ftp:x").status().message(), HasSubstr("2:13: connections.a.dsn: unknown scheme"));
+  EXPECT_THAT(parse("${env:A}${vault:x}").status().message(), HasSubstr("${vault:x} is not a reference"));
+}
+
 TEST(ReferenceTest, MissingOnesAreNamedAtTheirPlace) {
   EXPECT_THAT(JobErrors("table: '${env:NOPE}'", "table: '${file:nope}', strategy: full"),
               ElementsAre("6:40: jobs.orders.source.table: the environment variable NOPE is not set",

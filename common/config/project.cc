@@ -9,9 +9,7 @@
 #include <sstream>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
 #include "common/config/diagnostics.h"
 #include "common/config/project_keys.h"
@@ -20,25 +18,9 @@
 #include "common/config/yaml_document.h"
 
 namespace tidemark {
-namespace {
-
-const ProjectKey& TopKey(std::string_view name) {
-  return *std::find_if(ProjectKeys().begin(), ProjectKeys().end(),
-                       [&](const ProjectKey& key) { return key.name == name; });
-}
-
-// Connectors wrap the query: a closing semicolon would end it too early.
-void StripSemicolon(std::string* query) {
-  absl::string_view text = absl::StripTrailingAsciiWhitespace(*query);
-  while (absl::ConsumeSuffix(&text, ";")) text = absl::StripTrailingAsciiWhitespace(text);
-  *query = std::string(text);
-}
-
-}  // namespace
 
 const v1::ConnectionSpec* Project::FindConnection(std::string_view name) const {
-  const auto at = std::find_if(connections.begin(), connections.end(), [&](const auto& c) { return c.name() == name; });
-  return at == connections.end() ? nullptr : &*at;
+  return tidemark::FindConnection(connections, name);
 }
 
 const v1::JobSpec* Project::FindJob(std::string_view name) const {
@@ -61,21 +43,24 @@ absl::StatusOr<Project> ParseProject(std::string_view yaml, const std::string& f
   project.file = absolute.lexically_normal().string();
   const ReferenceSources sources = {options.environment ? options.environment : ProcessEnvironment,
                                     absolute.lexically_normal().parent_path().string()};
-  const SpecReader::Checks checks = {options.check_cron, options.check_dsn};
-  SpecReader reader(&sources, &checks, &diagnostics);
+  const ValueChecks checks = {options.check_cron, options.check_dsn};
+  SpecReader reader(
+      &sources,
+      options.keep_secret_references ? SpecReader::SecretReferences::kKept : SpecReader::SecretReferences::kResolved,
+      &checks, &diagnostics);
   reader.CheckNames(root, ProjectKeys(), "");
-  const ProjectKey& connections = TopKey("connections");
+  const ProjectKey& connections = ProjectKeyNamed("connections");
   reader.ReadNamed(root, connections, [&](const YamlNode::Entry& entry, const std::string& path) {
     v1::ConnectionSpec& connection = project.connections.emplace_back();
     connection.set_name(entry.key);
     reader.ReadMapping(entry.value, connections.keys, path, &connection);
   });
-  const ProjectKey& jobs = TopKey("jobs");
+  const ProjectKey& jobs = ProjectKeyNamed("jobs");
   reader.ReadNamed(root, jobs, [&](const YamlNode::Entry& entry, const std::string& path) {
     v1::JobSpec& job = project.jobs.emplace_back();
     job.set_name(entry.key);
     reader.ReadMapping(entry.value, jobs.keys, path, &job);
-    StripSemicolon(job.mutable_source()->mutable_query());
+    TrimQuery(&job);
   });
   CheckRules(project, reader.places(), &diagnostics);
   TM_RETURN_IF_ERROR(diagnostics.ToStatus());

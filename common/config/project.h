@@ -33,6 +33,8 @@ struct ProjectOptions {
   // anything goes.
   std::function<absl::Status(std::string_view cron)> check_cron;
   std::function<absl::Status(std::string_view dsn)> check_dsn;
+  // References in DSNs stay as they are written, for the worker that resolves them; a DSN that holds one is not judged.
+  bool keep_secret_references = false;
 };
 
 // NotFound if there is no such file. InvalidArgument: everything that is wrong with it, a line "FILE:LINE:COLUMN: PATH:

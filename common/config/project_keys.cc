@@ -1,5 +1,7 @@
 #include "common/config/project_keys.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_split.h"
 
 namespace tidemark {
@@ -176,6 +178,11 @@ const std::vector<ProjectKey>& ProjectKeys() {
   return *kKeys;
 }
 
+const ProjectKey& ProjectKeyNamed(std::string_view name) {
+  return *std::find_if(ProjectKeys().begin(), ProjectKeys().end(),
+                       [&](const ProjectKey& key) { return key.name == name; });
+}
+
 KeyField FieldOf(const ProjectKey& key, const google::protobuf::Descriptor& message) {
   KeyField field;
   const google::protobuf::Descriptor* at = &message;
@@ -183,6 +190,7 @@ KeyField FieldOf(const ProjectKey& key, const google::protobuf::Descriptor& mess
        std::vector<std::string>(absl::StrSplit(key.field.empty() ? key.name : key.field, '.'))) {
     if (field.leaf != nullptr) field.parents.push_back(field.leaf);
     field.leaf = at->FindFieldByName(name);
+    if (field.leaf == nullptr) break;
     at = field.leaf->message_type();
   }
   return field;

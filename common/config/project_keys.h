@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "google/protobuf/descriptor.h"
@@ -62,8 +63,11 @@ struct ProjectKey {
 
 // The top level: connections and jobs.
 const std::vector<ProjectKey>& ProjectKeys();
+// The one of them of this name; there must be one.
+const ProjectKey& ProjectKeyNamed(std::string_view name);
 
-// The field a key fills, and the messages on the way to it.
+// The field a key fills, and the messages on the way to it; `leaf` is nullptr if there is none, as for some keys that
+// are not available.
 struct KeyField {
   std::vector<const google::protobuf::FieldDescriptor*> parents;
   const google::protobuf::FieldDescriptor* leaf = nullptr;

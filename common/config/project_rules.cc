@@ -4,10 +4,11 @@
 #include <initializer_list>
 #include <map>
 #include <string>
-#include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/absl_view.h"
 #include "common/config/suggestion.h"
 #include "common/model/connection_identity.h"
@@ -20,8 +21,8 @@ namespace {
 // Judges one job.
 class JobRules {
  public:
-  JobRules(const Project& project, const v1::JobSpec& job, const Places& places, Diagnostics* diagnostics)
-      : project_(project), job_(job), prefix_("jobs." + job.name()), places_(places), diagnostics_(*diagnostics) {}
+  JobRules(const v1::JobSpec& job, const std::vector<v1::ConnectionSpec>& connections, WrittenJob* written)
+      : job_(job), connections_(connections), written_(*written) {}
 
   void Check() {
     CheckConnection("source.connection", job_.source().connection());
@@ -38,30 +39,19 @@ class JobRules {
   void Rule(bool holds, std::initializer_list<const char*> rests_on, std::string_view where, std::string_view message) {
     if (holds) return;
     for (const char* key : rests_on) {
-      if (diagnostics_.Has(absl::StrCat(prefix_, ".", key))) return;
+      if (written_.Wrong(key)) return;
     }
-    const std::string path = absl::StrCat(prefix_, ".", Abs(where));
-    diagnostics_.Add(PlaceOf(path), path, message);
+    written_.AddError(where, message);
   }
 
-  // Of the key, or of the nearest mapping around it.
-  Location PlaceOf(std::string path) const {
-    while (true) {
-      if (const auto at = places_.find(path); at != places_.end()) return at->second;
-      const size_t dot = path.rfind('.');
-      if (dot == path.npos) return Location();
-      path.resize(dot);
-    }
-  }
-
-  bool Given(const char* key) const { return places_.contains(absl::StrCat(prefix_, ".", key)); }
+  bool Given(const char* key) const { return written_.Given(key); }
 
   void CheckConnection(const char* key, const std::string& name) {
     // That it is missing is said already.
     if (name.empty()) return;
     std::vector<std::string> names;
-    for (const v1::ConnectionSpec& connection : project_.connections) names.push_back(connection.name());
-    Rule(project_.FindConnection(name) != nullptr, {key}, key,
+    for (const v1::ConnectionSpec& connection : connections_) names.push_back(connection.name());
+    Rule(FindConnection(connections_, name) != nullptr, {key}, key,
          absl::StrCat("unknown connection \"", name, "\"", Suggestion(name, names)));
   }
 
@@ -71,8 +61,8 @@ class JobRules {
     Rule(Given("source.table") || Given("source.query"), {"source", "source.api"}, "source.table",
          "missing: the source needs a table or a query");
     Rule(!(Given("source.table") && Given("source.query")), keys, "source.query", "give a table or a query, not both");
-    const v1::ConnectionSpec* from = project_.FindConnection(source.connection());
-    const v1::ConnectionSpec* to = project_.FindConnection(job_.target().connection());
+    const v1::ConnectionSpec* from = FindConnection(connections_, source.connection());
+    const v1::ConnectionSpec* to = FindConnection(connections_, job_.target().connection());
     const bool same = from != nullptr && to != nullptr && ConnectionIdentity(*from) == ConnectionIdentity(*to) &&
                       !source.table().empty() && source.table() == job_.target().table();
     Rule(!same, {"source.table", "target.table"}, "target.table", "source and target are the same table");
@@ -120,8 +110,36 @@ class JobRules {
          "reread needs target.key to tell rows read again from new ones");
   }
 
-  const Project& project_;
   const v1::JobSpec& job_;
+  const std::vector<v1::ConnectionSpec>& connections_;
+  WrittenJob& written_;
+};
+
+// A job of the project file.
+class JobInFile final : public WrittenJob {
+ public:
+  JobInFile(std::string_view name, const Places& places, Diagnostics* diagnostics)
+      : prefix_(absl::StrCat("jobs.", Abs(name), ".")), places_(places), diagnostics_(*diagnostics) {}
+
+  bool Given(std::string_view key) const override { return places_.contains(PathOf(key)); }
+  bool Wrong(std::string_view key) const override { return diagnostics_.Has(PathOf(key)); }
+  void AddError(std::string_view key, std::string_view message) override {
+    diagnostics_.Add(PlaceOf(PathOf(key)), PathOf(key), message);
+  }
+
+ private:
+  std::string PathOf(std::string_view key) const { return absl::StrCat(prefix_, Abs(key)); }
+
+  // Of the key, or of the nearest mapping around it.
+  Location PlaceOf(std::string path) const {
+    while (true) {
+      if (const auto at = places_.find(path); at != places_.end()) return at->second;
+      const size_t dot = path.rfind('.');
+      if (dot == path.npos) return Location();
+      path.resize(dot);
+    }
+  }
+
   const std::string prefix_;
   const Places& places_;
   Diagnostics& diagnostics_;
@@ -129,21 +147,42 @@ class JobRules {
 
 }  // namespace
 
+void CheckJobRules(const v1::JobSpec& job, const std::vector<v1::ConnectionSpec>& connections, WrittenJob* written) {
+  JobRules(job, connections, written).Check();
+}
+
 void CheckRules(const Project& project, const Places& places, Diagnostics* diagnostics) {
-  // By database and table: two connections may name one database.
-  std::map<std::pair<std::string, std::string>, std::string> targets;
+  std::map<std::string, std::string> targets;
   for (const v1::JobSpec& job : project.jobs) {
-    JobRules(project, job, places, diagnostics).Check();
-    const v1::ConnectionSpec* connection = project.FindConnection(job.target().connection());
-    if (connection == nullptr || job.target().table().empty()) continue;
-    const auto [other, fresh] =
-        targets.try_emplace({ConnectionIdentity(*connection), job.target().table()}, job.name());
-    if (fresh) continue;
-    const std::string path = absl::StrCat("jobs.", job.name(), ".target.table");
-    const auto at = places.find(path);
-    diagnostics->Add(at == places.end() ? Location() : at->second, path,
-                     absl::StrCat("the job ", other->second, " already loads this table"));
+    JobInFile written(job.name(), places, diagnostics);
+    CheckJobRules(job, project.connections, &written);
+    const std::string target = TargetIdentity(job, project.connections);
+    if (target.empty()) continue;
+    const auto [other, fresh] = targets.try_emplace(target, job.name());
+    if (!fresh) written.AddError("target.table", AlreadyLoaded(other->second));
   }
+}
+
+void TrimQuery(v1::JobSpec* job) {
+  if (job->source().query().empty()) return;
+  absl::string_view text = absl::StripTrailingAsciiWhitespace(job->source().query());
+  while (absl::ConsumeSuffix(&text, ";")) text = absl::StripTrailingAsciiWhitespace(text);
+  job->mutable_source()->set_query(std::string(text));
+}
+
+const v1::ConnectionSpec* FindConnection(const std::vector<v1::ConnectionSpec>& connections, std::string_view name) {
+  const auto at = std::find_if(connections.begin(), connections.end(), [&](const auto& c) { return c.name() == name; });
+  return at == connections.end() ? nullptr : &*at;
+}
+
+std::string TargetIdentity(const v1::JobSpec& job, const std::vector<v1::ConnectionSpec>& connections) {
+  const v1::ConnectionSpec* connection = FindConnection(connections, job.target().connection());
+  if (connection == nullptr || job.target().table().empty()) return "";
+  return absl::StrCat(ConnectionIdentity(*connection), "\n", job.target().table());
+}
+
+std::string AlreadyLoaded(std::string_view other) {
+  return absl::StrCat("the job ", Abs(other), " already loads this table");
 }
 
 }  // namespace tidemark

@@ -41,6 +41,9 @@ absl::StatusOr<std::string> ReadReferencedFile(std::string_view path, const std:
   return text;
 }
 
+constexpr std::string_view kEnvironment = "env:";
+constexpr std::string_view kFile = "file:";
+
 absl::StatusOr<std::string> ResolveVariable(
     const std::string& name, const std::function<std::optional<std::string>(const std::string&)>& environment) {
   std::optional<std::string> value = environment(name);
@@ -75,37 +78,52 @@ absl::StatusOr<std::string> ReadConfinedFile(std::string_view path, const std::s
       absl::StrCat("${file:", Abs(path), "}: cannot be read from the worker's secrets_dir"));
 }
 
-using Resolve = std::function<absl::StatusOr<std::string>(std::string_view name)>;
-
-// `variable` and `file` have the values.
-absl::StatusOr<ResolvedText> ResolveBy(std::string_view text, const Resolve& variable, const Resolve& file) {
-  const auto resolve_one = [&](std::string_view reference) -> absl::StatusOr<std::string> {
-    if (reference.starts_with("env:")) return variable(reference.substr(4));
-    if (reference.starts_with("file:")) return file(reference.substr(5));
-    return absl::InvalidArgumentError(absl::StrCat(
-        "${", Abs(reference), "} is not a reference: use ${env:NAME} or ${file:PATH}, or $${ for a literal ${"));
-  };
-  ResolvedText resolved;
+// Calls `literal` and `reference` (what stands between the braces) for the parts of `text` in their order, until one
+// fails.
+absl::Status ForEachPart(std::string_view text, const std::function<void(std::string_view)>& literal,
+                         const std::function<absl::Status(std::string_view)>& reference) {
   while (true) {
     const size_t open = text.find("${");
     if (open == text.npos) break;
     if (open > 0 && text[open - 1] == '$') {
-      resolved.text.append(text.substr(0, open - 1)).append("${");
+      literal(text.substr(0, open - 1));
+      literal("${");
       text.remove_prefix(open + 2);
       continue;
     }
     const size_t close = text.find('}', open);
     if (close == text.npos) return absl::InvalidArgumentError("a reference ${ has no closing }");
-    const std::string_view reference = text.substr(open + 2, close - open - 2);
-    TM_ASSIGN_OR_RETURN(const std::string value, resolve_one(reference));
-    if (FindInvalidUtf8(value) != value.npos) {
-      return absl::InvalidArgumentError(absl::StrCat("the value of ${", Abs(reference), "} is not UTF-8"));
+    const std::string_view inner = text.substr(open + 2, close - open - 2);
+    if (!inner.starts_with(kEnvironment) && !inner.starts_with(kFile)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "${", Abs(inner), "} is not a reference: use ${env:NAME} or ${file:PATH}, or $${ for a literal ${"));
     }
-    resolved.text.append(text.substr(0, open)).append(value);
-    resolved.from_reference = true;
+    literal(text.substr(0, open));
+    TM_RETURN_IF_ERROR(reference(inner));
     text.remove_prefix(close + 1);
   }
-  resolved.text.append(text);
+  literal(text);
+  return absl::OkStatus();
+}
+
+using Resolve = std::function<absl::StatusOr<std::string>(std::string_view name)>;
+
+// `variable` and `file` have the values.
+absl::StatusOr<ResolvedText> ResolveBy(std::string_view text, const Resolve& variable, const Resolve& file) {
+  ResolvedText resolved;
+  TM_RETURN_IF_ERROR(ForEachPart(
+      text, [&](std::string_view literal) { resolved.text.append(literal); },
+      [&](std::string_view reference) -> absl::Status {
+        const bool is_file = reference.starts_with(kFile);
+        TM_ASSIGN_OR_RETURN(const std::string value, is_file ? file(reference.substr(kFile.size()))
+                                                             : variable(reference.substr(kEnvironment.size())));
+        if (FindInvalidUtf8(value) != value.npos) {
+          return absl::InvalidArgumentError(absl::StrCat("the value of ${", Abs(reference), "} is not UTF-8"));
+        }
+        resolved.text.append(value);
+        resolved.from_reference = true;
+        return absl::OkStatus();
+      }));
   return resolved;
 }
 
@@ -135,6 +153,17 @@ absl::StatusOr<ResolvedText> ResolveReferencesWithin(
         return ResolveVariable(std::string(name), environment);
       },
       [&](std::string_view path) { return ReadConfinedFile(path, limits.directory); });
+}
+
+absl::StatusOr<bool> HasReference(std::string_view text) {
+  bool found = false;
+  TM_RETURN_IF_ERROR(ForEachPart(
+      text, [](std::string_view) {},
+      [&](std::string_view) {
+        found = true;
+        return absl::OkStatus();
+      }));
+  return found;
 }
 
 }  // namespace tidemark

@@ -44,5 +44,7 @@ absl::StatusOr<ResolvedText> ResolveReferences(std::string_view text, const Refe
 absl::StatusOr<ResolvedText> ResolveReferencesWithin(
     std::string_view text, const ReferenceLimits& limits,
     const std::function<std::optional<std::string>(const std::string& name)>& environment);
+// Whether ResolveReferences would resolve any in `text`. InvalidArgument if what stands there is none.
+absl::StatusOr<bool> HasReference(std::string_view text);
 
 }  // namespace tidemark

@@ -126,8 +126,8 @@ class SettingsReader {
     const std::filesystem::path directory = file_.empty() ? std::filesystem::current_path(ignored)
                                                           : std::filesystem::absolute(file_, ignored).parent_path();
     const ReferenceSources sources = {environment_, directory.lexically_normal().string()};
-    const SpecReader::Checks checks;
-    SpecReader reader(&sources, &checks, &diagnostics_);
+    const ValueChecks checks;
+    SpecReader reader(&sources, SpecReader::SecretReferences::kResolved, &checks, &diagnostics_);
     // Said below, with the variable.
     std::vector<ProjectKey> optional = keys_;
     for (ProjectKey& key : optional) key.required = false;

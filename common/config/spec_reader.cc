@@ -2,21 +2,14 @@
 
 #include <filesystem>
 #include <optional>
-#include <regex>
 #include <set>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/time/time.h"
+#include "absl/strings/str_replace.h"
 #include "common/base/absl_view.h"
 #include "common/config/suggestion.h"
-#include "common/model/byte_size.h"
 #include "common/model/dsn.h"
-#include "common/model/duration.h"
-#include "common/model/enum_names.h"
-#include "common/model/host_port.h"
 
 namespace tidemark {
 namespace {
@@ -77,17 +70,14 @@ void SpecReader::ReadNamed(const YamlNode& root, const ProjectKey& key,
     diagnostics_.Add(named->at, key.name, Expected("a mapping of names", *named));
     return;
   }
-  const std::regex pattern(key.name_pattern);
   std::set<std::string> seen;
   for (const YamlNode::Entry& each : named->entries) {
     const std::string path = Join(key.name, each.key);
     places_.emplace(path, each.at);
     if (!seen.insert(each.key).second) {
       diagnostics_.Add(each.at, path, "the name is used twice");
-    } else if (!std::regex_match(each.key, pattern)) {
-      diagnostics_.Add(
-          each.at, path,
-          "a name is 1 to 63 lower-case letters, digits, - and _, and starts and ends with a letter or a digit");
+    } else if (const absl::Status fit = CheckName(key, each.key); !fit.ok()) {
+      diagnostics_.Add(each.at, path, Std(fit.message()));
     } else {
       entry(each, path);
     }
@@ -212,6 +202,12 @@ void SpecReader::ReadScalar(const YamlNode& node, const ProjectKey& key, const s
     diagnostics_.Add(node.at, path, Expected("a single value", node));
     return;
   }
+  if (key.kind == Kind::kDsn && secret_references_ == SecretReferences::kKept) {
+    const absl::StatusOr<bool> refers = HasReference(node.text);
+    if (!refers.ok()) return diagnostics_.Add(node.at, path, Std(refers.status().message()));
+    // What a reference holds is judged where it is resolved.
+    if (*refers) return message->GetReflection()->SetString(message, &field, node.text);
+  }
   absl::StatusOr<ResolvedText> resolved = ResolveReferences(node.text, sources_);
   if (!resolved.ok()) {
     diagnostics_.Add(node.at, path, Std(resolved.status().message()));
@@ -226,113 +222,24 @@ void SpecReader::ReadScalar(const YamlNode& node, const ProjectKey& key, const s
   }
   const std::string shown =
       resolved->from_reference ? "what the reference holds" : absl::StrCat("\"", resolved->text, "\"");
-  SetScalar(resolved->text, shown, node.at, key, path, field, message);
-}
-
-void SpecReader::SetScalar(const std::string& text, std::string_view shown, Location at, const ProjectKey& key,
-                           const std::string& path, const FieldDescriptor& field, Message* message) {
-  const google::protobuf::Reflection& reflection = *message->GetReflection();
-  const auto wrong = [&](std::string_view expected) {
-    diagnostics_.Add(at, path, absl::StrCat("expected ", Abs(expected), ", found ", Abs(shown)));
-  };
-  if (text.empty() && !key.required && key.kind == Kind::kText) return wrong("some text");
-  switch (key.kind) {
-    case Kind::kBool:
-      if (text != "true" && text != "false") return wrong("true or false");
-      reflection.SetBool(message, &field, text == "true");
-      return;
-    case Kind::kWhole: {
-      int64_t number = 0;
-      if (!absl::SimpleAtoi(text, &number)) return wrong("a whole number");
-      const int64_t max = field.cpp_type() == FieldDescriptor::CPPTYPE_INT32
-                              ? std::min<int64_t>(key.max, std::numeric_limits<int32_t>::max())
-                              : key.max;
-      if (number < key.min) return wrong(absl::StrCat("a number from ", key.min));
-      if (number > max) return wrong(absl::StrCat("a number up to ", max));
-      if (field.cpp_type() == FieldDescriptor::CPPTYPE_INT32) {
-        reflection.SetInt32(message, &field, static_cast<int32_t>(number));
-      } else {
-        reflection.SetInt64(message, &field, number);
-      }
-      return;
-    }
-    case Kind::kBytes: {
-      const std::optional<int64_t> bytes = ParseByteSize(text);
-      if (!bytes) return wrong("a number of bytes such as 1GiB");
-      if (*bytes < key.min) return wrong(absl::StrCat("at least ", FormatByteSize(key.min)));
-      if (*bytes > key.max) return wrong(absl::StrCat("at most ", FormatByteSize(key.max)));
-      reflection.SetInt64(message, &field, *bytes);
-      return;
-    }
-    case Kind::kPath:
-      if (text.empty()) return wrong("a path");
-      reflection.SetString(message, &field,
-                           (std::filesystem::path(sources_.directory) / text).lexically_normal().string());
-      return;
-    case Kind::kAddress:
-    case Kind::kAddresses:
-      if (!ParseHostPort(text)) return wrong("an address HOST:PORT");
-      break;
-    case Kind::kDuration: {
-      const std::optional<absl::Duration> duration = ParseDuration(text);
-      if (!duration) return wrong("a duration such as 15m, 2s or 1h30m");
-      reflection.MutableMessage(message, &field)->CopyFrom(ToProto(*duration));
-      return;
-    }
-    case Kind::kChoice: {
-      const std::vector<std::string> names = EnumNames(*field.enum_type());
-      const std::optional<int> number = EnumNumber(*field.enum_type(), text);
-      if (!number) return wrong(absl::StrCat("one of ", absl::StrJoin(names, ", ")));
-      reflection.SetEnumValue(message, &field, *number);
-      return;
-    }
-    case Kind::kTimeZone: {
-      absl::TimeZone zone;
-      if (!absl::LoadTimeZone(text, &zone)) return wrong("a time zone such as Europe/Paris or UTC");
-      break;
-    }
-    case Kind::kCron:
-      if (checks_.cron) {
-        if (const absl::Status status = checks_.cron(text); !status.ok()) {
-          diagnostics_.Add(at, path, Std(status.message()));
-          return;
-        }
-      }
-      break;
-    case Kind::kDsn:
-      reflection.SetString(message, &field, ReadDsn(text, at, path));
-      return;
-    default:
-      if (text.empty()) return wrong("some text");
-      break;
-  }
-  if (field.is_repeated()) {
-    reflection.AddString(message, &field, text);
-  } else {
-    reflection.SetString(message, &field, text);
+  const absl::Status set = SetValue(resolved->text, shown, key, field, checks_, message);
+  if (!set.ok()) return diagnostics_.Add(node.at, path, Std(set.message()));
+  if (key.kind == Kind::kDsn) {
+    const bool kept = secret_references_ == SecretReferences::kKept;
+    message->GetReflection()->SetString(message, &field, AbsoluteDsn(kept ? node.text : resolved->text, kept));
+  } else if (key.kind == Kind::kPath) {
+    message->GetReflection()->SetString(
+        message, &field, (std::filesystem::path(sources_.directory) / resolved->text).lexically_normal().string());
   }
 }
 
-std::string SpecReader::ReadDsn(const std::string& dsn, Location at, const std::string& path) {
-  const std::string_view scheme = DsnScheme(dsn);
-  if (scheme.empty()) {
-    diagnostics_.Add(at, path, "a DSN starts with its scheme, as in postgresql://HOST/DATABASE or sqlite:PATH");
-    return dsn;
-  }
-  if (checks_.dsn) {
-    if (const absl::Status status = checks_.dsn(dsn); !status.ok()) {
-      diagnostics_.Add(at, path, Std(status.message()));
-      return dsn;
-    }
-  }
+std::string SpecReader::AbsoluteDsn(const std::string& dsn, bool kept) const {
   const std::optional<std::string_view> local = DsnLocalPath(dsn);
   if (!local) return dsn;
-  if (local->empty() || local->starts_with(":")) {
-    diagnostics_.Add(at, path, absl::StrCat("the path of a file is missing after ", Abs(scheme), ":"));
-    return dsn;
-  }
-  return absl::StrCat(Abs(scheme), ":",
-                      (std::filesystem::path(sources_.directory) / *local).lexically_normal().string());
+  // Whoever resolves what is kept must not take a folder's name for a reference.
+  const std::string directory = kept ? absl::StrReplaceAll(sources_.directory, {{"${", "$${"}}) : sources_.directory;
+  return absl::StrCat(Abs(DsnScheme(dsn)), ":",
+                      (std::filesystem::path(directory) / *local).lexically_normal().string());
 }
 
 }  // namespace tidemark

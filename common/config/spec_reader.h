@@ -6,10 +6,10 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "common/config/diagnostics.h"
 #include "common/config/project_keys.h"
 #include "common/config/reference.h"
+#include "common/config/spec_value.h"
 #include "common/config/yaml_document.h"
 #include "google/protobuf/message.h"
 
@@ -22,15 +22,17 @@ using Places = std::map<std::string, Location, std::less<>>;
 // cannot be read are added to the diagnostics, all of them.
 class SpecReader {
  public:
-  struct Checks {
-    // Judge a cron expression and a DSN; absent: anything goes.
-    std::function<absl::Status(std::string_view cron)> cron;
-    std::function<absl::Status(std::string_view dsn)> dsn;
+  // What becomes of references in secret values.
+  enum class SecretReferences {
+    kResolved,
+    // They stay as they are written, for others to resolve.
+    kKept,
   };
 
   // The pointers must outlive the reader.
-  SpecReader(const ReferenceSources* sources, const Checks* checks, Diagnostics* diagnostics)
-      : sources_(*sources), checks_(*checks), diagnostics_(*diagnostics) {}
+  SpecReader(const ReferenceSources* sources, SecretReferences secret_references, const ValueChecks* checks,
+             Diagnostics* diagnostics)
+      : sources_(*sources), secret_references_(secret_references), checks_(*checks), diagnostics_(*diagnostics) {}
 
   // Calls `entry(name, node, path)` for every entry of the named mapping at the top-level key `key` whose name is fit.
   // Repeated names and a mapping that is missing or empty are errors.
@@ -53,15 +55,14 @@ class SpecReader {
                   const google::protobuf::FieldDescriptor& field, google::protobuf::Message* message);
   void ReadList(const YamlNode& node, const ProjectKey& key, const std::string& path,
                 const google::protobuf::FieldDescriptor& field, google::protobuf::Message* message);
-  void SetScalar(const std::string& text, std::string_view shown, Location at, const ProjectKey& key,
-                 const std::string& path, const google::protobuf::FieldDescriptor& field,
-                 google::protobuf::Message* message);
   // The names below a key that this version does not carry out.
   void CheckUnavailable(const YamlNode& node, const ProjectKey& key, const std::string& path);
-  std::string ReadDsn(const std::string& dsn, Location at, const std::string& path);
+  // With the path of a local file from the project's folder. `kept`: references in it are yet to be resolved.
+  std::string AbsoluteDsn(const std::string& dsn, bool kept) const;
 
   const ReferenceSources& sources_;
-  const Checks& checks_;
+  const SecretReferences secret_references_;
+  const ValueChecks& checks_;
   Diagnostics& diagnostics_;
   Places places_;
 };
