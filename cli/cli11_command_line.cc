@@ -40,6 +40,7 @@ class Grammar {
     AddPlan();
     AddRuns();
     AddConnections();
+    AddMigrate();
     Set(app_.add_subcommand("schema", "Print the JSON Schema of the project file"), [] { return SchemaCommand(); });
     Set(app_.add_subcommand("version", "Print the version"), [] { return VersionCommand(); });
   }
@@ -194,6 +195,17 @@ class Grammar {
     Set(test, [this] { return connections_test_; });
   }
 
+  void AddMigrate() {
+    CLI::App* command = app_.add_subcommand("migrate", "Bring a metadata store to this version's schema");
+    command->add_option("--store", migrate_.store, "The store: postgresql://HOST/DATABASE or sqlite:PATH")
+        ->envname("TIDEMARK_STORE")
+        ->option_text("DSN")
+        ->required();
+    command->footer(absl::StrCat(Examples("  TIDEMARK_STORE=postgresql://tidemark@db/tidemark tidemark migrate\n\n"),
+                                 "Prints the steps it took. Nothing is taken back, and any number may run at once.\n"));
+    Set(command, [this] { return migrate_; });
+  }
+
   CLI::App app_;
   CommandLine line_;
   InitCommand init_;
@@ -204,6 +216,7 @@ class Grammar {
   RunsListCommand runs_list_;
   RunsGetCommand runs_get_;
   ConnectionsTestCommand connections_test_;
+  MigrateCommand migrate_;
 };
 
 }  // namespace

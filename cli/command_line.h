@@ -49,11 +49,15 @@ struct ConnectionsTestCommand {
   // Empty: all.
   std::vector<std::string> connections;
 };
+struct MigrateCommand {
+  // A DSN: postgresql://… or sqlite:PATH. May hold a password.
+  std::string store;
+};
 struct SchemaCommand {};
 struct VersionCommand {};
 
 using Command = std::variant<InitCommand, RunCommand, ValidateCommand, PlanCommand, RunsListCommand, RunsGetCommand,
-                             ConnectionsTestCommand, SchemaCommand, VersionCommand>;
+                             ConnectionsTestCommand, MigrateCommand, SchemaCommand, VersionCommand>;
 
 struct CommandLine {
   // Absent: there is nothing to do but to print.

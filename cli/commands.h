@@ -22,6 +22,7 @@ ExitCode Execute(const PlanCommand& command, const CommandContext& context);
 ExitCode Execute(const RunsListCommand& command, const CommandContext& context);
 ExitCode Execute(const RunsGetCommand& command, const CommandContext& context);
 ExitCode Execute(const ConnectionsTestCommand& command, const CommandContext& context);
+ExitCode Execute(const MigrateCommand& command, const CommandContext& context);
 ExitCode Execute(const SchemaCommand& command, const CommandContext& context);
 ExitCode Execute(const VersionCommand& command, const CommandContext& context);
 

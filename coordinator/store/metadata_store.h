@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "common/base/clock.h"
 #include "common/base/rng.h"
+#include "coordinator/store/migrations/migrations.h"
 #include "coordinator/store/records.h"
 
 namespace tidemark::coordinator {
@@ -126,5 +128,27 @@ absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStore(const std::string
 // Reads alone: works while another process writes. NotFound without a file; FailedPrecondition if its schema is not
 // this version's.
 absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStoreReadOnly(const std::string& path);
+// What OpenSqliteStore does to the schema; returns the steps it took.
+absl::StatusOr<std::vector<Migration>> MigrateSqliteStore(const std::string& path, const Clock& clock);
+
+// A database that several processes write at once, in the schema that stands first in the search_path of `dsn`
+// (postgresql://USER:PASSWORD@HOST/DATABASE, or whatever libpq reads; never shown). The store's clock is the
+// database's. Holds up to 7 connections, made when they are needed and again when they break. They may go through a
+// pooler of transactions, but for the one of WaitForTriggers: behind such a pooler triggers are found only by listing
+// them.
+//
+// Calls answer within seconds while the server is reachable or gone: it ends statements after 10 s and waits for locks
+// after 5 s, the client gives up connecting after 5 s and a silent peer after about 10 s. Unavailable, too, for a
+// server that is shutting down, recovering or a standby. ResourceExhausted: its disk is full. PermissionDenied,
+// DataLoss.
+//
+// Migrates nothing: FailedPrecondition, naming `tidemark migrate`, unless the schema is this version's. `clock_shift`
+// is for tests: how far ahead of the database's clock leases are judged.
+absl::StatusOr<std::unique_ptr<MetadataStore>> OpenPostgresStore(const std::string& dsn,
+                                                                 std::function<absl::Duration()> clock_shift = {});
+// Brings the schema to this version's, all steps or none, and gives the cluster its id; returns the steps it took. Of
+// two that run at once one waits for the other. FailedPrecondition if a newer version has migrated it. `clock` is for
+// the id alone.
+absl::StatusOr<std::vector<Migration>> MigratePostgresStore(const std::string& dsn, const Clock& clock);
 
 }  // namespace tidemark::coordinator

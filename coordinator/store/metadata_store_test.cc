@@ -9,6 +9,7 @@
 
 #include "coordinator/store/sample_records.h"
 #include "google/protobuf/util/message_differencer.h"
+#include "tests/support/postgres_server.h"
 
 namespace tidemark::coordinator {
 namespace {
@@ -18,7 +19,8 @@ using ::testing::HasSubstr;
 
 struct Implementation {
   std::string name;
-  std::function<std::unique_ptr<MetadataStore>(const std::string& path, const Clock* clock)> open;
+  // Its leases run by `clock`, or by a clock that moves with it.
+  std::function<std::unique_ptr<MetadataStore>(const std::string& path, const SimulatedClock* clock)> open;
 };
 
 class StoreSuite : public ::testing::TestWithParam<Implementation> {
@@ -654,16 +656,28 @@ TEST_P(StoreSuite, OfRacingWritersOneWins) {
   EXPECT_EQ(store_->GetRun("r1")->sequence, kRounds);
 }
 
-std::unique_ptr<MetadataStore> OpenMemory(const std::string&, const Clock* clock) { return NewMemoryStore(clock); }
+std::unique_ptr<MetadataStore> OpenMemory(const std::string&, const SimulatedClock* clock) {
+  return NewMemoryStore(clock);
+}
 
-std::unique_ptr<MetadataStore> OpenSqlite(const std::string& path, const Clock* clock) {
+std::unique_ptr<MetadataStore> OpenSqlite(const std::string& path, const SimulatedClock* clock) {
   auto store = OpenSqliteStore(path, clock);
   EXPECT_TRUE(store.ok()) << store.status();
   return store.ok() ? *std::move(store) : nullptr;
 }
 
+std::unique_ptr<MetadataStore> OpenPostgres(const std::string&, const SimulatedClock* clock) {
+  const std::string dsn = test::PostgresServer::Shared().NewDatabase();
+  const auto migrated = MigratePostgresStore(dsn, *clock);
+  EXPECT_TRUE(migrated.ok()) << migrated.status();
+  auto store = OpenPostgresStore(dsn, [clock, begin = clock->Now()] { return clock->Now() - begin; });
+  EXPECT_TRUE(store.ok()) << store.status();
+  return store.ok() ? *std::move(store) : nullptr;
+}
+
 INSTANTIATE_TEST_SUITE_P(Implementations, StoreSuite,
-                         ::testing::Values(Implementation{"memory", OpenMemory}, Implementation{"sqlite", OpenSqlite}),
+                         ::testing::Values(Implementation{"memory", OpenMemory}, Implementation{"sqlite", OpenSqlite},
+                                           Implementation{"postgres", OpenPostgres}),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

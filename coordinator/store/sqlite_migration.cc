@@ -40,8 +40,10 @@ absl::Status CheckNotNewer(const SqliteDatabase& database, int64_t version, absl
 
 }  // namespace
 
-absl::Status Migrate(SqliteDatabase& database, absl::Span<const Migration> migrations, absl::Time now) {
-  return database.Transact([&](SqliteDatabase& db) -> absl::Status {
+absl::StatusOr<std::vector<Migration>> Migrate(SqliteDatabase& database, absl::Span<const Migration> migrations,
+                                               absl::Time now) {
+  std::vector<Migration> applied;
+  TM_RETURN_IF_ERROR(database.Transact([&](SqliteDatabase& db) -> absl::Status {
     TM_ASSIGN_OR_RETURN(const int64_t version, Version(db));
     TM_RETURN_IF_ERROR(CheckNotNewer(db, version, migrations));
     if (version == 0) {
@@ -55,9 +57,11 @@ absl::Status Migrate(SqliteDatabase& database, absl::Span<const Migration> migra
       TM_RETURN_IF_ERROR(db.Execute("INSERT INTO etl_migrations (number, name, applied_at) VALUES (?1, ?2, ?3)",
                                     {int64_t{migration.number}, std::string(migration.name), TimeText(now)})
                              .status());
+      applied.push_back(migration);
     }
     return absl::OkStatus();
-  });
+  }));
+  return applied;
 }
 
 absl::Status CheckMigrated(SqliteDatabase& database, absl::Span<const Migration> migrations) {

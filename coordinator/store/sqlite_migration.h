@@ -1,6 +1,9 @@
 #pragma once
 
+#include <vector>
+
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "coordinator/store/migrations/migrations.h"
@@ -9,9 +12,10 @@
 namespace tidemark::coordinator {
 
 // Brings the file to the last of `migrations`, all steps in one transaction; what is applied is written in
-// etl_migrations. FailedPrecondition if the file has steps beyond the last, or holds tables and no etl_migrations: it
-// is another program's.
-absl::Status Migrate(SqliteDatabase& database, absl::Span<const Migration> migrations, absl::Time now);
+// etl_migrations. Returns the steps it took. FailedPrecondition if the file has steps beyond the last, or holds tables
+// and no etl_migrations: it is another program's.
+absl::StatusOr<std::vector<Migration>> Migrate(SqliteDatabase& database, absl::Span<const Migration> migrations,
+                                               absl::Time now);
 
 // FailedPrecondition unless the file is at the last of `migrations`.
 absl::Status CheckMigrated(SqliteDatabase& database, absl::Span<const Migration> migrations);

@@ -412,7 +412,7 @@ class SqliteStore final : public MetadataStore {
 absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStore(const std::string& path, const Clock* clock) {
   TM_ASSIGN_OR_RETURN(std::unique_ptr<FileLock> lock, FileLock::Acquire(absl::StrCat(path, ".lock"), path));
   TM_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDatabase> db, SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWrite));
-  TM_RETURN_IF_ERROR(Migrate(*db, Migrations(), clock->Now()));
+  TM_RETURN_IF_ERROR(Migrate(*db, Migrations(), clock->Now()).status());
   // After Migrate, which has made sure that the file is ours. Readers in other processes then never wait for a writer.
   TM_RETURN_IF_ERROR(db->RunScript("PRAGMA journal_mode = WAL"));
   TM_ASSIGN_OR_RETURN(std::string cluster_id, ReadClusterId(*db));
@@ -425,6 +425,13 @@ absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStore(const std::string
                            .status());
   }
   return std::make_unique<SqliteStore>(std::move(lock), std::move(db), clock, std::move(cluster_id));
+}
+
+absl::StatusOr<std::vector<Migration>> MigrateSqliteStore(const std::string& path, const Clock& clock) {
+  TM_ASSIGN_OR_RETURN(const std::unique_ptr<FileLock> lock, FileLock::Acquire(absl::StrCat(path, ".lock"), path));
+  TM_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDatabase> db,
+                      SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWrite));
+  return Migrate(*db, Migrations(), clock.Now());
 }
 
 absl::StatusOr<std::unique_ptr<MetadataStore>> OpenSqliteStoreReadOnly(const std::string& path) {

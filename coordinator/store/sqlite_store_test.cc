@@ -177,7 +177,7 @@ TEST_F(SqliteStoreTest, MigratesEveryOlderSchema) {
     std::filesystem::remove(path_);
     {
       auto database = OpenRaw();
-      ASSERT_EQ(Migrate(*database, Migrations().first(version), clock_.Now()), absl::OkStatus());
+      ASSERT_EQ(Migrate(*database, Migrations().first(version), clock_.Now()).status(), absl::OkStatus());
       ASSERT_EQ(
           database->RunScript("INSERT INTO etl_jobs (id, uid, name, source_dsn, source_query, target_table, enabled, "
                               "last_sequence, source_identity, spec, version) "
@@ -263,7 +263,7 @@ TEST_F(SqliteStoreTest, RefusesAFileOfANewerVersion) {
   std::vector<Migration> migrations(Migrations().begin(), Migrations().end());
   const int next = static_cast<int>(migrations.size()) + 1;
   migrations.push_back({next, "later", "ALTER TABLE etl_jobs ADD COLUMN later TEXT"});
-  ASSERT_EQ(Migrate(*OpenRaw(), migrations, clock_.Now()), absl::OkStatus());
+  ASSERT_EQ(Migrate(*OpenRaw(), migrations, clock_.Now()).status(), absl::OkStatus());
   const auto store = OpenSqliteStore(path_, &clock_);
   EXPECT_THAT(store.status(), HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(store.status().message(), HasSubstr("newer version"));

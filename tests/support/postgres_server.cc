@@ -120,6 +120,15 @@ bool IsReady(const std::string& data) {
   return false;
 }
 
+// Every process of a server works in its data folder.
+bool HasSessions(const fs::path& data) {
+  std::error_code ignored;
+  for (const fs::directory_entry& process : fs::directory_iterator("/proc", ignored)) {
+    if (fs::read_symlink(process.path() / "cwd", ignored) == data) return true;
+  }
+  return false;
+}
+
 using Connection = std::unique_ptr<PGconn, decltype(&PQfinish)>;
 using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
 
@@ -179,6 +188,24 @@ absl::Status PostgresServer::Launch() {
     if (absl::Now() > deadline) return absl::DeadlineExceededError(absl::StrCat("PostgreSQL does not start: ", said));
   }
   return absl::OkStatus();
+}
+
+void PostgresServer::KillHard() {
+  process_->KillHard();
+  while (HasSessions(directory_.File("data"))) absl::SleepFor(absl::Milliseconds(1));
+}
+
+absl::Status PostgresServer::StartAgain() {
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  absl::Status launched;
+  do {
+    // It says "ready" as the killed server left it.
+    std::error_code ignored;
+    fs::remove(fs::path(directory_.File("data")) / "postmaster.pid", ignored);
+    launched = Launch();
+    // A session of the killed server lives a little longer.
+  } while (absl::StrContains(launched.message(), "is still in use") && absl::Now() < deadline);
+  return launched;
 }
 
 PostgresServer& PostgresServer::Shared() {

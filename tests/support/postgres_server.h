@@ -31,6 +31,11 @@ class PostgresServer {
   std::string Dsn(std::string_view database = "postgres") const;
   int port() const { return port_; }
 
+  // kill -9 of the server; returns once its sessions have noticed and ended.
+  void KillHard();
+  // Starts it again after KillHard, on the same port and data.
+  absl::Status StartAgain();
+
   // Creates an empty database with a fresh name and returns its DSN.
   std::string NewDatabase();
 
