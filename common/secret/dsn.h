@@ -17,5 +17,7 @@ std::vector<std::string> DsnPasswords(std::string_view dsn);
 
 // RFC 3986: everything but unreserved characters as %XX.
 std::string PercentEncode(std::string_view text);
+// The way back; a % that is not followed by two hexadecimal digits stays.
+std::string PercentDecode(std::string_view text);
 
 }  // namespace tidemark

@@ -1,10 +1,7 @@
 #include "tests/support/postgres_server.h"
 
-#include <arpa/inet.h>
 #include <libpq-fe.h>
-#include <netinet/in.h>
 #include <pwd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -20,6 +17,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
+#include "tests/support/free_port.h"
 
 namespace tidemark::test {
 namespace {
@@ -94,20 +92,6 @@ absl::StatusOr<fs::path> DataTemplate(const std::string& bin) {
   fs::rename(beside.File("data"), cached, error);
   if (error && !fs::exists(cached)) return absl::InternalError(absl::StrCat(cached.string(), ": ", error.message()));
   return cached;
-}
-
-absl::StatusOr<int> FreePort() {
-  int fd = socket(AF_INET, SOCK_STREAM, 0);
-  absl::Cleanup closer = [fd] { close(fd); };
-  struct sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  if (fd < 0 || bind(fd, reinterpret_cast<struct sockaddr*>(&address), size) != 0 ||
-      getsockname(fd, reinterpret_cast<struct sockaddr*>(&address), &size) != 0) {
-    return absl::ErrnoToStatus(errno, "no free loopback port");
-  }
-  return ntohs(address.sin_port);
 }
 
 // The last line of postmaster.pid. Unlike an answer on the port it cannot come from another server.

@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "tests/support/postgres_server.h"
 #include "tests/support/process.h"
+#include "tests/support/redis_server.h"
 #include "tests/support/temp_dir.h"
 
 namespace tidemark::test {
@@ -88,6 +89,22 @@ TEST(PostgresServerTest, StartsAnswersAndStops) {
   }
   EXPECT_DEATH(Exec("postgresql://postgres@127.0.0.1:" + std::to_string(port) + "/postgres", "SELECT 1"),
                "cannot connect");
+}
+
+TEST(RedisServerTest, AnswersAndStartsAgainEmpty) {
+  auto server = RedisServer::Start("pass word");
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_EQ((*server)->Command({"SET", "a", "1"}), "OK");
+  EXPECT_EQ((*server)->Command({"GET", "a"}), "1");
+  (*server)->Flush();
+  EXPECT_EQ((*server)->Command({"GET", "a"}), "");
+  (*server)->Command({"SET", "a", "1"});
+  (*server)->Pause();
+  (*server)->Resume();
+  EXPECT_EQ((*server)->Command({"GET", "a"}), "1");
+  (*server)->Stop();
+  ASSERT_TRUE((*server)->Restart().ok());
+  EXPECT_EQ((*server)->Command({"GET", "a"}), "");
 }
 
 }  // namespace
