@@ -6,32 +6,12 @@
 #include "common/base/status_macros.h"
 #include "common/model/enum_names.h"
 #include "common/model/watermark.h"
-#include "google/protobuf/util/json_util.h"
+#include "coordinator/store/message_json.h"
 
 namespace tidemark::coordinator {
 namespace {
 
 using Kind = StoredColumn::Kind;
-
-absl::StatusOr<std::string> Json(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  std::string json;
-  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
-  if (status.ok()) return json;
-  return absl::InvalidArgumentError(
-      absl::StrCat("a ", message.GetTypeName(), " cannot be stored: ", std::string(status.message())));
-}
-
-absl::Status ParseJson(const std::string& json, google::protobuf::Message* message) {
-  google::protobuf::util::JsonParseOptions options;
-  // A field that a later version dropped.
-  options.ignore_unknown_fields = true;
-  const auto status = google::protobuf::util::JsonStringToMessage(json, message, options);
-  if (status.ok()) return absl::OkStatus();
-  return absl::DataLossError(
-      absl::StrCat("the store holds an unreadable ", message->GetTypeName(), ": ", std::string(status.message())));
-}
 
 template <typename Value>
 absl::StatusOr<Value> Known(std::optional<Value> value, const std::string& column, const std::string& text) {
@@ -82,7 +62,7 @@ const StoredTable& ConnectionTable() {
 
 absl::StatusOr<StoredValues> Values(const ConnectionRecord& connection) {
   const v1::ConnectionSpec& spec = connection.spec;
-  TM_ASSIGN_OR_RETURN(std::string spec_json, Json(spec));
+  TM_ASSIGN_OR_RETURN(std::string spec_json, MessageJson(spec));
   return StoredValues{connection.name,
                       spec.dsn(),
                       int64_t{spec.max_connections()},
@@ -99,7 +79,7 @@ absl::StatusOr<ConnectionRecord> ReadConnection(RowReader& row) {
   ConnectionRecord connection;
   connection.name = row.Text();
   row.Skip(4);  // sealed_dsn to worker: they are in the spec.
-  TM_RETURN_IF_ERROR(ParseJson(row.Text(), &connection.spec));
+  TM_RETURN_IF_ERROR(ParseMessageJson(row.Text(), &connection.spec));
   connection.redacted_dsn = row.Text();
   connection.request_id = row.Text();
   TM_ASSIGN_OR_RETURN(connection.created, ParseTime(row.Text()));
@@ -139,7 +119,7 @@ const StoredTable& JobTable() {
 
 absl::StatusOr<StoredValues> Values(const JobRecord& job) {
   const v1::JobSpec& spec = job.spec;
-  TM_ASSIGN_OR_RETURN(std::string spec_json, Json(spec));
+  TM_ASSIGN_OR_RETURN(std::string spec_json, MessageJson(spec));
   // The surrogate for a table is the query it stands for.
   const std::string query =
       spec.source().query().empty() ? absl::StrCat("SELECT * FROM ", spec.source().table()) : spec.source().query();
@@ -186,7 +166,7 @@ absl::StatusOr<JobRecord> ReadJob(RowReader& row) {
   job.enabled = row.Boolean();
   job.last_sequence = row.Integer();
   job.source_identity = row.Text();
-  TM_RETURN_IF_ERROR(ParseJson(row.Text(), &job.spec));
+  TM_RETURN_IF_ERROR(ParseMessageJson(row.Text(), &job.spec));
   TM_ASSIGN_OR_RETURN(job.created, ParseTime(row.Text()));
   TM_ASSIGN_OR_RETURN(job.updated, ParseTime(row.Text()));
   TM_ASSIGN_OR_RETURN(const std::optional<absl::Time> scheduled_from, ReadOptionalTime(row));
@@ -240,12 +220,12 @@ absl::StatusOr<StoredValues> Values(const RunRecord& run, int64_t job_id) {
   StoredValue description;
   std::string completeness;
   if (run.description.has_value()) {
-    TM_ASSIGN_OR_RETURN(description, Json(*run.description));
+    TM_ASSIGN_OR_RETURN(description, MessageJson(*run.description));
     completeness = tidemark::Text(run.description->completeness());
   }
-  TM_ASSIGN_OR_RETURN(std::string window_json, Json(run.window));
-  TM_ASSIGN_OR_RETURN(std::string spec_json, Json(run.spec));
-  TM_ASSIGN_OR_RETURN(std::string counts_json, Json(run.counts));
+  TM_ASSIGN_OR_RETURN(std::string window_json, MessageJson(run.window));
+  TM_ASSIGN_OR_RETURN(std::string spec_json, MessageJson(run.spec));
+  TM_ASSIGN_OR_RETURN(std::string counts_json, MessageJson(run.counts));
   return StoredValues{
       run.id,
       job_id,
@@ -307,12 +287,12 @@ absl::StatusOr<RunRecord> ReadRun(RowReader& row) {
   run.wait_time = absl::Microseconds(row.Integer());
   run.move_time = absl::Microseconds(row.Integer());
   run.commit_time = absl::Microseconds(row.Integer());
-  TM_RETURN_IF_ERROR(ParseJson(row.Text(), &run.window));
-  TM_RETURN_IF_ERROR(ParseJson(row.Text(), &run.spec));
+  TM_RETURN_IF_ERROR(ParseMessageJson(row.Text(), &run.window));
+  TM_RETURN_IF_ERROR(ParseMessageJson(row.Text(), &run.spec));
   if (const std::optional<std::string> description = row.OptionalText()) {
-    TM_RETURN_IF_ERROR(ParseJson(*description, &run.description.emplace()));
+    TM_RETURN_IF_ERROR(ParseMessageJson(*description, &run.description.emplace()));
   }
-  TM_RETURN_IF_ERROR(ParseJson(row.Text(), &run.counts));
+  TM_RETURN_IF_ERROR(ParseMessageJson(row.Text(), &run.counts));
   row.Skip(1);  // moved_chain
   TM_ASSIGN_OR_RETURN(run.fire_time, ReadOptionalTime(row));
   run.retry_of = row.Text();
@@ -343,8 +323,8 @@ const StoredTable& TaskTable() {
 }
 
 absl::StatusOr<StoredValues> Values(const TaskRecord& task) {
-  TM_ASSIGN_OR_RETURN(std::string range_json, Json(task.range));
-  TM_ASSIGN_OR_RETURN(std::string counts_json, Json(task.counts));
+  TM_ASSIGN_OR_RETURN(std::string range_json, MessageJson(task.range));
+  TM_ASSIGN_OR_RETURN(std::string counts_json, MessageJson(task.counts));
   return StoredValues{
       task.id,
       task.run_id,
@@ -374,7 +354,7 @@ absl::StatusOr<TaskRecord> ReadTask(RowReader& row) {
   TM_ASSIGN_OR_RETURN(const int kind_number, Known(EnumNumber(*v1::TaskKind_descriptor(), kind), "kind", kind));
   task.kind = static_cast<v1::TaskKind>(kind_number);
   task.partition = static_cast<int>(row.Integer());
-  TM_RETURN_IF_ERROR(ParseJson(row.Text(), &task.range));
+  TM_RETURN_IF_ERROR(ParseMessageJson(row.Text(), &task.range));
   const std::string state = row.Text();
   TM_ASSIGN_OR_RETURN(task.state, Known(ParseTaskState(state), "state", state));
   task.attempt = row.Integer();
@@ -387,7 +367,7 @@ absl::StatusOr<TaskRecord> ReadTask(RowReader& row) {
   task.extracted = row.Boolean();
   task.error = row.Text();
   row.Skip(2);  // rows_read, rows_loaded
-  TM_RETURN_IF_ERROR(ParseJson(row.Text(), &task.counts));
+  TM_RETURN_IF_ERROR(ParseMessageJson(row.Text(), &task.counts));
   task.revision = row.Integer();
   return task;
 }

@@ -1,4 +1,4 @@
-// The commands around `run`: init, plan, validate, runs, connections, schema, version.
+// The commands around `run`: init, plan, validate, runs, connections, migrate, schema, version.
 #include <string>
 #include <vector>
 
@@ -9,6 +9,7 @@
 #include "nlohmann/json.hpp"
 #include "tests/integration/project.h"
 #include "tests/integration/sqlite_file.h"
+#include "tests/support/postgres_server.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
 
@@ -179,6 +180,30 @@ TEST(CliTest, VersionSchemaAndUsage) {
   const ProcessResult usage = Tidemark({"fly"});
   EXPECT_EQ(usage.exit_code, 2);
   EXPECT_THAT(usage.out, IsEmpty());
+}
+
+TEST(CliTest, MigrateSaysWhatItDid) {
+  TempDir directory;
+  ProcessOptions environment;
+  environment.environment["TIDEMARK_STORE"] = "sqlite:" + directory.File("state.db");
+  for (const std::string& store : {PostgresServer::Shared().NewDatabase(), std::string()}) {
+    std::vector<std::string> words = {"migrate", "-o", "ndjson"};
+    if (!store.empty()) words.insert(words.end(), {"--store", store});
+    const ProcessResult first = Tidemark(words, environment);
+    ASSERT_EQ(first.exit_code, 0) << first.err;
+    const std::vector<json> steps = Lines(first.out);
+    ASSERT_THAT(steps, Not(IsEmpty()));
+    EXPECT_EQ(steps.front()["migration"], 1);
+    EXPECT_EQ(steps.front()["name"], "jobs, runs, tasks, permits");
+    const ProcessResult second = Tidemark(words, environment);
+    ASSERT_EQ(second.exit_code, 0) << second.err;
+    EXPECT_THAT(Lines(second.out), IsEmpty());
+    EXPECT_THAT(second.err, HasSubstr("up to date"));
+  }
+  const ProcessResult unreachable = Tidemark({"migrate", "--store", "postgresql://u:canary9@127.0.0.1:1/d"});
+  EXPECT_EQ(unreachable.exit_code, 5);
+  EXPECT_THAT(unreachable.err, Not(HasSubstr("canary9")));
+  EXPECT_EQ(Tidemark({"migrate"}).exit_code, 2);
 }
 
 TEST_F(SampleTest, OutputThatCannotBeWrittenIsNotSuccess) {
