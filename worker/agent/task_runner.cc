@@ -54,12 +54,33 @@ v1::CompleteTaskRequest TaskRunner::Run() {
   absl::Status status = OrOutOfMemory([&] { return RunInto(outcome); });
   ReturnSource(/*keep=*/false);
   target_.Take().reset();
-  if (!status.ok()) *outcome.mutable_error() = ToTaskError(Explain(std::move(status)), task_);
+  if (!status.ok()) {
+    *outcome.mutable_error() = ToTaskError(Explain(std::move(status)), task_);
+    if (environment_.redact) outcome.mutable_error()->set_message(environment_.redact(outcome.error().message()));
+  }
   *outcome.mutable_finished() = ToProtoTime(environment_.clock->Now());
   return outcome;
 }
 
+absl::Status TaskRunner::ResolveConnections() {
+  source_connection_ = task_.source();
+  target_connection_ = task_.target();
+  if (!environment_.resolve_dsn) return absl::OkStatus();
+  for (v1::ConnectionSpec* connection : {&source_connection_, &target_connection_}) {
+    // A task that has no use for one may come without it.
+    if (connection->dsn().empty()) continue;
+    auto dsn = environment_.resolve_dsn(connection->dsn());
+    if (!dsn.ok()) {
+      return absl::Status(dsn.status().code(),
+                          absl::StrCat("the dsn of connection ", connection->name(), ": ", dsn.status().message()));
+    }
+    connection->set_dsn(*std::move(dsn));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status TaskRunner::RunInto(v1::CompleteTaskRequest& outcome) {
+  TM_RETURN_IF_ERROR(ResolveConnections());
   switch (task_.work_case()) {
     case v1::Task::kDescribe: {
       TM_ASSIGN_OR_RETURN(*outcome.mutable_describe(), RunDescribe());
@@ -215,9 +236,9 @@ absl::Status TaskRunner::OpenSource() {
     return FromSource(
         absl::DataLossError("the session that holds the run's snapshot is gone, and it cannot be imported"));
   }
-  TM_ASSIGN_OR_RETURN(Connector * connector, environment_.connectors->Find(task_.source().dsn()));
+  TM_ASSIGN_OR_RETURN(Connector * connector, environment_.connectors->Find(source_connection_.dsn()));
   auto session =
-      connector->OpenSource(task_.source(), task_.job(), {ApplicationNameOf(task_), environment_.connect_timeout});
+      connector->OpenSource(source_connection_, task_.job(), {ApplicationNameOf(task_), environment_.connect_timeout});
   if (!session.ok()) return FromSource(session.status());
   TM_RETURN_IF_ERROR(source_.Put(*std::move(session)));
   if (grant.import_snapshot().empty()) return absl::OkStatus();
@@ -241,8 +262,9 @@ void TaskRunner::ReturnSource(bool keep) {
 }
 
 absl::StatusOr<std::unique_ptr<TargetSession>> TaskRunner::OpenTarget() {
-  TM_ASSIGN_OR_RETURN(Connector * connector, environment_.connectors->Find(task_.target().dsn()));
-  return connector->OpenTarget(task_.target(), task_.job(), {ApplicationNameOf(task_), environment_.connect_timeout});
+  TM_ASSIGN_OR_RETURN(Connector * connector, environment_.connectors->Find(target_connection_.dsn()));
+  return connector->OpenTarget(target_connection_, task_.job(),
+                               {ApplicationNameOf(task_), environment_.connect_timeout});
 }
 
 void TaskRunner::Cancel() {

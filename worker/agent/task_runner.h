@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -45,6 +47,9 @@ class TaskRunner {
     std::string spill_dir;
     int64_t task_memory_bytes = 0;
     absl::Duration connect_timeout;
+    // As in WorkerAgent::Options.
+    std::function<absl::StatusOr<std::string>(const std::string& dsn)> resolve_dsn;
+    std::function<std::string(std::string_view text)> redact;
   };
 
   TaskRunner(v1::Task task, Environment environment);
@@ -64,6 +69,8 @@ class TaskRunner {
 
  private:
   absl::Status RunInto(v1::CompleteTaskRequest& outcome);
+  // Makes source_connection_ and target_connection_.
+  absl::Status ResolveConnections();
   absl::StatusOr<v1::DescribeResult> RunDescribe();
   absl::StatusOr<v1::MoveResult> RunMove();
   absl::StatusOr<v1::HorizonResult> RunHorizon();
@@ -89,6 +96,9 @@ class TaskRunner {
 
   const v1::Task task_;
   const Environment environment_;
+  // The task's, as connectors see them: written before anything is opened.
+  v1::ConnectionSpec source_connection_;
+  v1::ConnectionSpec target_connection_;
   SessionSlot<SourceSession> source_;
   SessionSlot<TargetSession> target_;
   MoveProgress progress_;

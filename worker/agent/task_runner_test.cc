@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "absl/strings/str_replace.h"
 #include "common/base/clock.h"
 #include "worker/task/fake_connector.h"
 
@@ -33,7 +34,7 @@ class TaskRunnerTest : public testing::Test {
     std::string path = (std::filesystem::temp_directory_path() / "task_runner_test_XXXXXX").string();
     EXPECT_NE(mkdtemp(path.data()), nullptr);
     directory_ = path;
-    connectors_.Add("fake", std::make_shared<test::FakeConnector>(source_, target_));
+    connectors_.Add("fake", connector_);
     rate_.SetRate(0);
     task_.set_task_id("t1");
     task_.set_attempt(1);
@@ -68,6 +69,7 @@ class TaskRunnerTest : public testing::Test {
   OneSessionKeeper keeper_;
   std::shared_ptr<test::FakeSource> source_ = std::make_shared<test::FakeSource>();
   std::shared_ptr<test::FakeTarget> target_ = std::make_shared<test::FakeTarget>();
+  std::shared_ptr<test::FakeConnector> connector_ = std::make_shared<test::FakeConnector>(source_, target_);
   ConnectorRegistry connectors_;
   v1::Task task_;
 };
@@ -135,6 +137,33 @@ TEST_F(TaskRunnerTest, WantOfMemoryFailsTheTaskNotTheProcess) {
     target_->out_of_memory = false;
   }
   EXPECT_EQ(TaskRunner(task_, Environment()).Run().move().counts().read(), 30);
+}
+
+TEST_F(TaskRunnerTest, ConnectorsSeeResolvedDsnsAndNobodyElse) {
+  task_.mutable_describe();
+  task_.mutable_source()->set_dsn("fake:${source}");
+  task_.mutable_target()->set_dsn("fake:${target}");
+  TaskRunner::Environment environment = Environment();
+  environment.resolve_dsn = [](const std::string& dsn) -> absl::StatusOr<std::string> { return dsn + "+secret77"; };
+  environment.redact = [](std::string_view text) {
+    return absl::StrReplaceAll(absl::string_view(text.data(), text.size()), {{"secret77", "***"}});
+  };
+  TaskRunner runner(task_, environment);
+  EXPECT_TRUE(runner.Run().has_describe());
+  EXPECT_EQ(connector_->source_dsn(), "fake:${source}+secret77");
+  EXPECT_EQ(connector_->target_dsn(), "fake:${target}+secret77");
+  EXPECT_EQ(runner.task().source().dsn(), "fake:${source}");
+
+  // A server that quotes what it was given.
+  environment.resolve_dsn = [](const std::string& dsn) -> absl::StatusOr<std::string> {
+    return absl::InvalidArgumentError("there is no secret77");
+  };
+  task_.mutable_source()->set_name("shop");
+  const v1::CompleteTaskRequest outcome = TaskRunner(task_, environment).Run();
+  EXPECT_EQ(outcome.error().code(), static_cast<int>(absl::StatusCode::kInvalidArgument));
+  EXPECT_FALSE(outcome.error().retryable());
+  EXPECT_THAT(outcome.error().message(), HasSubstr("the dsn of connection shop: there is no ***"));
+  EXPECT_EQ(source_->Open(), 0);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -77,6 +78,7 @@ class WorkerAgent::Impl final : public SessionKeeper {
   absl::Status Start();
   absl::Status Drain(absl::Duration deadline);
   void Stop();
+  Usage usage() const;
 
   std::unique_ptr<SourceSession> Borrow(const std::string& session_id) override;
   void Return(const std::string& session_id, std::unique_ptr<SourceSession> session, bool keep) override;
@@ -115,7 +117,7 @@ class WorkerAgent::Impl final : public SessionKeeper {
   // Whether Stop was called meanwhile.
   bool PauseBefore(int attempt);
   void Log(const std::string& line) const {
-    if (options_.log) options_.log(line);
+    if (options_.log) options_.log(options_.redact ? options_.redact(line) : line);
   }
 
   const Options options_;
@@ -123,7 +125,7 @@ class WorkerAgent::Impl final : public SessionKeeper {
   CoordinatorClient* const coordinator_;
   const Clock* const clock_;
   Rng* const rng_;
-  std::string spill_dir_;
+  std::optional<SpillDirectory> spill_dir_;
   std::unique_ptr<MemoryBudget> budget_;
   std::vector<std::thread> loops_;
   // Of the poll loop: failures in a row.
@@ -152,7 +154,7 @@ absl::Status WorkerAgent::Impl::Start() {
   if (options_.worker_id.empty() || options_.slots < 1 || options_.memory_bytes < 1 || options_.task_memory_bytes < 1) {
     return absl::InvalidArgumentError("a worker needs an id, at least one slot, and memory");
   }
-  TM_ASSIGN_OR_RETURN(spill_dir_, PrepareSpillDirectory(options_.spill_dir, options_.worker_id));
+  TM_ASSIGN_OR_RETURN(spill_dir_, SpillDirectory::Open(options_.spill_dir, options_.worker_id));
   ReturnLargeBuffersAtOnce();
   budget_ = std::make_unique<MemoryBudget>(KeptChunks(options_));
   absl::MutexLock lock(&mutex_);
@@ -209,6 +211,15 @@ void WorkerAgent::Impl::Stop() {
   }
   for (auto& [key, thread] : threads) thread.join();
   for (std::thread& thread : finished) thread.join();
+}
+
+WorkerAgent::Usage WorkerAgent::Impl::usage() const {
+  Usage usage;
+  absl::MutexLock lock(&mutex_);
+  if (!started_) return usage;
+  usage.memory_bytes = budget_->used();
+  for (const auto& [key, running] : running_) usage.spill_bytes += running.runner->spilled_bytes();
+  return usage;
 }
 
 std::unique_ptr<SourceSession> WorkerAgent::Impl::Borrow(const std::string& session_id) {
@@ -273,13 +284,16 @@ bool WorkerAgent::Impl::Register() {
         heartbeat_now_ = heartbeat_now_ || accepted;
         Changed();
       }
-      if (!accepted) {
+      if (accepted) {
+        Log(absl::StrCat("worker ", options_.worker_id, " is registered, by a leader of epoch ", response->epoch()));
+      } else {
         Log(absl::StrCat("worker ", options_.worker_id, " was registered by a leader of epoch ", response->epoch(),
                          ", which another has replaced: it registers again"));
       }
       return accepted;
     }
-    if (attempt == 5)
+    // Once soon, then about every minute.
+    if (attempt == 5 || attempt % 30 == 0)
       Log(absl::StrCat("worker ", options_.worker_id, " cannot register: ", response.status().message()));
     if (PauseBefore(attempt + 1)) return false;
   }
@@ -456,9 +470,11 @@ void WorkerAgent::Impl::StartTask(v1::Task task) {
   environment.budget = budget_.get();
   environment.sessions = this;
   environment.rate = RateOf(task);
-  environment.spill_dir = spill_dir_;
+  environment.spill_dir = spill_dir_->path();
   environment.task_memory_bytes = options_.task_memory_bytes;
   environment.connect_timeout = options_.connect_timeout;
+  environment.resolve_dsn = options_.resolve_dsn;
+  environment.redact = options_.redact;
   auto runner = std::make_shared<TaskRunner>(std::move(task), std::move(environment));
   running_[key].runner = runner;
   threads_[key] = std::thread([this, runner] { RunTask(runner); });
@@ -478,6 +494,7 @@ void WorkerAgent::Impl::RunTask(std::shared_ptr<TaskRunner> runner) {
   v1::CompleteTaskRequest outcome = runner->Run();
   const TaskKey key(runner->task().task_id(), runner->task().attempt());
   if (outcome.has_error()) Log(outcome.error().message());
+  if (options_.attempt_ended) options_.attempt_ended(runner->task(), outcome, runner->progress());
   {
     absl::MutexLock lock(&mutex_);
     if (runner->task().has_session()) *outcome.add_sessions() = core_.StateOf(runner->task().session().session_id());
@@ -541,5 +558,6 @@ WorkerAgent::~WorkerAgent() = default;
 absl::Status WorkerAgent::Start() { return impl_->Start(); }
 absl::Status WorkerAgent::Drain(absl::Duration deadline) { return impl_->Drain(deadline); }
 void WorkerAgent::Stop() { impl_->Stop(); }
+WorkerAgent::Usage WorkerAgent::usage() const { return impl_->usage(); }
 
 }  // namespace tidemark

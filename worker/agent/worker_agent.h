@@ -4,11 +4,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "common/base/rng.h"
+#include "tidemark/v1/worker_control.pb.h"
 #include "worker/agent/coordinator_client.h"
 #include "worker/connector/connector.h"
 
@@ -39,6 +42,22 @@ class WorkerAgent {
     // Gets one line per event worth a person's attention: failed tasks, a coordinator out of reach. From any thread;
     // may be empty.
     std::function<void(const std::string& line)> log;
+    // Gets every attempt that ran, when it ends: the task, what the coordinator is told of it, and how far it came.
+    // From any thread, which it must not hold up; may be empty.
+    std::function<void(const v1::Task& task, const v1::CompleteTaskRequest& outcome, const v1::TaskProgress& progress)>
+        attempt_ended;
+    // What connectors are given for the DSN of a task: references in it are this worker's to resolve. An error fails
+    // the task, so it must hold no secret. From any thread; empty: DSNs are taken as they are.
+    std::function<absl::StatusOr<std::string>(const std::string& dsn)> resolve_dsn;
+    // Takes secrets out of what the coordinator and the log are told. From any thread; empty: nothing is taken out.
+    std::function<std::string(std::string_view text)> redact;
+  };
+
+  struct Usage {
+    // Of chunks that are kept in memory.
+    int64_t memory_bytes = 0;
+    // On disk, by the tasks under way.
+    int64_t spill_bytes = 0;
   };
 
   // The pointers must outlive the agent. `rng` gives the incarnation and the jitter of retries.
@@ -52,6 +71,9 @@ class WorkerAgent {
   // Returns at once: registering is tried until it succeeds. InvalidArgument for options that cannot work; an error
   // that names spill_dir if it cannot be made or written.
   absl::Status Start();
+
+  // From any thread, after Start.
+  Usage usage() const;
 
   // Takes no new task, finishes those leased and closes every session; then stops. DeadlineExceeded, stopped all the
   // same with the rest cancelled, if that took longer than `deadline`. What a worker does on SIGTERM.

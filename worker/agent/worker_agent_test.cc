@@ -8,6 +8,7 @@
 #include <fstream>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "worker/agent/fake_coordinator.h"
 #include "worker/task/fake_connector.h"
 
@@ -500,6 +501,44 @@ TEST_F(WorkerAgentTest, LeftOversOfAnEarlierProcessAreRemoved) {
   std::ofstream(directory_ + "/worker-1/old-1.spill") << "x";
   Start();
   EXPECT_TRUE(std::filesystem::is_empty(directory_ + "/worker-1"));
+}
+
+TEST_F(WorkerAgentTest, ASecondWorkerOfThatIdIsRefused) {
+  Start();
+  std::ofstream(directory_ + "/worker-1/kept.spill") << "of the first";
+  test::FakeCoordinator coordinator(absl::Seconds(15));
+  WorkerAgent::Options options;
+  options.worker_id = "worker-1";
+  options.spill_dir = directory_;
+  WorkerAgent second(options, &connectors_, &coordinator, &clock_, &rng_);
+  const absl::Status refused = second.Start();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("give each an id of its own"));
+  EXPECT_TRUE(std::filesystem::exists(directory_ + "/worker-1/kept.spill"));
+  EXPECT_EQ(second.usage().memory_bytes, 0);
+}
+
+TEST_F(WorkerAgentTest, EveryAttemptIsToldOfWhenItEnds) {
+  coordinator_ = std::make_unique<test::FakeCoordinator>(absl::Seconds(15));
+  WorkerAgent::Options options;
+  options.worker_id = "worker-1";
+  options.spill_dir = directory_;
+  absl::Mutex mutex;
+  std::vector<std::string> told;
+  options.attempt_ended = [&](const v1::Task& task, const v1::CompleteTaskRequest& outcome,
+                              const v1::TaskProgress& progress) {
+    absl::MutexLock lock(&mutex);
+    told.push_back(absl::StrCat(task.task_id(), " ", outcome.has_move(), " ", progress.rows_read()));
+  };
+  agent_ = std::make_unique<WorkerAgent>(options, &connectors_, coordinator_.get(), &clock_, &rng_);
+  ASSERT_EQ(agent_->Start(), absl::OkStatus());
+  coordinator_->Queue(Move("m1", "s1"));
+  EXPECT_TRUE(Eventually([&] {
+    absl::MutexLock lock(&mutex);
+    return told == std::vector<std::string>{"m1 1 30"};
+  }));
+  EXPECT_EQ(agent_->usage().spill_bytes, 0);
+  agent_->Stop();
 }
 
 TEST_F(WorkerAgentTest, ASpillDirectoryThatCannotBeMadeIsSaid) {

@@ -1,0 +1,73 @@
+#include "worker/agent/worker_metrics.h"
+
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "common/model/duration.h"
+#include "common/telemetry/metrics.h"
+
+namespace tidemark {
+namespace {
+
+std::string_view KindOf(const v1::Task& task) {
+  switch (task.work_case()) {
+    case v1::Task::kDescribe:
+      return "describe";
+    case v1::Task::kMove:
+      return "move";
+    case v1::Task::kCommit:
+      return "commit";
+    case v1::Task::kProbe:
+      return "probe";
+    case v1::Task::kAbort:
+      return "abort";
+    case v1::Task::kHorizon:
+      return "horizon";
+    case v1::Task::WORK_NOT_SET:
+      break;
+  }
+  return "unknown";
+}
+
+std::string_view ResultOf(const v1::CompleteTaskRequest& outcome) {
+  if (!outcome.has_error()) return "success";
+  if (outcome.error().code() == static_cast<int>(absl::StatusCode::kCancelled)) return "cancelled";
+  return outcome.error().retryable() ? "retryable" : "failed";
+}
+
+}  // namespace
+
+WorkerMetrics::WorkerMetrics(MetricRegistry* registry) : registry_(registry) {}
+
+void WorkerMetrics::AttemptEnded(const v1::Task& task, const v1::CompleteTaskRequest& outcome,
+                                 const v1::TaskProgress& progress) {
+  registry_->Get(metrics::kTaskAttempts, KindOf(task), ResultOf(outcome)).Add();
+  const std::string& job = task.job().name();
+  if (task.has_move()) {
+    registry_->Get(metrics::kRows, job, "read").Add(static_cast<double>(progress.rows_read()));
+    registry_->Get(metrics::kBytes, "read").Add(static_cast<double>(progress.bytes_read()));
+  }
+  if (outcome.has_move()) {
+    const v1::MoveResult& move = outcome.move();
+    registry_->Get(metrics::kBytes, "spilled").Add(static_cast<double>(move.spilled_bytes()));
+    registry_->Get(metrics::kStageDuration, "extract").Observe(absl::ToDoubleSeconds(FromProto(move.extract_time())));
+    registry_->Get(metrics::kStageDuration, "load").Observe(absl::ToDoubleSeconds(FromProto(move.load_time())));
+  }
+  if (outcome.has_commit() && !outcome.commit().already_done()) {
+    const v1::RowCounts& counts = outcome.commit().counts();
+    registry_->Get(metrics::kRows, job, "loaded").Add(static_cast<double>(counts.loaded()));
+    registry_->Get(metrics::kRows, job, "filtered").Add(static_cast<double>(counts.filtered()));
+    registry_->Get(metrics::kRows, job, "quarantined").Add(static_cast<double>(counts.quarantined()));
+  }
+}
+
+MetricRegistry::CollectHook WorkerMetrics::Watch(const WorkerAgent* agent) {
+  return registry_->OnCollect(
+      [agent, memory = registry_->Get(metrics::kWorkerMemory), spill = registry_->Get(metrics::kSpill)] {
+        const WorkerAgent::Usage usage = agent->usage();
+        memory.Set(static_cast<double>(usage.memory_bytes));
+        spill.Set(static_cast<double>(usage.spill_bytes));
+      });
+}
+
+}  // namespace tidemark
