@@ -19,7 +19,7 @@ constexpr int kMetadataBytes = 64 << 10;
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<grpc::Channel>> NewChannel(const std::string& address, const TlsFiles& tls) {
+absl::StatusOr<std::shared_ptr<grpc::ChannelInterface>> NewChannel(const std::string& address, const TlsFiles& tls) {
   TM_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelCredentials> credentials, ChannelCredentials(tls));
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);

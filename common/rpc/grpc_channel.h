@@ -7,7 +7,7 @@
 #include "common/rpc/tls_files.h"
 
 namespace grpc {
-class Channel;
+class ChannelInterface;
 }  // namespace grpc
 
 namespace tidemark {
@@ -15,6 +15,6 @@ namespace tidemark {
 // A channel to the server at `address` (HOST:PORT), connected when it is first called, and again, within about a
 // second, as soon as the server is back. A peer that has died without a word is noticed within some ten seconds.
 // Messages of any size are taken. InvalidArgument: what is wrong with the files of `tls`.
-absl::StatusOr<std::shared_ptr<grpc::Channel>> NewChannel(const std::string& address, const TlsFiles& tls);
+absl::StatusOr<std::shared_ptr<grpc::ChannelInterface>> NewChannel(const std::string& address, const TlsFiles& tls);
 
 }  // namespace tidemark

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/telemetry/event_log.h"
 #include "common/telemetry/metric_registry.h"
 #include "common/telemetry/metrics.h"
 #include "common/telemetry/metrics_server.h"
@@ -234,6 +235,23 @@ TEST(MetricsServerTest, TakesAFreePortAndTellsWhenThereIsNone) {
   EXPECT_EQ(MetricsServer::Start("9470", registry).status().code(), absl::StatusCode::kInvalidArgument);
   server->reset();
   EXPECT_FALSE(test::HttpGet(address, "/metrics").ok());
+}
+
+TEST(EventLogTest, OneLineForAnEvent) {
+  const SimulatedClock clock(absl::FromUnixMillis(1'767'225'600'250));
+  test::TempDir directory;
+  const std::string path = directory.File("log");
+  FILE* file = fopen(path.c_str(), "w");
+  EventLog log(file, &clock);
+  log.Write("a\nb \x1b[31m\xff");
+  log.Write("next");
+  fclose(file);
+  std::ifstream written(path);
+  std::stringstream text;
+  text << written.rdbuf();
+  EXPECT_EQ(text.str(),
+            "2026-01-01T00:00:00.250Z a\\nb \\x1b[31m\\xff\n"
+            "2026-01-01T00:00:00.250Z next\n");
 }
 
 }  // namespace
