@@ -6,9 +6,12 @@
 
 namespace grpc {
 class ChannelInterface;
-class Server;
 class Service;
 }  // namespace grpc
+
+namespace tidemark::coordinator {
+class GrpcServer;
+}  // namespace tidemark::coordinator
 
 namespace tidemark::cli {
 
@@ -27,7 +30,7 @@ class InProcessServer {
 
  private:
   std::unique_ptr<grpc::Service> service_;
-  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<coordinator::GrpcServer> server_;
 };
 
 }  // namespace tidemark::cli

@@ -14,10 +14,16 @@
 namespace tidemark {
 namespace {
 
-// As gRPC writes addresses: ipv4:127.0.0.1:50051, ipv6:%5B::1%5D:50051, unix:/path, inproc.
-bool IsLocal(std::string_view peer) {
+// As gRPC writes addresses: ipv4:127.0.0.1:50051, ipv6:%5B::1%5D:50051, unix:/path.
+bool IsLocalAddress(std::string_view peer) {
   return peer.starts_with("ipv4:127.") || peer.starts_with("ipv6:[::1]:") || peer.starts_with("unix:") ||
-         peer.starts_with("unix-abstract:") || peer.starts_with("inproc");
+         peer.starts_with("unix-abstract:");
+}
+
+// A call within the process has no address, and nothing is known of its transport's security, not even that there is
+// none.
+bool IsInProcess(std::string_view peer, const grpc::AuthContext* authenticated) {
+  return peer == "unknown" && (authenticated == nullptr || authenticated->begin() == authenticated->end());
 }
 
 }  // namespace
@@ -25,9 +31,10 @@ bool IsLocal(std::string_view peer) {
 Caller CallerOf(const grpc::ServerContextBase& context) {
   Caller caller;
   const std::string peer = absl::StrReplaceAll(context.peer(), {{"%5B", "["}, {"%5D", "]"}, {"%25", "%"}});
-  caller.is_local = IsLocal(peer);
-  caller.name = peer;
   const std::shared_ptr<const grpc::AuthContext> authenticated = context.auth_context();
+  const bool in_process = IsInProcess(peer, authenticated.get());
+  caller.is_local = in_process || IsLocalAddress(peer);
+  caller.name = in_process ? "this process" : peer;
   if (authenticated == nullptr || !authenticated->IsPeerAuthenticated()) return caller;
   caller.has_certificate = true;
   for (const char* property : {GRPC_X509_SUBJECT_PROPERTY_NAME, GRPC_X509_CN_PROPERTY_NAME}) {

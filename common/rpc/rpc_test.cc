@@ -1,11 +1,7 @@
-#include <ifaddrs.h>
-#include <netinet/in.h>
-
 #include <atomic>
 #include <functional>
 #include <thread>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
@@ -21,6 +17,7 @@
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "tests/support/certificate_authority.h"
+#include "tests/support/outer_address.h"
 #include "tests/support/temp_dir.h"
 #include "tidemark/v1/run.grpc.pb.h"
 
@@ -182,6 +179,13 @@ TEST_F(RpcTest, PlainTextCallersAreKnownByTheirAddress) {
   EXPECT_EQ(caller->at("local"), "yes");
   EXPECT_EQ(caller->at("certificate"), "no");
 
+  grpc::ClientContext context;
+  v1::Run run;
+  const auto inside = v1::RunService::NewStub(server_->InProcessChannel({}));
+  const ErrorDetails details = DetailsOf(FromGrpcStatus(inside->GetRun(&context, {}, &run)));
+  EXPECT_EQ(details.metadata.at("caller"), "this process");
+  EXPECT_EQ(details.metadata.at("local"), "yes");
+
   address_ = absl::StrCat("[::1]:", port_);
   server_->Shutdown();
   Serve({}, "[::1]");
@@ -191,22 +195,8 @@ TEST_F(RpcTest, PlainTextCallersAreKnownByTheirAddress) {
   EXPECT_EQ(ipv6->at("local"), "yes");
 }
 
-// An address of this machine that is not loopback; empty if it has none.
-std::string OuterAddress() {
-  ifaddrs* addresses = nullptr;
-  if (getifaddrs(&addresses) != 0) return "";
-  const auto freeing = absl::MakeCleanup([&] { freeifaddrs(addresses); });
-  for (const ifaddrs* at = addresses; at != nullptr; at = at->ifa_next) {
-    if (at->ifa_addr == nullptr || at->ifa_addr->sa_family != AF_INET) continue;
-    const uint32_t ip = ntohl(reinterpret_cast<const sockaddr_in*>(at->ifa_addr)->sin_addr.s_addr);
-    if (ip >> 24 == 127) continue;
-    return absl::StrCat(ip >> 24, ".", (ip >> 16) & 255, ".", (ip >> 8) & 255, ".", ip & 255);
-  }
-  return "";
-}
-
 TEST_F(RpcTest, OtherMachinesAreNotLocal) {
-  const std::string outer = OuterAddress();
+  const std::string outer = test::OuterAddress();
   if (outer.empty()) GTEST_SKIP() << "this machine has loopback alone";
   Serve({}, outer);
   const auto caller = Call({});

@@ -1,12 +1,19 @@
 #include "coordinator/control/grpc_worker_control_service.h"
 
+#include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <thread>
 
 #include "common/model/duration.h"
+#include "common/rpc/error_details.h"
+#include "common/rpc/grpc_channel.h"
+#include "common/rpc/grpc_status.h"
+#include "coordinator/control/grpc_server.h"
 #include "coordinator/run/ticker.h"
+#include "tests/support/certificate_authority.h"
+#include "tests/support/outer_address.h"
 #include "tidemark/v1/worker_control.grpc.pb.h"
 
 namespace tidemark::coordinator {
@@ -125,6 +132,70 @@ TEST_F(GrpcWorkerControlServiceTest, ATaskIsNotLeasedToACallerThatHasGone) {
   v1::LeaseTasksResponse response;
   ASSERT_TRUE(Lease(absl::Seconds(30), &response).ok());
   EXPECT_EQ(response.tasks_size(), 1);
+}
+
+// The codes that Register, LeaseTasks, Heartbeat and CompleteTask end with.
+std::vector<absl::StatusCode> CodesOf(const std::shared_ptr<grpc::ChannelInterface>& channel) {
+  const auto stub = v1::WorkerControlService::NewStub(channel);
+  v1::RegisterRequest registration;
+  registration.set_worker_id("w");
+  registration.set_incarnation("1");
+  registration.set_slots(1);
+  v1::LeaseTasksRequest lease;
+  lease.set_worker_id("w");
+  lease.set_incarnation("1");
+  v1::HeartbeatRequest heartbeat;
+  heartbeat.set_worker_id("w");
+  heartbeat.set_incarnation("1");
+  v1::CompleteTaskRequest completion;
+  completion.set_worker_id("w");
+  completion.set_incarnation("1");
+  const auto code = [&](auto method, const auto& request, auto response) {
+    grpc::ClientContext context;
+    return FromGrpcStatus((stub.get()->*method)(&context, request, &response)).code();
+  };
+  using Stub = v1::WorkerControlService::Stub;
+  return {code(&Stub::Register, registration, v1::RegisterResponse()),
+          code(&Stub::LeaseTasks, lease, v1::LeaseTasksResponse()),
+          code(&Stub::Heartbeat, heartbeat, v1::HeartbeatResponse()),
+          code(&Stub::CompleteTask, completion, v1::CompleteTaskResponse())};
+}
+
+TEST_F(GrpcWorkerControlServiceTest, OtherMachinesNeedACertificate) {
+  const std::string outer = test::OuterAddress();
+  if (outer.empty()) GTEST_SKIP() << "this machine has loopback alone";
+  GrpcServerOptions options;
+  options.listen = outer + ":0";
+  const std::unique_ptr<grpc::Service> service = NewWorkerControlService(coordinator_.get());
+  options.services = {service.get()};
+  auto server = GrpcServer::Start(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_THAT(CodesOf(*NewChannel((*server)->address(), {})), testing::Each(absl::StatusCode::kPermissionDenied));
+
+  // TLS that asks for no certificate says nothing about a caller.
+  test::CertificateAuthority authority;
+  const auto own = authority.Issue("w", outer);
+  options.tls = {own.cert, own.key, ""};
+  server = GrpcServer::Start(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_THAT(CodesOf(*NewChannel((*server)->address(), {own.cert, own.key, authority.ca()})),
+              testing::Each(absl::StatusCode::kPermissionDenied));
+
+  options.tls.ca = authority.ca();
+  server = GrpcServer::Start(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_THAT(CodesOf(*NewChannel((*server)->address(), {own.cert, own.key, authority.ca()})),
+              testing::ElementsAre(absl::StatusCode::kOk, absl::StatusCode::kOk, absl::StatusCode::kOk,
+                                   absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(GrpcWorkerControlServiceTest, ALostLeadershipIsToldAsSuch) {
+  ASSERT_TRUE(Register().ok());
+  StartRun();
+  // Another process of that name takes over.
+  ASSERT_TRUE(store_->AcquireLeadership("test", absl::Seconds(15), 0).ok());
+  v1::LeaseTasksResponse response;
+  EXPECT_TRUE(IsNotLeader(FromGrpcStatus(Lease(absl::ZeroDuration(), &response))));
 }
 
 }  // namespace

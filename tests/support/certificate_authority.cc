@@ -14,12 +14,13 @@ CertificateAuthority::CertificateAuthority() : ca_(directory_.File("ca.pem")) {
       directory_.File("ca.key"), " -out ", ca_));
 }
 
-CertificateAuthority::Certificate CertificateAuthority::Issue(const std::string& name) {
+CertificateAuthority::Certificate CertificateAuthority::Issue(const std::string& name, const std::string& address) {
   const std::string stem = absl::StrCat("issued", ++issued_);
   Certificate issued = {directory_.File(stem + ".pem"), directory_.File(stem + ".key")};
   const std::string request = directory_.File(stem + ".csr");
-  const std::string extensions =
-      directory_.Write(stem + ".ext", "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n");
+  const std::string extensions = directory_.Write(
+      stem + ".ext",
+      absl::StrCat("subjectAltName=DNS:localhost,IP:127.0.0.1,IP:", address, "\nbasicConstraints=CA:FALSE\n"));
   Run(absl::StrCat("req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /O=Tidemark/CN=", name,
                    " -keyout ", issued.key, " -out ", request));
   Run(absl::StrCat("x509 -req -days 2 -CAcreateserial -CA ", ca_, " -CAkey ", directory_.File("ca.key"), " -in ",

@@ -19,8 +19,9 @@ class CertificateAuthority {
 
   // Path of its own certificate.
   const std::string& ca() const { return ca_; }
-  // A fresh certificate for /O=Tidemark/CN=`name`, good for servers on localhost and 127.0.0.1 and for clients.
-  Certificate Issue(const std::string& name);
+  // A fresh certificate for /O=Tidemark/CN=`name`, good for clients and for servers on localhost, 127.0.0.1 and
+  // `address`.
+  Certificate Issue(const std::string& name, const std::string& address = "127.0.0.1");
 
  private:
   void Run(const std::string& arguments) const;
