@@ -79,6 +79,8 @@ absl::Status Serve(const v1::WorkerSettings& settings, Termination& termination)
   WorkerMetrics counted(&registry);
   const ConnectorRegistry connectors = BuiltinConnectors();
   TM_ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorClient> coordinators, ConnectTo(settings));
+  TM_ASSIGN_OR_RETURN(const std::unique_ptr<MetricsServer> metrics_server,
+                      MetricsServer::Start(settings.metrics_listen(), registry));
 
   WorkerAgent::Options options;
   options.worker_id = settings.id();
@@ -94,8 +96,6 @@ absl::Status Serve(const v1::WorkerSettings& settings, Termination& termination)
   WorkerAgent agent(options, &connectors, coordinators.get(), &clock, &rng);
   TM_RETURN_IF_ERROR(agent.Start());
   const auto watch = counted.Watch(&agent);
-  TM_ASSIGN_OR_RETURN(const std::unique_ptr<MetricsServer> metrics_server,
-                      MetricsServer::Start(settings.metrics_listen(), registry));
   log.Write(absl::StrCat("worker ", settings.id(), " ", Version(), " serves ", settings.slots(), " slots"));
   Print(absl::StrCat("listening metrics ", metrics_server->address()));
   Print("ready");
