@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "coordinator/cache/redis_shared_values.h"
+#include "coordinator/cache/store_job_list_source.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/redis_server.h"
@@ -164,6 +165,43 @@ class CacheTest : public ::testing::Test {
   Rng rng_{7};
   FakeSource source_;
 };
+
+TEST_F(CacheTest, TheStoresJobsAreASource) {
+  const std::unique_ptr<MetadataStore> store = NewMemoryStore(&clock_, 1);
+  StoreJobListSource source(store.get());
+  CacheUnderTest under_test;
+  JobCacheOptions options = Options(&under_test);
+  options.source = &source;
+  under_test.cache = NewMemoryJobCache(options);
+  EXPECT_EQ((*under_test.cache->Get())->jobs.size(), 0);
+  const int64_t epoch = *store->AcquireLeadership("test", absl::Minutes(1), 0);
+  WriteBatch batch;
+  for (const char* name : {"b", "a"}) {
+    JobRecord job;
+    job.uid = absl::StrCat("uid-", name);
+    job.spec.set_name(name);
+    job.enabled = job.uid == "uid-a";
+    job.created = job.updated = clock_.Now();
+    batch.jobs.push_back(job);
+  }
+  ASSERT_TRUE(store->Apply(epoch, batch).ok());
+  const std::shared_ptr<const JobList> list = *under_test.cache->Get();
+  ASSERT_EQ(list->jobs.size(), 2);
+  EXPECT_EQ(list->jobs[0].uid, "uid-a");
+  EXPECT_EQ(list->jobs[0].spec.name(), "a");
+  EXPECT_TRUE(list->jobs[0].enabled);
+  EXPECT_FALSE(list->jobs[1].enabled);
+  EXPECT_EQ(list->jobs[1].created, clock_.Now());
+  // Watermarks change with every run, and the list with none.
+  WatermarkAdvance advance;
+  advance.job_uid = "uid-a";
+  advance.high.set_text("7");
+  advance.sequence = 1;
+  WriteBatch watermark;
+  watermark.watermarks = {advance};
+  ASSERT_TRUE(store->Apply(epoch, watermark).ok());
+  EXPECT_EQ(*under_test.cache->Get(), list);
+}
 
 enum class Kind { kMemory, kRedis };
 

@@ -12,10 +12,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "common/base/status_macros.h"
 
 namespace tidemark::coordinator {
@@ -28,51 +30,52 @@ using Addresses = std::unique_ptr<struct addrinfo, FreeAddresses>;
 
 }  // namespace
 
-// Looks a name up without waiting longer than wished: the C library does it on a thread of its own, and a lookup that
-// was not waited for is taken up again by the next call.
+// Looks a name up without waiting longer than wished: the C library has no deadline for it, so a thread does it, which
+// owns what it needs. A lookup that was not waited for is taken up again by the next call.
 class RedisConnection::Resolver {
  public:
-  Resolver(const std::string& host, int port) : lookup_(new Lookup{host, absl::StrCat(port)}) {
-    lookup_->hints.ai_socktype = SOCK_STREAM;
-    lookup_->request.ar_name = lookup_->host.c_str();
-    lookup_->request.ar_service = lookup_->port.c_str();
-    lookup_->request.ar_request = &lookup_->hints;
-  }
-  ~Resolver() {
-    // The library still writes into a lookup that goes on.
-    if (running_ && gai_cancel(&lookup_->request) == EAI_NOTCANCELED) lookup_.release();
-  }
+  Resolver(std::string host, int port) : host_(std::move(host)), port_(absl::StrCat(port)) {}
 
   // Null if there is no such name; DeadlineExceeded if that is not known in time.
   absl::StatusOr<Addresses> Resolve(absl::Duration timeout) {
-    struct addrinfo numeric = lookup_->hints;
-    numeric.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-    struct addrinfo* found = nullptr;
-    if (getaddrinfo(lookup_->host.c_str(), lookup_->port.c_str(), &numeric, &found) == 0) return Addresses(found);
-    struct gaicb* requests[] = {&lookup_->request};
-    if (!running_) {
-      lookup_->request.ar_result = nullptr;
-      if (getaddrinfo_a(GAI_NOWAIT, requests, 1, nullptr) != 0) return Addresses();
-      running_ = true;
+    if (Addresses numeric = Find(host_, port_, AI_NUMERICHOST | AI_NUMERICSERV); numeric != nullptr) return numeric;
+    if (lookup_ == nullptr) {
+      lookup_ = std::make_shared<Lookup>();
+      std::thread([lookup = lookup_, host = host_, port = port_] {
+        Addresses found = Find(host, port, 0);
+        absl::MutexLock lock(&lookup->mutex);
+        lookup->found = std::move(found);
+        lookup->done = true;
+      }).detach();
     }
-    const struct timespec limit = absl::ToTimespec(std::max(timeout, absl::ZeroDuration()));
-    gai_suspend(requests, 1, &limit);
-    const int result = gai_error(&lookup_->request);
-    if (result == EAI_INPROGRESS) return absl::DeadlineExceededError("");
-    running_ = false;
-    return Addresses(result == 0 ? lookup_->request.ar_result : nullptr);
+    const std::shared_ptr<Lookup> lookup = lookup_;
+    absl::MutexLock lock(&lookup->mutex);
+    if (!lookup->mutex.AwaitWithTimeout(absl::Condition(&lookup->done), timeout)) {
+      return absl::DeadlineExceededError("");
+    }
+    lookup_ = nullptr;
+    return std::move(lookup->found);
   }
 
  private:
   struct Lookup {
-    std::string host;
-    std::string port;
-    struct addrinfo hints = {};
-    struct gaicb request = {};
+    absl::Mutex mutex;
+    bool done = false;
+    Addresses found;
   };
 
-  std::unique_ptr<Lookup> lookup_;
-  bool running_ = false;
+  static Addresses Find(const std::string& host, const std::string& port, int flags) {
+    struct addrinfo hints = {};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = flags;
+    struct addrinfo* found = nullptr;
+    return Addresses(getaddrinfo(host.c_str(), port.c_str(), &hints, &found) == 0 ? found : nullptr);
+  }
+
+  const std::string host_;
+  const std::string port_;
+  // One that goes on or was not waited for.
+  std::shared_ptr<Lookup> lookup_;
 };
 
 struct RedisConnection::Session {

@@ -8,6 +8,7 @@ namespace tidemark::coordinator {
 
 void Scheduler::Set(std::string_view uid, const CronSchedule& cron, absl::TimeZone zone, absl::Duration catch_up,
                     absl::Time after) {
+  after = std::max(after, absl::UnixEpoch());
   auto it = jobs_.find(uid);
   if (it == jobs_.end()) {
     it = jobs_.emplace(uid, Job{cron, zone, catch_up, after, after}).first;

@@ -33,8 +33,8 @@ struct Fire {
 // given out once, ever, however the wall clock steps. Pure; not thread-safe.
 class Scheduler {
  public:
-  // Schedules the job, or schedules it anew. Fire times up to and including `after` (finite) are done with, and so are
-  // all that were given out for this uid before.
+  // Schedules the job, or schedules it anew. Fire times up to and including `after` are done with (nothing fires before
+  // 1970), and so are all that were given out for this uid before.
   void Set(std::string_view uid, const CronSchedule& cron, absl::TimeZone zone, absl::Duration catch_up,
            absl::Time after);
   // Forgets the job and what was given out for it. No effect without one.

@@ -96,6 +96,12 @@ TEST_F(SchedulerTest, AfterIsDoneWith) {
   EXPECT_EQ(scheduler_.NextFireOf("a"), At("2026-03-02T00:10:00Z"));
 }
 
+TEST_F(SchedulerTest, AfterTheBeginningOfTimeIs1970) {
+  scheduler_.Set("a", Cron("0 0 1 1 *"), absl::UTCTimeZone(), absl::Hours(1), absl::InfinitePast());
+  EXPECT_EQ(scheduler_.NextFireOf("a"), At("1971-01-01T00:00:00Z"));
+  EXPECT_THAT(Due("1973-01-01T00:00:00Z"), ElementsAre("a 01-01 00:00 late=2"));
+}
+
 TEST_F(SchedulerTest, OfMissedFiresTheNewestRuns) {
   Set("a", "*/10 * * * *", "2026-03-01T00:00:00Z");
   EXPECT_THAT(Due("2026-03-01T00:35:00Z"), ElementsAre("a 03-01 00:30 superseded=2"));
