@@ -1,15 +1,19 @@
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/project_loading.h"
+#include "cli/resource_name.h"
+#include "cli/server_call.h"
 #include "cli/signal_watcher.h"
 #include "common/base/absl_view.h"
 #include "common/base/clock.h"
 #include "common/base/status_macros.h"
 #include "common/config/suggestion.h"
+#include "common/model/duration.h"
 #include "common/secret/dsn.h"
 #include "worker/connectors/builtin.h"
 
@@ -38,9 +42,90 @@ absl::StatusOr<std::string> TestConnection(const ConnectorRegistry& connectors, 
   return connector->Test(connection, SessionOptions());
 }
 
+absl::StatusOr<std::vector<v1::Connection>> SelectRemote(AdminClient& client, const std::vector<std::string>& names) {
+  if (names.empty()) return ListAll(client, v1::ListConnectionsRequest(), &v1::ListConnectionsResponse::connections);
+  std::vector<v1::Connection> selected;
+  for (const std::string& name : names) {
+    v1::GetConnectionRequest request;
+    request.set_name(ConnectionName(name));
+    TM_ASSIGN_OR_RETURN(selected.emplace_back(), client.Call(request));
+  }
+  return selected;
+}
+
+// What a test of one connection found, how long it took, and what else is to be said.
+Value::Record TestObject(const std::string& connection, const std::string& redacted_dsn,
+                         const absl::StatusOr<std::string>& server, absl::Duration elapsed, Value::List warnings) {
+  return {{"connection", connection},
+          {"dsn", redacted_dsn},
+          {"ok", server.ok()},
+          {"server", server.ok() ? Value(*server) : Value()},
+          {"seconds", absl::ToDoubleSeconds(elapsed)},
+          {"error", server.ok() ? Value() : Value(std::string(Std(server.status().message())))},
+          {"warnings", std::move(warnings)}};
+}
+
+void PrintTests(const CommandContext& context, const std::vector<Value::Record>& rows) {
+  PrintList(context, rows,
+            {{"connection", "CONNECTION"},
+             {"ok", "OK"},
+             {"server", "SERVER"},
+             {"dsn", "DSN"},
+             {"error", "ERROR"},
+             {"warnings", "WARNINGS"}});
+}
+
+ExitCode TestRemote(const ConnectionsTestCommand& command, const CommandContext& context) {
+  ExitCode tested = kDone;
+  const ExitCode asked = CallServer(context, [&](AdminClient& client) -> absl::Status {
+    TM_ASSIGN_OR_RETURN(const std::vector<v1::Connection> selected, SelectRemote(client, command.connections));
+    std::vector<Value::Record> rows;
+    for (const v1::Connection& connection : selected) {
+      v1::TestConnectionRequest request;
+      request.set_name(connection.name());
+      const absl::StatusOr<v1::TestConnectionResponse> response = client.Call(request);
+      if (!response.ok()) tested = kUnreachable;
+      const auto& warnings = response.ok() ? response->warnings() : v1::TestConnectionResponse().warnings();
+      rows.push_back(TestObject(IdOf(connection.name()), connection.redacted_dsn(),
+                                response.ok() ? absl::StatusOr<std::string>(response->server()) : response.status(),
+                                response.ok() ? FromProto(response->round_trip()) : absl::ZeroDuration(),
+                                Value::List(warnings.begin(), warnings.end())));
+    }
+    PrintTests(context, rows);
+    return absl::OkStatus();
+  });
+  return asked == kDone ? tested : asked;
+}
+
 }  // namespace
 
+ExitCode Execute(const ConnectionsListCommand& command, const CommandContext& context) {
+  return CallServer(context, [&](AdminClient& client) -> absl::Status {
+    TM_ASSIGN_OR_RETURN(const std::vector<v1::Connection> connections, SelectRemote(client, {}));
+    std::vector<Value::Record> rows;
+    for (const v1::Connection& connection : connections) {
+      const v1::ConnectionSpec& spec = connection.spec();
+      rows.push_back({{"connection", IdOf(connection.name())},
+                      {"dsn", connection.redacted_dsn()},
+                      {"max_connections", spec.max_connections()},
+                      {"max_rows_per_second", spec.max_rows_per_second()},
+                      {"open_sessions", connection.open_sessions()},
+                      {"worker", Value::OrNull(spec.worker())}});
+    }
+    if (rows.empty()) context.console->Say("no connections yet: `tidemark apply FILE` makes those of a project file");
+    PrintList(context, rows,
+              {{"connection", "CONNECTION"},
+               {"dsn", "DSN"},
+               {"open_sessions", "SESSIONS", true},
+               {"max_connections", "LIMIT", true},
+               {"max_rows_per_second", "ROWS/S", true},
+               {"worker", "WORKER"}});
+    return absl::OkStatus();
+  });
+}
+
 ExitCode Execute(const ConnectionsTestCommand& command, const CommandContext& context) {
+  if (command.project.empty()) return TestRemote(command, context);
   ExitOnSignals();
   const ConnectorRegistry connectors = BuiltinConnectors();
   const absl::StatusOr<Project> project = OpenProject(command.project, connectors, context.console);
@@ -54,18 +139,12 @@ ExitCode Execute(const ConnectionsTestCommand& command, const CommandContext& co
   for (const v1::ConnectionSpec& connection : *selected) {
     const absl::Duration begin = clock.Monotonic();
     const absl::StatusOr<std::string> server = TestConnection(connectors, connection);
-    const double seconds = absl::ToDoubleSeconds(clock.Monotonic() - begin);
     // Whatever the reason, what was to be reached was not.
     if (!server.ok()) exit_code = kUnreachable;
-    rows.push_back({{"connection", connection.name()},
-                    {"dsn", RedactDsn(connection.dsn())},
-                    {"ok", server.ok()},
-                    {"server", server.ok() ? Value(*server) : Value()},
-                    {"seconds", seconds},
-                    {"error", server.ok() ? Value() : Value(std::string(Std(server.status().message())))}});
+    rows.push_back(
+        TestObject(connection.name(), RedactDsn(connection.dsn()), server, clock.Monotonic() - begin, Value::List()));
   }
-  PrintList(context, rows,
-            {{"connection", "CONNECTION"}, {"ok", "OK"}, {"server", "SERVER"}, {"dsn", "DSN"}, {"error", "ERROR"}});
+  PrintTests(context, rows);
   return exit_code;
 }
 

@@ -60,7 +60,9 @@ Console::Options Console::Detect() {
   options.err_is_terminal = isatty(STDERR_FILENO) == 1 && !dumb;
   options.color = options.out_is_terminal && !dumb && (no_color == nullptr || *no_color == '\0');
   winsize size = {};
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) options.columns = size.ws_col;
+  for (const int stream : {STDOUT_FILENO, STDERR_FILENO}) {
+    if (ioctl(stream, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) options.columns = size.ws_col;
+  }
   return options;
 }
 

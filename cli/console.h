@@ -41,6 +41,8 @@ class Console {
   void ShowBar(std::string_view bar);
   bool shows_bar() const { return options_.err_is_terminal; }
   int columns() const { return options_.columns; }
+  // What data may fill; 0: it goes to no terminal.
+  int data_columns() const { return options_.out_is_terminal ? options_.columns : 0; }
 
   // For what is printed as data: "green", "red" or "yellow" where stdout shows colours, else the text alone.
   enum class Color { kGreen, kRed, kYellow };

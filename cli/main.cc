@@ -18,7 +18,7 @@ int Main(int argc, char** argv) {
   if (!line.error.empty()) console.Say(line.error);
   int exit_code = line.exit_code;
   if (line.command) {
-    const CommandContext context = {&console, line.output};
+    const CommandContext context = {&console, line.output, line.server};
     exit_code = std::visit([&](const auto& command) { return Execute(command, context); }, *line.command);
   }
   if (const int error = console.data_error(); error != 0) {

@@ -10,12 +10,17 @@ ExitCode Fail(const CommandContext& context, const absl::Status& status) {
   return ExitCodeOf(status);
 }
 
+ExitCode FailCall(const CommandContext& context, const absl::Status& status) {
+  const ExitCode exit_code = Fail(context, status);
+  return absl::IsFailedPrecondition(status) || absl::IsAborted(status) ? kRunFailed : exit_code;
+}
+
 void PrintList(const CommandContext& context, const std::vector<Value::Record>& rows,
                const std::vector<TableColumn>& columns) {
   Console& console = *context.console;
   switch (context.output) {
     case OutputFormat::kTable:
-      return console.Text(ToTable(rows, columns));
+      return console.Text(ToTable(rows, columns, console.data_columns()));
     case OutputFormat::kJson:
       return console.Data(ToJson(Value::List(rows.begin(), rows.end()), true) + "\n");
     case OutputFormat::kNdjson:

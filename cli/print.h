@@ -14,6 +14,10 @@ namespace tidemark::cli {
 // Says what is wrong and returns the exit code for it.
 ExitCode Fail(const CommandContext& context, const absl::Status& status);
 
+// The same of a call that a server answered with an error: that what was asked for cannot be done now is no mistake of
+// the command line, as FailedPrecondition is elsewhere.
+ExitCode FailCall(const CommandContext& context, const absl::Status& status);
+
 // Prints a list: a table, one JSON array, one JSON object a line, or a YAML list.
 void PrintList(const CommandContext& context, const std::vector<Value::Record>& rows,
                const std::vector<TableColumn>& columns);

@@ -32,16 +32,16 @@ double ProgressBar::RowsPerSecond(int64_t rows, absl::Duration elapsed) {
 }
 
 std::string ProgressBar::Render(const ProgressView& view, absl::Duration elapsed, int columns) {
-  const double rate = RowsPerSecond(view.rows, elapsed);
+  const double measured = RowsPerSecond(view.rows, elapsed);
+  const double rate = view.rows_per_second.value_or(measured);
   const double done = DoneShare(view);
   const int filled = static_cast<int>(std::floor(done * kBarWidth));
   std::string line = absl::StrCat(view.label, "  [", std::string(filled, '#'), std::string(kBarWidth - filled, '.'),
                                   "]  ", FormatCount(view.rows), " rows  ", FormatCount(std::llround(rate)), " rows/s");
   if (view.partitions > 0) absl::StrAppend(&line, "  ", view.partitions_done, "/", view.partitions, " partitions");
-  if (done > 0.02 && done < 1) {
-    const absl::Duration left = elapsed * ((1 - done) / done);
-    absl::StrAppend(&line, "  ", ElapsedText(left), " left");
-  }
+  std::optional<absl::Duration> left = view.time_left;
+  if (!view.rows_per_second && done > 0.02 && done < 1) left = elapsed * ((1 - done) / done);
+  if (left) absl::StrAppend(&line, "  ", ElapsedText(*left), " left");
   if (columns > 1 && static_cast<int>(line.size()) > columns - 1) line.resize(columns - 1);
   return line;
 }

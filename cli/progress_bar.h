@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,9 @@ struct ProgressView {
   int64_t estimated_rows = -1;
   int partitions = 0;
   int partitions_done = 0;
+  // Where someone else has measured them; absent: the bar does.
+  std::optional<double> rows_per_second = {};
+  std::optional<absl::Duration> time_left = {};
 };
 
 // One line of progress: "orders  [#####.....]  1,200,000 rows  350,000 rows/s  3/8 partitions  12s left". The rate is

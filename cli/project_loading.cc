@@ -9,8 +9,10 @@
 
 namespace tidemark::cli {
 
-absl::StatusOr<Project> OpenProject(const std::string& file, const ConnectorRegistry& connectors, Console* console) {
+absl::StatusOr<Project> OpenProject(const std::string& file, const ConnectorRegistry& connectors, Console* console,
+                                    bool keep_secret_references) {
   ProjectOptions options;
+  options.keep_secret_references = keep_secret_references;
   options.check_cron = [](std::string_view cron) { return coordinator::CronSchedule::Parse(cron).status(); };
   options.check_dsn = [&](std::string_view dsn) -> absl::Status {
     TM_ASSIGN_OR_RETURN(const Connector* const connector, connectors.Find(dsn));

@@ -10,8 +10,10 @@
 namespace tidemark::cli {
 
 // Loads and checks a project file, schedules and DSN schemes included, and gives its secrets to the console's redactor.
-// InvalidArgument for everything that is wrong with it, a missing file included.
-absl::StatusOr<Project> OpenProject(const std::string& file, const ConnectorRegistry& connectors, Console* console);
+// InvalidArgument for everything that is wrong with it, a missing file included. `keep_secret_references`: see
+// ProjectOptions.
+absl::StatusOr<Project> OpenProject(const std::string& file, const ConnectorRegistry& connectors, Console* console,
+                                    bool keep_secret_references = false);
 
 // The jobs of these names, in the project's order; all of them for no names. NotFound for a name the project does not
 // have.

@@ -3,6 +3,7 @@
 
 #include "cli/exit_code.h"
 #include "cli/plan_report.h"
+#include "cli/run_message.h"
 #include "cli/run_report.h"
 #include "cli/store_patience.h"
 #include "gmock/gmock.h"
@@ -63,7 +64,7 @@ coordinator::RunRecord FinishedRun() {
 
 TEST(RunReportTest, ObjectHasTheFieldsScriptsRead) {
   EXPECT_EQ(
-      ToJson(RunObject(FinishedRun()), false),
+      ToJson(RunObject(ToMessage(FinishedRun())), false),
       R"({"job":"orders","run_id":"01run","status":"success","phase":"done","rows_read":10000,"rows_loaded":9990,)"
       R"("rows_filtered":7,"rows_quarantined":3,"partitions":8,"watermark_low":"A","watermark_high":"B",)"
       R"x("completeness":"lookback(15m)","bytes_read":1048576,"duration_seconds":1.5,"peak_source_connections":2,"error":null})x");
@@ -75,7 +76,7 @@ TEST(RunReportTest, WhatIsAbsentIsNull) {
   run.status = coordinator::RunStatus::kFailed;
   run.phase = coordinator::RunPhase::kFailed;
   run.error = "no such table";
-  const std::string json = ToJson(RunObject(run), false);
+  const std::string json = ToJson(RunObject(ToMessage(run)), false);
   EXPECT_THAT(json, HasSubstr(R"("watermark_low":null,"watermark_high":null,"completeness":null)"));
   EXPECT_THAT(json, HasSubstr(R"("duration_seconds":0.0)"));
   EXPECT_THAT(json, HasSubstr(R"("error":"no such table")"));
@@ -84,18 +85,12 @@ TEST(RunReportTest, WhatIsAbsentIsNull) {
 TEST(RunReportTest, AJobThatGotNoRunHasNoId) {
   coordinator::RunRecord run;
   run.job_name = "orders";
-  EXPECT_THAT(ToJson(RunObject(run), false), HasSubstr(R"({"job":"orders","run_id":null,)"));
+  EXPECT_THAT(ToJson(RunObject(ToMessage(run)), false), HasSubstr(R"({"job":"orders","run_id":null,)"));
 }
 
 TEST(RunReportTest, WhatIsWoundUpIsNotTriedAgain) {
-  coordinator::RunProgress run;
-  run.job_name = "orders";
-  run.phase = coordinator::RunPhase::kMoving;
-  run.error = "connection refused";
-  EXPECT_EQ(ErrorLine(run), "orders: connection refused; trying again");
-  run.phase = coordinator::RunPhase::kAborting;
-  run.error = "cancelled by request";
-  EXPECT_EQ(ErrorLine(run), "orders: cancelled by request");
+  EXPECT_EQ(ErrorLine("orders", "moving", "connection refused"), "orders: connection refused; trying again");
+  EXPECT_EQ(ErrorLine("orders", "aborting", "cancelled by request"), "orders: cancelled by request");
 }
 
 TEST(StorePatienceTest, SaysEachFailureOnceAndGivesUp) {
@@ -122,7 +117,7 @@ TEST(ExitCodeTest, TellsWhatCannotBeReachedFromWhatIsWrong) {
 
 TEST(RunReportTest, SummaryBalancesAndNamesWindowCompletenessAndPhases) {
   const Console console(stdout, stderr, Console::Options());
-  EXPECT_EQ(RunSummary(FinishedRun(), console),
+  EXPECT_EQ(RunSummary(ToMessage(FinishedRun()), console),
             "orders: success in 1.5s  (run 01run)\n"
             "  read 10,000 = loaded 9,990 + filtered 7 + quarantined 3\n"
             "  filtered: superseded 7\n"
@@ -137,8 +132,8 @@ TEST(RunReportTest, SummaryBalancesAndNamesWindowCompletenessAndPhases) {
 TEST(RunReportTest, ColoursOnlyWhereTheyShow) {
   const Console plain(stdout, stderr, Console::Options());
   const Console colored(stdout, stderr, {.color = true});
-  EXPECT_THAT(RunSummary(FinishedRun(), plain), Not(HasSubstr("\x1b[")));
-  EXPECT_THAT(RunSummary(FinishedRun(), colored), HasSubstr("\x1b[32msuccess\x1b[0m"));
+  EXPECT_THAT(RunSummary(ToMessage(FinishedRun()), plain), Not(HasSubstr("\x1b[")));
+  EXPECT_THAT(RunSummary(ToMessage(FinishedRun()), colored), HasSubstr("\x1b[32msuccess\x1b[0m"));
 }
 
 v1::JobSpec OrdersJob() {

@@ -7,6 +7,7 @@
 #include "cli/embedded_cluster.h"
 #include "cli/print.h"
 #include "cli/project_loading.h"
+#include "cli/run_message.h"
 #include "cli/run_report.h"
 #include "cli/run_watch.h"
 #include "cli/signal_watcher.h"
@@ -69,7 +70,7 @@ class RunSession {
       runs.push_back(run.id);
     }
     return Await(runs, end, [this](const RunRecord& run) {
-      context_.console->Say(absl::StrCat("recovered ", RunSummary(run, *context_.console)));
+      context_.console->Say(absl::StrCat("recovered ", RunSummary(ToMessage(run), *context_.console)));
     });
   }
 
@@ -110,7 +111,7 @@ class RunSession {
   }
 
   void Print(const RunRecord& run) {
-    PrintObject(context_, RunObject(run), [&] { return RunSummary(run, *context_.console); });
+    PrintObject(context_, RunObject(ToMessage(run)), [&] { return RunSummary(ToMessage(run), *context_.console); });
   }
 
   // Scripts get an object for every job; people have read of it in the talk.
@@ -120,7 +121,7 @@ class RunSession {
     run.status = status;
     run.phase = phase;
     run.error = error;
-    PrintObject(context_, RunObject(run), [] { return std::string(); });
+    PrintObject(context_, RunObject(ToMessage(run)), [] { return std::string(); });
   }
 
   void PrintUnfinished(const std::string& id, const std::string& job) {

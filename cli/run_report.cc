@@ -7,50 +7,44 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "cli/resource_name.h"
 #include "common/base/absl_view.h"
 #include "common/model/byte_size.h"
 #include "common/model/duration.h"
 #include "common/model/enum_names.h"
 #include "common/model/row_counts.h"
+#include "common/model/timestamp.h"
 #include "common/model/watermark.h"
 
 namespace tidemark::cli {
 namespace {
 
-using coordinator::RunRecord;
-using coordinator::RunStatus;
-
 Value WatermarkValue(bool present, const v1::Watermark& watermark) {
   return present ? Value(watermark.text()) : Value();
 }
 
-Value TimeValue(const std::optional<absl::Time>& time) {
-  if (!time) return Value();
-  return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E3SZ", *time, absl::UTCTimeZone());
+Value TimeValue(bool present, const google::protobuf::Timestamp& time) {
+  return present ? Value(TimeText(FromProto(time))) : Value();
 }
+
+double Seconds(const google::protobuf::Duration& duration) { return absl::ToDoubleSeconds(FromProto(duration)); }
 
 Value::List Texts(const google::protobuf::RepeatedPtrField<std::string>& texts) {
   return Value::List(texts.begin(), texts.end());
 }
 
-std::string CompletenessOf(const RunRecord& run) {
-  return run.description ? Text(run.description->completeness()) : "";
-}
-
-std::string StatusText(const RunRecord& run, const Console& console) {
-  const std::string_view phase = coordinator::Name(run.phase);
-  const std::string_view status = coordinator::Name(run.status);
-  switch (run.status) {
-    case RunStatus::kSuccess:
+std::string StatusText(const v1::Run& run, const Console& console) {
+  const std::string status = EnumName(run.status());
+  switch (run.status()) {
+    case v1::Run::STATUS_SUCCESS:
       return console.Paint(status, Console::Color::kGreen);
-    case RunStatus::kFailed:
-      return console.Paint(run.phase == coordinator::RunPhase::kFailed ? status : phase, Console::Color::kRed);
-    case RunStatus::kSkipped:
-      return console.Paint(phase, Console::Color::kYellow);
-    case RunStatus::kRunning:
-      return absl::StrCat(Abs(status), " (", Abs(phase), ")");
+    case v1::Run::STATUS_FAILED:
+      return console.Paint(run.phase(), Console::Color::kRed);
+    case v1::Run::STATUS_SKIPPED:
+      return console.Paint(run.phase(), Console::Color::kYellow);
+    default:
+      return absl::StrCat(status, " (", run.phase(), ")");
   }
-  return "";
 }
 
 std::string Plural(int64_t count, const char* one) {
@@ -59,13 +53,13 @@ std::string Plural(int64_t count, const char* one) {
 
 }  // namespace
 
-absl::Duration RunDuration(const RunRecord& run) {
-  return run.ended ? *run.ended - run.started.value_or(run.created) : absl::ZeroDuration();
+absl::Duration RunDuration(const v1::Run& run) {
+  if (!run.has_end_time()) return absl::ZeroDuration();
+  return FromProto(run.end_time()) - FromProto(run.has_start_time() ? run.start_time() : run.create_time());
 }
 
-std::string ErrorLine(const coordinator::RunProgress& run) {
-  const bool over = run.phase == coordinator::RunPhase::kAborting;
-  return absl::StrCat(run.job_name, ": ", run.error, over ? "" : "; trying again");
+std::string ErrorLine(std::string_view job, std::string_view phase, std::string_view error) {
+  return absl::StrCat(Abs(job), ": ", Abs(error), phase == "aborting" ? "" : "; trying again");
 }
 
 std::string WindowText(const v1::Window& window) {
@@ -73,75 +67,80 @@ std::string WindowText(const v1::Window& window) {
   return absl::StrCat(kind, " ", Text(window));
 }
 
-Value::Record RunObject(const RunRecord& run) {
-  return {{"job", run.job_name},
-          {"run_id", Value::OrNull(run.id)},
-          {"status", std::string(coordinator::Name(run.status))},
-          {"phase", std::string(coordinator::Name(run.phase))},
-          {"rows_read", run.counts.read()},
-          {"rows_loaded", run.counts.loaded()},
-          {"rows_filtered", run.counts.filtered()},
-          {"rows_quarantined", run.counts.quarantined()},
-          {"partitions", run.partitions},
-          {"watermark_low", WatermarkValue(run.window.has_low(), run.window.low())},
-          {"watermark_high", WatermarkValue(run.window.has_high(), run.window.high())},
-          {"completeness", Value::OrNull(CompletenessOf(run))},
-          {"bytes_read", run.counts.bytes_read()},
+Value::Record RunObject(const v1::Run& run) {
+  return {{"job", IdOf(run.job())},
+          {"run_id", Value::OrNull(IdOf(run.name()))},
+          {"status", EnumName(run.status())},
+          {"phase", run.phase()},
+          {"rows_read", run.counts().read()},
+          {"rows_loaded", run.counts().loaded()},
+          {"rows_filtered", run.counts().filtered()},
+          {"rows_quarantined", run.counts().quarantined()},
+          {"partitions", run.partitions()},
+          {"watermark_low", WatermarkValue(run.window().has_low(), run.window().low())},
+          {"watermark_high", WatermarkValue(run.window().has_high(), run.window().high())},
+          {"completeness", Value::OrNull(Text(run.completeness()))},
+          {"bytes_read", run.counts().bytes_read()},
           {"duration_seconds", absl::ToDoubleSeconds(RunDuration(run))},
-          {"peak_source_connections", run.peak_source_connections},
-          {"error", Value::OrNull(run.error)}};
+          {"peak_source_connections", run.peak_source_connections()},
+          {"error", Value::OrNull(run.error())}};
 }
 
-Value::Record RunDetails(const RunRecord& run) {
+Value::Record RunDetails(const v1::Run& run) {
   Value::Record details = RunObject(run);
   Value::Record reasons;
-  for (const auto& [reason, rows] : run.counts.filtered_by_reason()) reasons.emplace_back(reason, rows);
+  for (const auto& [reason, rows] : run.counts().filtered_by_reason()) reasons.emplace_back(reason, rows);
   std::sort(reasons.begin(), reasons.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  details.insert(details.end(),
-                 {{"window_kind", Value::OrNull(EnumName(run.window.kind()))},
-                  {"strategy", Value::OrNull(EnumName(run.spec.target().strategy()))},
-                  {"sequence", run.sequence},
-                  {"filtered_by_reason", std::move(reasons)},
-                  {"created", TimeValue(run.created)},
-                  {"started", TimeValue(run.started)},
-                  {"ended", TimeValue(run.ended)},
-                  {"wait_seconds", absl::ToDoubleSeconds(run.wait_time)},
-                  {"describe_seconds", absl::ToDoubleSeconds(run.describe_time)},
-                  {"move_seconds", absl::ToDoubleSeconds(run.move_time)},
-                  {"commit_seconds", absl::ToDoubleSeconds(run.commit_time)},
-                  {"premises", run.description ? Texts(run.description->completeness().premises()) : Value::List()},
-                  {"notes", run.description ? Texts(run.description->notes()) : Value::List()}});
+  details.insert(details.end(), {{"window_kind", Value::OrNull(EnumName(run.window().kind()))},
+                                 {"filtered_by_reason", std::move(reasons)},
+                                 {"created", TimeValue(run.has_create_time(), run.create_time())},
+                                 {"started", TimeValue(run.has_start_time(), run.start_time())},
+                                 {"ended", TimeValue(run.has_end_time(), run.end_time())},
+                                 {"fire_time", TimeValue(run.has_fire_time(), run.fire_time())},
+                                 {"retry_of", Value::OrNull(IdOf(run.retry_of()))},
+                                 {"wait_seconds", Seconds(run.wait_time())},
+                                 {"describe_seconds", Seconds(run.describe_time())},
+                                 {"move_seconds", Seconds(run.move_time())},
+                                 {"commit_seconds", Seconds(run.commit_time())},
+                                 {"premises", Texts(run.completeness().premises())},
+                                 {"notes", Texts(run.notes())}});
   return details;
 }
 
-std::string RunSummary(const RunRecord& run, const Console& console) {
-  std::string text = absl::StrCat(run.job_name, ": ", StatusText(run, console));
-  if (run.ended) absl::StrAppend(&text, " in ", ElapsedText(RunDuration(run)));
-  absl::StrAppend(&text, "  (run ", run.id, ")\n  ", Summary(run.counts), "\n");
-  if (run.counts.filtered() > 0) {
+std::vector<TableColumn> RunColumns() {
+  return {{"run_id", "RUN"},           {"job", "JOB"},
+          {"status", "STATUS"},        {"phase", "PHASE"},
+          {"created", "CREATED"},      {"duration_seconds", "SECONDS", true},
+          {"rows_read", "READ", true}, {"rows_loaded", "LOADED", true},
+          {"watermark_high", "HIGH"},  {"completeness", "COMPLETENESS"}};
+}
+
+std::string RunSummary(const v1::Run& run, const Console& console) {
+  std::string text = absl::StrCat(IdOf(run.job()), ": ", StatusText(run, console));
+  if (run.has_end_time()) absl::StrAppend(&text, " in ", ElapsedText(RunDuration(run)));
+  absl::StrAppend(&text, "  (run ", IdOf(run.name()), ")\n  ", Summary(run.counts()), "\n");
+  if (run.counts().filtered() > 0) {
     std::vector<std::string> reasons;
-    for (const auto& [reason, rows] : run.counts.filtered_by_reason()) {
+    for (const auto& [reason, rows] : run.counts().filtered_by_reason()) {
       reasons.push_back(absl::StrCat(reason, " ", FormatCount(rows)));
     }
     std::sort(reasons.begin(), reasons.end());
     absl::StrAppend(&text, "  filtered: ", absl::StrJoin(reasons, ", "), "\n");
   }
-  if (run.window.kind() != v1::WINDOW_KIND_UNSPECIFIED) absl::StrAppend(&text, "  ", WindowText(run.window), "\n");
-  if (const std::string completeness = CompletenessOf(run); !completeness.empty()) {
+  if (run.window().kind() != v1::WINDOW_KIND_UNSPECIFIED) absl::StrAppend(&text, "  ", WindowText(run.window()), "\n");
+  if (const std::string completeness = Text(run.completeness()); !completeness.empty()) {
     absl::StrAppend(&text, "  completeness ", completeness);
-    for (const std::string& premise : run.description->completeness().premises())
-      absl::StrAppend(&text, "\n    ", premise);
+    for (const std::string& premise : run.completeness().premises()) absl::StrAppend(&text, "\n    ", premise);
     absl::StrAppend(&text, "\n");
   }
-  absl::StrAppend(&text, "  ", Plural(run.partitions, "partition"), ", ",
-                  Plural(run.peak_source_connections, "source connection"), " at most, ",
-                  FormatByteSize(run.counts.bytes_read()), " read\n", "  described in ", ElapsedText(run.describe_time),
-                  ", waited ", ElapsedText(run.wait_time), ", moved in ", ElapsedText(run.move_time), ", committed in ",
-                  ElapsedText(run.commit_time), "\n");
-  if (run.description) {
-    for (const std::string& note : run.description->notes()) absl::StrAppend(&text, "  note: ", note, "\n");
-  }
-  if (!run.error.empty()) absl::StrAppend(&text, "  error: ", run.error, "\n");
+  absl::StrAppend(&text, "  ", Plural(run.partitions(), "partition"), ", ",
+                  Plural(run.peak_source_connections(), "source connection"), " at most, ",
+                  FormatByteSize(run.counts().bytes_read()), " read\n", "  described in ",
+                  ElapsedText(FromProto(run.describe_time())), ", waited ", ElapsedText(FromProto(run.wait_time())),
+                  ", moved in ", ElapsedText(FromProto(run.move_time())), ", committed in ",
+                  ElapsedText(FromProto(run.commit_time())), "\n");
+  for (const std::string& note : run.notes()) absl::StrAppend(&text, "  note: ", note, "\n");
+  if (!run.error().empty()) absl::StrAppend(&text, "  error: ", run.error(), "\n");
   return text;
 }
 

@@ -60,7 +60,7 @@ absl::Status RunWatch::Report(std::set<std::string>& open,
       std::string& said = errors_[*at];
       if (!progress.error.empty() && progress.error != said) {
         said = progress.error;
-        console_.Say(ErrorLine(progress));
+        console_.Say(ErrorLine(progress.job_name, coordinator::Name(progress.phase), progress.error));
       }
       running.push_back(std::move(progress));
       ++at;

@@ -6,6 +6,7 @@
 #include "common/model/host_port.h"
 #include "common/model/key_range.h"
 #include "common/model/row_counts.h"
+#include "common/model/timestamp.h"
 #include "common/model/watermark.h"
 #include "tidemark/v1/spec.pb.h"
 
@@ -196,6 +197,15 @@ TEST(EnumNamesTest, AreTheProtosWithoutPrefix) {
   EXPECT_EQ(EnumNumber(*v1::LoadStrategy_descriptor(), "unspecified"), std::nullopt);
   EXPECT_EQ(EnumNames(*v1::StampedBy_descriptor()), (std::vector<std::string>{"database", "application"}));
   EXPECT_EQ(FormatName(v1::CHUNK_FORMAT_PG_COPY_BINARY), "wire");
+}
+
+TEST(TimestampTest, ThereAndBack) {
+  for (const absl::Time time :
+       {absl::FromUnixMicros(1'767'225'600'500'001), absl::FromUnixMicros(-1), absl::UnixEpoch()}) {
+    EXPECT_EQ(FromProto(ToProto(time)), time);
+    EXPECT_GE(ToProto(time).nanos(), 0);
+  }
+  EXPECT_EQ(TimeText(absl::FromUnixMicros(1'767'225'600'500'001)), "2026-01-01T00:00:00.500Z");
 }
 
 }  // namespace
