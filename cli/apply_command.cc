@@ -11,6 +11,7 @@
 #include "cli/server_call.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/error_details.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "worker/connectors/builtin.h"
 
@@ -48,8 +49,8 @@ class Application {
                      {"error", change.ok() ? Value() : Value(std::string(Std(change.status().message())))}});
     if (change.ok()) return absl::OkStatus();
     if (absl::IsUnavailable(change.status()) || absl::IsDeadlineExceeded(change.status())) return change.status();
-    const ExitCode code = FailCall(
-        context_, absl::Status(change.status().code(), absl::StrCat(kind, " ", name, ": ", change.status().message())));
+    const absl::Status named(change.status().code(), absl::StrCat(kind, " ", name, ": ", change.status().message()));
+    const ExitCode code = FailCall(context_, WithDetails(named, DetailsOf(change.status())));
     if (exit_code_ == kDone) exit_code_ = code;
     return absl::OkStatus();
   }

@@ -41,9 +41,9 @@ class Grammar {
                     "Where commands of a cluster go; else TIDEMARK_SERVER, else 127.0.0.1:8470")
         ->envname("TIDEMARK_SERVER")
         ->option_text("HOST:PORT");
-    AddFile("--tls-ca", "TIDEMARK_TLS_CA", "Who must have signed the server's certificate", &line_.server.tls_ca);
-    AddFile("--tls-cert", "TIDEMARK_TLS_CERT", "Certificate to show to the server", &line_.server.tls_cert);
-    AddFile("--tls-key", "TIDEMARK_TLS_KEY", "Key of that certificate", &line_.server.tls_key);
+    AddFile("--tls-ca", "TIDEMARK_TLS_CA", "Who must have signed the server's certificate", &line_.server.tls.ca);
+    AddFile("--tls-cert", "TIDEMARK_TLS_CERT", "Certificate to show to the server", &line_.server.tls.cert);
+    AddFile("--tls-key", "TIDEMARK_TLS_KEY", "Key of that certificate", &line_.server.tls.key);
     app_.footer(absl::StrCat(Examples("  tidemark init shop && tidemark run shop/tidemark.yaml\n"
                                       "  tidemark runs get orders@latest --project shop/tidemark.yaml\n"
                                       "  tidemark apply tidemark.yaml && tidemark jobs run orders --wait\n\n"),
@@ -392,9 +392,9 @@ class Grammar {
   // Names are asked for where the command line says.
   void NoteServer(const CLI::Option& option, const std::string& value) {
     if (option.check_lname("server")) line_.server.address = value;
-    if (option.check_lname("tls-ca")) line_.server.tls_ca = value;
-    if (option.check_lname("tls-cert")) line_.server.tls_cert = value;
-    if (option.check_lname("tls-key")) line_.server.tls_key = value;
+    if (option.check_lname("tls-ca")) line_.server.tls.ca = value;
+    if (option.check_lname("tls-cert")) line_.server.tls.cert = value;
+    if (option.check_lname("tls-key")) line_.server.tls.key = value;
   }
 
   // What may stand where `option` wants its value.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/exit_code.h"
+#include "common/rpc/tls_files.h"
 
 namespace tidemark::cli {
 
@@ -143,12 +144,10 @@ using Command = std::variant<InitCommand, RunCommand, ValidateCommand, PlanComma
                              CompletionCommand, CompleteCommand, MigrateCommand, SchemaCommand,
                              VersionCommand>;
 
-// Where the admin services are, and the PEM files for TLS; empty ones are absent, and without any it is plain text.
+// Where the admin services are, and how to speak to them: in plain text unless a file is named.
 struct ServerOptions {
   std::string address = "127.0.0.1:8470";
-  std::string tls_ca;
-  std::string tls_cert;
-  std::string tls_key;
+  TlsFiles tls = {};
 };
 
 struct CommandLine {

@@ -1,15 +1,14 @@
-#include <errno.h>
 #include <grpc/support/time.h>
 #include <grpcpp/grpcpp.h>
-#include <string.h>
 
-#include <fstream>
-#include <sstream>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "cli/admin_client.h"
+#include "common/model/host_port.h"
+#include "common/rpc/error_details.h"
+#include "common/rpc/grpc_channel.h"
+#include "common/rpc/grpc_status.h"
 #include "tidemark/v1/cluster.grpc.pb.h"
 #include "tidemark/v1/connection.grpc.pb.h"
 #include "tidemark/v1/job.grpc.pb.h"
@@ -22,54 +21,10 @@ constexpr absl::Duration kBeat = absl::Milliseconds(100);
 constexpr absl::Duration kPause = absl::Seconds(1);
 constexpr absl::Duration kLongestStream = absl::Minutes(1);
 
-// What a request id makes safe to repeat: a server that goes away for a moment is asked again.
-constexpr char kServiceConfig[] = R"({"methodConfig": [{
-  "name": [{"service": "tidemark.v1.JobService", "method": "RunJob"},
-           {"service": "tidemark.v1.JobService", "method": "BackfillJob"},
-           {"service": "tidemark.v1.RunService", "method": "RetryRun"},
-           {"service": "tidemark.v1.RunService", "method": "ReplayLoad"}],
-  "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 3,
-                  "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
-
 // gRPC counts deadlines on its own clock.
 gpr_timespec After(absl::Duration duration) {
   return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                       gpr_time_from_micros(absl::ToInt64Microseconds(duration), GPR_TIMESPAN));
-}
-
-absl::Status CheckAddress(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  int port = 0;
-  if (colon == address.npos || colon == 0 || !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 1 ||
-      port > 65535 || address.find('/') != address.npos) {
-    return absl::InvalidArgumentError(absl::StrCat("--server: expected HOST:PORT, found \"", address, "\""));
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::string> ReadPem(const char* option, const std::string& file) {
-  if (file.empty()) return std::string();
-  errno = 0;
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream content;
-  if (!stream || !(content << stream.rdbuf())) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(option, ": ", file, ": cannot read it: ", strerror(errno == 0 ? EIO : errno)));
-  }
-  return content.str();
-}
-
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const ServerOptions& server) {
-  if (server.tls_ca.empty() && server.tls_cert.empty() && server.tls_key.empty())
-    return grpc::InsecureChannelCredentials();
-  if (server.tls_cert.empty() != server.tls_key.empty()) {
-    return absl::InvalidArgumentError("--tls-cert and --tls-key go together");
-  }
-  grpc::SslCredentialsOptions options;
-  TM_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem("--tls-ca", server.tls_ca));
-  TM_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadPem("--tls-cert", server.tls_cert));
-  TM_ASSIGN_OR_RETURN(options.pem_private_key, ReadPem("--tls-key", server.tls_key));
-  return grpc::SslCredentials(options);
 }
 
 }  // namespace
@@ -82,12 +37,10 @@ struct AdminClient::Services {
   std::unique_ptr<v1::ConnectionService::Stub> connections;
   std::unique_ptr<v1::ClusterService::Stub> cluster;
 
-  absl::Status ToStatus(const grpc::Status& status) const {
-    const auto code = static_cast<absl::StatusCode>(status.error_code());
-    if (code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded) {
-      return absl::Status(code, absl::StrCat(address, ": ", status.error_message()));
-    }
-    return absl::Status(code, status.error_message());
+  absl::Status ToStatus(const grpc::Status& grpc_status) const {
+    const absl::Status status = FromGrpcStatus(grpc_status);
+    if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
+    return WithDetails(absl::Status(status.code(), absl::StrCat(address, ": ", status.message())), DetailsOf(status));
   }
 
   template <class Stub, class Request, class Response>
@@ -107,14 +60,10 @@ AdminClient::AdminClient(std::unique_ptr<Services> services) : services_(std::mo
 AdminClient::~AdminClient() = default;
 
 absl::StatusOr<std::unique_ptr<AdminClient>> AdminClient::Connect(const ServerOptions& server, absl::Duration timeout) {
-  TM_RETURN_IF_ERROR(CheckAddress(server.address));
-  TM_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelCredentials> credentials, Credentials(server));
-  grpc::ChannelArguments arguments;
-  arguments.SetServiceConfigJSON(kServiceConfig);
-  arguments.SetMaxReceiveMessageSize(-1);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  const std::shared_ptr<grpc::Channel> channel =
-      grpc::CreateCustomChannel(absl::StrCat("dns:///", server.address), credentials, arguments);
+  if (!ParseHostPort(server.address)) {
+    return absl::InvalidArgumentError(absl::StrCat("--server: expected HOST:PORT, found \"", server.address, "\""));
+  }
+  TM_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, NewChannel(server.address, server.tls));
   auto services = std::make_unique<Services>();
   services->address = server.address;
   services->timeout = timeout;

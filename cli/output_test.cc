@@ -65,6 +65,31 @@ TEST(ProgressBarTest, ShowsRowsRatePartitionsAndTimeLeft) {
   EXPECT_THAT(bar.Render(view, absl::Seconds(3), 40), SizeIs(39));
 }
 
+TEST(TableTest, FitsTheTerminal) {
+  const std::vector<Value::Record> rows = {{{"run", "0123456789"}, {"phase", "done"}, {"error", "ünreachable"}},
+                                           {{"run", "1"}, {"phase", "committing"}, {"error", "no"}}};
+  const std::vector<TableColumn> columns = {{"run", "RUN"}, {"phase", "PHASE"}, {"error", "ERROR"}};
+  EXPECT_EQ(ToTable(rows, columns, 28),
+            "RUN         PHASE     ERROR\n"
+            "0123456789  done      ünrea\u2026\n"
+            "1           committ\u2026  no\n");
+  // The first column and the headings stay.
+  EXPECT_EQ(ToTable(rows, columns, 5),
+            "RUN         PHASE  ERROR\n"
+            "0123456789  done   ünre\u2026\n"
+            "1           comm\u2026  no\n");
+  EXPECT_EQ(ToTable(rows, columns, 200), ToTable(rows, columns));
+}
+
+TEST(ProgressBarTest, ShowsWhatTheServerHasMeasured) {
+  ProgressBar bar;
+  ProgressView view = {.label = "orders", .rows = 500, .estimated_rows = 1'000, .rows_per_second = 77};
+  bar.Render(view, absl::ZeroDuration(), 200);
+  EXPECT_EQ(bar.Render(view, absl::Seconds(9), 200), "orders  [##########..........]  500 rows  77 rows/s");
+  view.time_left = absl::Seconds(6);
+  EXPECT_THAT(bar.Render(view, absl::Seconds(9), 200), HasSubstr("77 rows/s  6.0s left"));
+}
+
 TEST(ProgressBarTest, RateIsOfTheLastSeconds) {
   ProgressBar bar;
   ProgressView view = {.label = "orders"};
@@ -140,12 +165,24 @@ TEST(CommandLineTest, Backfill) {
 TEST(CommandLineTest, OtherCommands) {
   EXPECT_EQ(std::get<RunsGetCommand>(*Parse({"runs", "get", "orders@latest", "--project", "p.yaml"}).command).project,
             "p.yaml");
-  EXPECT_EQ(std::get<RunsListCommand>(*Parse({"runs", "list"}).command).project, "./tidemark.yaml");
+  EXPECT_THAT(std::get<RunsListCommand>(*Parse({"runs", "list"}).command).project, IsEmpty());
+  EXPECT_EQ(std::get<RunsListCommand>(*Parse({"runs", "list", "orders"}).command).job, "orders");
+  EXPECT_EQ(std::get<RunsListCommand>(*Parse({"runs", "list", "--job", "orders"}).command).job, "orders");
   EXPECT_THAT(std::get<ConnectionsTestCommand>(*Parse({"connections", "test", "a", "b"}).command).connections,
               ElementsAre("a", "b"));
   EXPECT_EQ(std::get<InitCommand>(*Parse({"init"}).command).directory, ".");
   EXPECT_TRUE(std::holds_alternative<VersionCommand>(*Parse({"version"}).command));
   EXPECT_TRUE(std::holds_alternative<SchemaCommand>(*Parse({"schema", "-o", "yaml"}).command));
+}
+
+TEST(CommandLineTest, OptionsOfTheServerMayStandAnywhere) {
+  const CommandLine line = Parse({"jobs", "run", "orders", "--server", "etl:1", "--tls-ca", "ca.pem", "--wait"});
+  ASSERT_TRUE(line.command.has_value()) << line.error;
+  EXPECT_EQ(line.server.address, "etl:1");
+  EXPECT_EQ(line.server.tls.ca, "ca.pem");
+  EXPECT_TRUE(std::get<JobsRunCommand>(*line.command).run.wait);
+  EXPECT_EQ(std::get<RunsRetryCommand>(*Parse({"runs", "retry", "x", "--request-id", "r"}).command).made.request_id,
+            "r");
 }
 
 TEST(CommandLineTest, UsageErrors) {
@@ -159,6 +196,10 @@ TEST(CommandLineTest, UsageErrors) {
                                          {"version", "-o", "xml"},
                                          {"runs"},
                                          {"runs", "get"},
+                                         {"runs", "list", "--status", "done"},
+                                         {"backfill", "orders", "--from", "1"},
+                                         {"jobs", "run"},
+                                         {"completion", "tcsh"},
                                          {"run", "f", "--nope"}}) {
     const CommandLine line = Parse(words);
     EXPECT_FALSE(line.command.has_value());
@@ -172,7 +213,8 @@ TEST(CommandLineTest, HelpHasExamplesAndOnlyWhatThereIs) {
   const CommandLine top = Parse({"--help"});
   EXPECT_EQ(top.exit_code, kDone);
   EXPECT_THAT(top.help, HasSubstr("Exit codes: 0 done, 1 the run failed"));
-  EXPECT_THAT(top.help, Not(HasSubstr("backfill")));
+  EXPECT_THAT(top.help, Not(HasSubstr("verify")));
+  EXPECT_THAT(top.help, Not(HasSubstr("__complete")));
   const CommandLine run = Parse({"run", "--help"});
   EXPECT_THAT(run.help, HasSubstr("tidemark run tidemark.yaml orders --full-refresh"));
   EXPECT_THAT(run.help, HasSubstr("--slots"));

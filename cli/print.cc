@@ -1,7 +1,10 @@
 #include "cli/print.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/absl_view.h"
+#include "common/model/duration.h"
+#include "common/rpc/error_details.h"
 
 namespace tidemark::cli {
 
@@ -12,6 +15,22 @@ ExitCode Fail(const CommandContext& context, const absl::Status& status) {
 
 ExitCode FailCall(const CommandContext& context, const absl::Status& status) {
   const ExitCode exit_code = Fail(context, status);
+  const ErrorDetails details = DetailsOf(status);
+  // What the message says already is not said again.
+  const auto say = [&](std::string_view part, std::string_view whole) {
+    if (Std(status.message()).find(part) == std::string_view::npos) context.console->Say(whole);
+  };
+  for (const ErrorDetails::FieldViolation& violation : details.field_violations) {
+    say(violation.description, absl::StrCat("  ", violation.field, ": ", violation.description));
+  }
+  for (const ErrorDetails::PreconditionViolation& violation : details.precondition_violations) {
+    say(violation.description, absl::StrCat("  ", violation.subject, ": ", violation.description));
+  }
+  if (!details.reason.empty()) {
+    context.console->Say(absl::StrCat("  reason ", details.reason, details.metadata.empty() ? "" : ": ",
+                                      absl::StrJoin(details.metadata, ", ", absl::PairFormatter("="))));
+  }
+  if (details.retry_after) context.console->Say(absl::StrCat("  try again in ", DurationText(*details.retry_after)));
   return absl::IsFailedPrecondition(status) || absl::IsAborted(status) ? kRunFailed : exit_code;
 }
 

@@ -14,8 +14,8 @@ namespace tidemark::cli {
 // Says what is wrong and returns the exit code for it.
 ExitCode Fail(const CommandContext& context, const absl::Status& status);
 
-// The same of a call that a server answered with an error: that what was asked for cannot be done now is no mistake of
-// the command line, as FailedPrecondition is elsewhere.
+// The same of a call that a server answered with an error, and a line for each of its google.rpc details: that what was
+// asked for cannot be done now is no mistake of the command line, as FailedPrecondition is elsewhere.
 ExitCode FailCall(const CommandContext& context, const absl::Status& status);
 
 // Prints a list: a table, one JSON array, one JSON object a line, or a YAML list.

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "cli/exit_code.h"
+#include "cli/message_value.h"
 #include "cli/plan_report.h"
 #include "cli/run_message.h"
 #include "cli/run_report.h"
@@ -68,6 +69,31 @@ TEST(RunReportTest, ObjectHasTheFieldsScriptsRead) {
       R"({"job":"orders","run_id":"01run","status":"success","phase":"done","rows_read":10000,"rows_loaded":9990,)"
       R"("rows_filtered":7,"rows_quarantined":3,"partitions":8,"watermark_low":"A","watermark_high":"B",)"
       R"x("completeness":"lookback(15m)","bytes_read":1048576,"duration_seconds":1.5,"peak_source_connections":2,"error":null})x");
+}
+
+TEST(RunReportTest, ARunFromTheWireAndALocalOnePrintAlike) {
+  v1::Run wire;
+  ASSERT_TRUE(wire.ParseFromString(ToMessage(FinishedRun()).SerializeAsString()));
+  wire.set_name("runs/01run");
+  EXPECT_EQ(wire.status(), v1::Run::STATUS_SUCCESS);
+  EXPECT_EQ(wire.phase(), "done");
+  const std::string details = ToJson(RunDetails(wire), false);
+  EXPECT_EQ(details, ToJson(RunDetails(ToMessage(FinishedRun())), false));
+  EXPECT_THAT(details, HasSubstr(R"("created":"2026-01-05T02:30:00.000Z","started":"2026-01-05T02:30:00.500Z")"));
+  EXPECT_THAT(details, HasSubstr(R"("move_seconds":0.9)"));
+  EXPECT_THAT(details, HasSubstr(R"("fire_time":null,"retry_of":null)"));
+}
+
+TEST(MessageValueTest, FieldsAreSpelledAsInAProjectFile) {
+  v1::JobSpec job;
+  job.set_name("orders");
+  job.mutable_target()->set_strategy(v1::LOAD_STRATEGY_UPSERT);
+  job.mutable_target()->add_key("id");
+  job.mutable_source()->mutable_lookback()->set_seconds(900);
+  const std::string json = ToJson(ToRecord(job), false);
+  EXPECT_THAT(json, HasSubstr(R"({"name":"orders","schedule":null,"enabled":false,)"));
+  EXPECT_THAT(json, HasSubstr(R"("lookback":"15m")"));
+  EXPECT_THAT(json, HasSubstr(R"("strategy":"upsert","key":["id"],"swap":null)"));
 }
 
 TEST(RunReportTest, WhatIsAbsentIsNull) {

@@ -48,6 +48,11 @@ class SampleTest : public ::testing::Test {
     options.working_directory = directory_.path();
     return Tidemark(words, options);
   }
+  // A command on what is beside the project file.
+  ProcessResult State(std::vector<std::string> words) {
+    words.insert(words.end(), {"--project", "tidemark.yaml"});
+    return Command(words);
+  }
 
   TempDir directory_;
 };
@@ -96,7 +101,7 @@ TEST_F(SampleTest, PlanChangesNothing) {
   ASSERT_EQ(orders["next_fire_times"].size(), 5u);
   EXPECT_THAT(orders["next_fire_times"][0].get<std::string>(), ::testing::MatchesRegex("....-..-..T..:30:00Z"));
   EXPECT_EQ(jobs[0]["next_fire_times"].size(), 0u);
-  EXPECT_THAT(Command({"runs", "list"}).err, HasSubstr("no runs yet"));
+  EXPECT_THAT(State({"runs", "list"}).err, HasSubstr("no runs yet"));
   EXPECT_NE(RunProcess({"test", "-e", directory_.File("warehouse.db")}, absl::Minutes(1))->exit_code, 0);
 
   const ProcessResult text = Tidemark({"plan", file(), "orders"});
@@ -124,34 +129,49 @@ jobs:
 }
 
 TEST_F(SampleTest, RunsAreListedAndShown) {
-  EXPECT_EQ(Command({"runs", "list", "-o", "json"}).out, "[]\n");
-  EXPECT_EQ(Command({"runs", "get", "orders@latest"}).exit_code, 4);
+  EXPECT_EQ(State({"runs", "list", "-o", "json"}).out, "[]\n");
+  EXPECT_EQ(State({"runs", "get", "orders@latest"}).exit_code, 4);
   ASSERT_EQ(Tidemark({"run", file(), "orders"}).exit_code, 0);
   const ProcessResult second = Tidemark({"run", file(), "orders", "-o", "json"});
   const std::string id = json::parse(second.out)["run_id"];
-  const json list = json::parse(Command({"runs", "list", "-o", "json"}).out);
+  const json list = json::parse(State({"runs", "list", "-o", "json"}).out);
   ASSERT_EQ(list.size(), 2u);
   EXPECT_EQ(list[0]["run_id"], id);
-  EXPECT_EQ(json::parse(Command({"runs", "list", "--limit", "1", "-o", "json"}).out).size(), 1u);
-  const ProcessResult customers = Command({"runs", "list", "customers", "-o", "json"});
+  EXPECT_EQ(json::parse(State({"runs", "list", "--limit", "1", "-o", "json"}).out).size(), 1u);
+  const ProcessResult customers = State({"runs", "list", "customers", "-o", "json"});
   EXPECT_EQ(json::parse(customers.out).size(), 0u);
   EXPECT_THAT(customers.err, HasSubstr("no runs of the job \"customers\" yet"));
-  EXPECT_EQ(json::parse(Command({"runs", "get", "orders@latest", "-o", "json"}).out)["run_id"], id);
-  EXPECT_THAT(Command({"runs", "get", id}).out, HasSubstr("orders: success"));
-  EXPECT_THAT(Command({"runs", "get", id, "-o", "yaml"}).out, HasSubstr(absl::StrCat("run_id: \"", id, "\"\n")));
-  EXPECT_EQ(Command({"runs", "get", "nope"}).exit_code, 4);
-  EXPECT_THAT(Command({"runs", "list"}).out, HasSubstr("RUN "));
+  EXPECT_EQ(json::parse(State({"runs", "get", "orders@latest", "-o", "json"}).out)["run_id"], id);
+  EXPECT_THAT(State({"runs", "get", id}).out, HasSubstr("orders: success"));
+  EXPECT_THAT(State({"runs", "get", id, "-o", "yaml"}).out, HasSubstr(absl::StrCat("run_id: \"", id, "\"\n")));
+  EXPECT_EQ(State({"runs", "get", "nope"}).exit_code, 4);
+  EXPECT_THAT(State({"runs", "list"}).out, HasSubstr("RUN "));
   EXPECT_EQ(Tidemark({"runs", "list", "--project", directory_.File("none.yaml")}).exit_code, 2);
 }
 
+TEST_F(SampleTest, WithoutAProjectFileRunsAreThoseOfAServer) {
+  ASSERT_EQ(Tidemark({"run", file(), "orders"}).exit_code, 0);
+  // Nothing listens on port 1.
+  const ProcessResult list = Command({"runs", "list", "--server", "127.0.0.1:1"});
+  EXPECT_EQ(list.exit_code, 5);
+  EXPECT_THAT(list.err, HasSubstr("127.0.0.1:1: "));
+  EXPECT_THAT(list.err, HasSubstr("add --project tidemark.yaml"));
+}
+
+TEST_F(SampleTest, RunsAreListedByStatus) {
+  ASSERT_EQ(Tidemark({"run", file(), "orders"}).exit_code, 0);
+  EXPECT_EQ(json::parse(State({"runs", "list", "--status", "success", "-o", "json"}).out).size(), 1u);
+  EXPECT_EQ(json::parse(State({"runs", "list", "--job", "orders", "--status", "failed", "-o", "json"}).out).size(), 0u);
+}
+
 TEST_F(SampleTest, ConnectionsAreTested) {
-  const ProcessResult test = Command({"connections", "test", "shop", "-o", "json"});
+  const ProcessResult test = State({"connections", "test", "shop", "-o", "json"});
   EXPECT_EQ(test.exit_code, 0) << test.err;
   const json list = json::parse(test.out);
   ASSERT_EQ(list.size(), 1u);
   EXPECT_EQ(list[0]["ok"], true);
   EXPECT_THAT(list[0]["server"].get<std::string>(), HasSubstr("SQLite"));
-  EXPECT_EQ(Command({"connections", "test", "nope"}).exit_code, 4);
+  EXPECT_EQ(State({"connections", "test", "nope"}).exit_code, 4);
 }
 
 TEST_F(SampleTest, Validate) {
@@ -218,14 +238,14 @@ TEST_F(SampleTest, OutputThatCannotBeWrittenIsNotSuccess) {
   const ProcessResult left =
       shell(absl::StrCat("set -o pipefail; ", tidemark, " run '", file(), "' -o json | true; echo ${PIPESTATUS[0]}"));
   EXPECT_EQ(left.out, "0\n") << left.err;
-  EXPECT_EQ(Command({"runs", "get", "orders@latest"}).exit_code, 0);
-  EXPECT_EQ(Command({"runs", "list", "nosuchjob"}).exit_code, 4);
-  EXPECT_EQ(Command({"runs", "get", "@latest"}).exit_code, 2);
+  EXPECT_EQ(State({"runs", "get", "orders@latest"}).exit_code, 0);
+  EXPECT_EQ(State({"runs", "list", "nosuchjob"}).exit_code, 4);
+  EXPECT_EQ(State({"runs", "get", "@latest"}).exit_code, 2);
 }
 
 TEST_F(SampleTest, ACommandThatIsNotThereIsNamed) {
   for (const std::vector<std::string>& words :
-       {std::vector<std::string>{"apply", "x.yaml"}, {"apply", "--help"}, {"runs", "watch", "x"}}) {
+       {std::vector<std::string>{"fly", "x.yaml"}, {"fly", "--help"}, {"runs", "fly", "x"}}) {
     const ProcessResult refused = Command(words);
     EXPECT_EQ(refused.exit_code, 2);
     EXPECT_THAT(refused.err, HasSubstr("this version has no command `tidemark "));
