@@ -208,5 +208,21 @@ TEST(TimestampTest, ThereAndBack) {
   EXPECT_EQ(TimeText(absl::FromUnixMicros(1'767'225'600'500'001)), "2026-01-01T00:00:00.500Z");
 }
 
+TEST(WatermarkTest, StandsForAnInstant) {
+  const auto seconds = [](const std::string& text, const std::string& zone = "") {
+    v1::Watermark mark;
+    mark.set_text(text);
+    mark.set_zone(zone);
+    const std::optional<absl::Time> instant = InstantOf(mark);
+    return instant.has_value() ? absl::ToDoubleSeconds(*instant - absl::UnixEpoch()) : -1;
+  };
+  EXPECT_EQ(seconds("1970-01-01 00:01:00.5+00"), 60.5);
+  EXPECT_EQ(seconds("1970-01-01 00:01:00"), 60);
+  EXPECT_EQ(seconds("1970-01-01 01:01:00", "Africa/Lagos"), 60);
+  EXPECT_EQ(seconds("1970-01-02"), 86400);
+  EXPECT_EQ(seconds("infinity"), -1);
+  EXPECT_EQ(seconds("42"), -1);
+}
+
 }  // namespace
 }  // namespace tidemark

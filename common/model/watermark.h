@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/time/time.h"
 #include "tidemark/v1/values.pb.h"
 #include "tidemark/v1/worker_control.pb.h"
 
@@ -14,6 +15,9 @@ bool Same(const v1::Watermark& a, const v1::Watermark& b);
 
 // The value as the source prints it, with the zone of a naive timestamp: "2026-01-05 10:00:00 Europe/Paris".
 std::string Text(const v1::Watermark& watermark);
+
+// The instant that the value stands for; nullopt for a number, a text, or what no clock shows ("infinity").
+std::optional<absl::Time> InstantOf(const v1::Watermark& watermark);
 
 // What a window holds, for people: "(A, B]", "up to B", "after A", "everything"; "and rows without a watermark" where
 // they belong to it.

@@ -222,6 +222,16 @@ std::optional<absl::Time> Coordinator::NextFireOf(std::string_view job_uid) cons
   return core_->NextFireOf(job_uid);
 }
 
+std::map<std::string, JobPosition> Coordinator::PositionsOf(const std::vector<std::string>& job_uids) const {
+  absl::MutexLock lock(&mutex_);
+  return core_->PositionsOf(job_uids);
+}
+
+std::map<std::string, absl::Time> Coordinator::NextFires() const {
+  absl::MutexLock lock(&mutex_);
+  return core_->NextFires();
+}
+
 bool Coordinator::deposed() const {
   absl::MutexLock lock(&mutex_);
   return core_->deposed();

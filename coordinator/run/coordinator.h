@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -104,6 +105,15 @@ struct ConnectionUse {
   int max_connections = 0;
   // 0: no limit.
   int64_t max_rows_per_second = 0;
+};
+
+// Where a job stands: what its runs change.
+struct JobPosition {
+  std::optional<v1::Watermark> last_watermark;
+  bool adopting = false;
+  int64_t revision = 0;
+  // nullopt if the job is not scheduled.
+  std::optional<absl::Time> next_fire;
 };
 
 struct WorkerView {
@@ -257,6 +267,10 @@ class Coordinator {
   ClusterView Cluster() const;
   // nullopt if the job is not scheduled.
   std::optional<absl::Time> NextFireOf(std::string_view job_uid) const;
+  // By job's name: when each that is scheduled runs next.
+  std::map<std::string, absl::Time> NextFires() const;
+  // By uid; jobs that are not there are left out.
+  std::map<std::string, JobPosition> PositionsOf(const std::vector<std::string>& job_uids) const;
 
   // How the store fails now; nothing while it takes what is written. A failure ends with the next write that succeeds,
   // and one is tried every third of the leader's lease at the least.

@@ -566,7 +566,7 @@ TEST_F(CoordinatorTest, ALedgerAheadOfTheStoreIsAdoptedAndAudited) {
   head.set_job_uid(store_->GetJob("orders")->uid);
   ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900, head).ok());
   EXPECT_EQ(ValueOf(*store_->GetJob("orders")->last_watermark), 700);
-  EXPECT_EQ(store_->ListAudit(1).value()[0].action, "adopt_ledger");
+  EXPECT_EQ(store_->ListAudit({.limit = 1}).value()[0].action, "adopt_ledger");
   // What the first describe has prepared is for another window, and the next one may be empty.
   ASSERT_TRUE(Abort(Next(v1::Task::kAbort)).ok());
   const v1::Task again = Next(v1::Task::kDescribe);

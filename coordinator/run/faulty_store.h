@@ -72,7 +72,9 @@ class FaultyStore final : public MetadataStore {
     return store_.ListTasks(run_id);
   }
   absl::StatusOr<std::vector<PermitRecord>> ListPermits() override { return store_.ListPermits(); }
-  absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) override { return store_.ListAudit(limit); }
+  absl::StatusOr<std::vector<AuditEvent>> ListAudit(const AuditFilter& filter) override {
+    return store_.ListAudit(filter);
+  }
   absl::Status AddTrigger(const TriggerRecord& trigger) override {
     return write_error.ok() ? store_.AddTrigger(trigger) : Failed();
   }

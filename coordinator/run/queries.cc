@@ -135,6 +135,24 @@ std::vector<ConnectionUse> CoordinatorCore::Connections() const {
   return uses;
 }
 
+std::map<std::string, absl::Time> CoordinatorCore::NextFires() const {
+  std::map<std::string, absl::Time> fires;
+  for (const auto& [uid, job] : state_.jobs()) {
+    if (const std::optional<absl::Time> next = scheduler_.NextFireOf(uid)) fires[job.spec.name()] = *next;
+  }
+  return fires;
+}
+
+std::map<std::string, JobPosition> CoordinatorCore::PositionsOf(const std::vector<std::string>& job_uids) const {
+  std::map<std::string, JobPosition> positions;
+  for (const std::string& uid : job_uids) {
+    const JobRecord* job = state_.FindJob(uid);
+    if (job == nullptr) continue;
+    positions[uid] = {job->last_watermark, job->adopting, job->revision, scheduler_.NextFireOf(uid)};
+  }
+  return positions;
+}
+
 std::vector<v1::ConnectionSpec> CoordinatorCore::ConnectionSpecs() const {
   std::vector<v1::ConnectionSpec> specs;
   for (const auto& [name, spec] : state_.connections()) specs.push_back(spec);

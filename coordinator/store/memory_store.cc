@@ -189,6 +189,7 @@ class Tables {
     for (const WatermarkAdvance& advance : batch.watermarks) TM_RETURN_IF_ERROR(AdvanceJob(advance, undo));
     for (AuditEvent event : batch.audit) {
       event.time = Stored(event.time);
+      event.id = static_cast<int64_t>(audit.size()) + 1;
       audit.push_back(std::move(event));
     }
     return absl::OkStatus();
@@ -339,12 +340,13 @@ class MemoryStore final : public MetadataStore {
     return permits;
   }
 
-  absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) override {
+  absl::StatusOr<std::vector<AuditEvent>> ListAudit(const AuditFilter& filter) override {
     absl::MutexLock lock(&mutex_);
     std::vector<AuditEvent> events;
     for (auto event = tables_.audit.rbegin(); event != tables_.audit.rend(); ++event) {
+      if (filter.before > 0 && event->id >= filter.before) continue;
       events.push_back(*event);
-      if (limit > 0 && events.size() >= static_cast<size_t>(limit)) break;
+      if (filter.limit > 0 && events.size() >= static_cast<size_t>(filter.limit)) break;
     }
     return events;
   }

@@ -53,6 +53,15 @@ struct RunFilter {
   int limit = 100;  // 0: all.
 };
 
+struct AuditFilter {
+  // Only events before the one of this id; 0: from the newest.
+  int64_t before = 0;
+  int limit = 100;  // 0: all.
+};
+
+// AcquireLeadership's answer while another leads: its lease may end.
+bool IsLedByAnother(const absl::Status& status);
+
 // The state of the service. One suite judges every implementation (memory, SQLite, PostgreSQL). Thread-safe.
 //
 // Every write carries the epoch of the leader that decided it, and the store refuses an older one with
@@ -104,7 +113,7 @@ class MetadataStore {
   virtual absl::StatusOr<std::vector<TaskRecord>> ListTasks(std::string_view run_id) = 0;
   virtual absl::StatusOr<std::vector<PermitRecord>> ListPermits() = 0;
   // Newest first.
-  virtual absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) = 0;
+  virtual absl::StatusOr<std::vector<AuditEvent>> ListAudit(const AuditFilter& filter) = 0;
 
   // Needs no epoch: asking is not deciding. AlreadyExists: the id is taken.
   virtual absl::Status AddTrigger(const TriggerRecord& trigger) = 0;

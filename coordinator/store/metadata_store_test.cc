@@ -148,7 +148,7 @@ TEST_P(StoreSuite, GivesBackWhatWasStored) {
   EXPECT_TRUE(permits->front().in_snapshot);
   EXPECT_EQ(permits->front().granted, expected.granted);
 
-  const auto audit = store_->ListAudit(10);
+  const auto audit = store_->ListAudit({.limit = 10});
   ASSERT_TRUE(audit.ok()) << audit.status();
   ASSERT_EQ(audit->size(), 1u);
   EXPECT_EQ(audit->front().time, event.time);
@@ -442,7 +442,7 @@ TEST_P(StoreSuite, ABatchIsAllOrNothing) {
   EXPECT_TRUE(store_->ListTasks("r1")->empty());
   ASSERT_EQ(store_->ListPermits()->size(), 1u);
   EXPECT_EQ(store_->ListPermits()->front().session_id, "s1");
-  EXPECT_TRUE(store_->ListAudit(10)->empty());
+  EXPECT_TRUE(store_->ListAudit({.limit = 10})->empty());
 
   batch.watermarks.pop_back();
   EXPECT_EQ(Apply(batch), absl::OkStatus());
@@ -594,7 +594,9 @@ TEST_P(StoreSuite, ListsInOrder) {
   EXPECT_THAT(RunIds({.job_name = "orders", .begun = true, .limit = 2}), testing::ElementsAre("r6", "r4"));
   EXPECT_THAT(Each(store_->ListUnfinishedRuns(), &RunRecord::id), testing::ElementsAre("r4", "r5", "r6", "r7"));
   EXPECT_THAT(Each(store_->ListTasks("r1"), &TaskRecord::id), testing::ElementsAre("d", "c", "b", "a"));
-  EXPECT_THAT(Each(store_->ListAudit(2), &AuditEvent::action), testing::ElementsAre("third", "second"));
+  EXPECT_THAT(Each(store_->ListAudit({.limit = 2}), &AuditEvent::action), testing::ElementsAre("third", "second"));
+  const int64_t second = store_->ListAudit({.limit = 2})->back().id;
+  EXPECT_THAT(Each(store_->ListAudit({.before = second}), &AuditEvent::action), testing::ElementsAre("first"));
 }
 
 TEST_P(StoreSuite, FindsTheRunThatMovedTheChain) {

@@ -443,6 +443,7 @@ class PostgresStore final : public MetadataStore {
     if (!filter.before.empty()) require("id <", filter.before);
     // As the index says it.
     if (filter.moved_chain) conditions.push_back("moved_chain");
+    if (filter.begun) conditions.push_back("sequence > 0");
     std::string sql = SelectFrom(RunTable());
     if (!conditions.empty()) absl::StrAppend(&sql, " WHERE ", absl::StrJoin(conditions, " AND "));
     absl::StrAppend(&sql, " ORDER BY id DESC");
@@ -464,11 +465,12 @@ class PostgresStore final : public MetadataStore {
     return SelectAll(absl::StrCat(SelectFrom(PermitTable()), " ORDER BY session_id"), {}, ReadPermit);
   }
 
-  absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) override {
-    return SelectAll(absl::StrCat("SELECT ", PostgresTimeText("happened_at"),
-                                  ", actor, action, subject, detail FROM etl_audit ORDER BY id DESC",
-                                  limit > 0 ? absl::StrCat(" LIMIT ", limit) : ""),
-                     {}, ReadAudit);
+  absl::StatusOr<std::vector<AuditEvent>> ListAudit(const AuditFilter& filter) override {
+    return SelectAll(
+        absl::StrCat("SELECT id, ", PostgresTimeText("happened_at"), ", actor, action, subject, detail FROM etl_audit",
+                     filter.before > 0 ? absl::StrCat(" WHERE id < ", filter.before) : "", " ORDER BY id DESC",
+                     filter.limit > 0 ? absl::StrCat(" LIMIT ", filter.limit) : ""),
+        {}, ReadAudit);
   }
 
   absl::Status AddTrigger(const TriggerRecord& trigger) override {

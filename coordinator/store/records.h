@@ -175,6 +175,8 @@ struct AuditEvent {
   std::string action = {};
   std::string subject = {};
   std::string detail = {};
+  // Rises with every event; given by the store.
+  int64_t id = 0;
 };
 
 // Lower-case names, as users and the database see them ("running", "describing", ...), and back (nullopt for others).

@@ -441,6 +441,7 @@ absl::StatusOr<TriggerRecord> ReadTrigger(RowReader& row) {
 
 absl::StatusOr<AuditEvent> ReadAudit(RowReader& row) {
   AuditEvent event;
+  event.id = row.Integer();
   TM_ASSIGN_OR_RETURN(event.time, ParseTime(row.Text()));
   event.actor = row.Text();
   event.action = row.Text();

@@ -336,10 +336,12 @@ class SqliteStore final : public MetadataStore {
     return Select(*db_, absl::StrCat(SelectFrom(PermitTable()), " ORDER BY session_id"), {}, ReadPermit);
   }
 
-  absl::StatusOr<std::vector<AuditEvent>> ListAudit(int limit) override {
+  absl::StatusOr<std::vector<AuditEvent>> ListAudit(const AuditFilter& filter) override {
     absl::MutexLock lock(&mutex_);
-    return Select(*db_, "SELECT happened_at, actor, action, subject, detail FROM etl_audit ORDER BY id DESC LIMIT ?1",
-                  {limit > 0 ? int64_t{limit} : int64_t{-1}}, ReadAudit);
+    return Select(*db_,
+                  "SELECT id, happened_at, actor, action, subject, detail FROM etl_audit WHERE ?1 = 0 OR id < ?1 "
+                  "ORDER BY id DESC LIMIT ?2",
+                  {filter.before, filter.limit > 0 ? int64_t{filter.limit} : int64_t{-1}}, ReadAudit);
   }
 
   absl::Status AddTrigger(const TriggerRecord& trigger) override {

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/model/watermark.h"
+#include "coordinator/store/metadata_store.h"
 
 namespace tidemark::coordinator {
 namespace {
@@ -13,13 +15,19 @@ std::string Quoted(const std::optional<v1::Watermark>& watermark) {
   return watermark.has_value() ? absl::StrCat("'", Text(*watermark), "'") : "not set";
 }
 
+constexpr char kLedByAnother[] = "tidemark/led-by-another";
+
 }  // namespace
+
+bool IsLedByAnother(const absl::Status& status) { return status.GetPayload(kLedByAnother).has_value(); }
 
 absl::Status Leadership::Take(std::string_view new_holder, absl::Duration ttl, int64_t at_least, absl::Time now) {
   if (!holder.empty() && holder != new_holder && expires > now) {
-    return absl::FailedPreconditionError(absl::StrCat("the store is led by ", holder, " (epoch ", epoch, ") until ",
-                                                      absl::FormatTime(absl::RFC3339_sec, expires, absl::UTCTimeZone()),
-                                                      ": wait, or stop it"));
+    absl::Status led = absl::FailedPreconditionError(
+        absl::StrCat("the store is led by ", holder, " (epoch ", epoch, ") until ",
+                     absl::FormatTime(absl::RFC3339_sec, expires, absl::UTCTimeZone()), ": wait, or stop it"));
+    led.SetPayload(kLedByAnother, absl::Cord(holder));
+    return led;
   }
   epoch = std::max(epoch, at_least) + 1;
   holder = std::string(new_holder);

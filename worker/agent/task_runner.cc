@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/model/duration.h"
+#include "common/model/timestamp.h"
 #include "worker/task/abort.h"
 #include "worker/task/commit.h"
 #include "worker/task/describe.h"
@@ -22,14 +23,6 @@ namespace {
 
 // How often a reader that was asked to stop is asked again.
 constexpr absl::Duration kAskAgain = absl::Milliseconds(50);
-
-google::protobuf::Timestamp ToProtoTime(absl::Time time) {
-  google::protobuf::Timestamp proto;
-  const int64_t seconds = absl::ToUnixSeconds(time);
-  proto.set_seconds(seconds);
-  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
-  return proto;
-}
 
 // What a step returns, or the error that stands for memory that could not be had: the task fails, not the process.
 template <class Function>
@@ -58,7 +51,7 @@ v1::CompleteTaskRequest TaskRunner::Run() {
     *outcome.mutable_error() = ToTaskError(Explain(std::move(status)), task_);
     if (environment_.redact) outcome.mutable_error()->set_message(environment_.redact(outcome.error().message()));
   }
-  *outcome.mutable_finished() = ToProtoTime(environment_.clock->Now());
+  *outcome.mutable_finished() = ToProto(environment_.clock->Now());
   return outcome;
 }
 

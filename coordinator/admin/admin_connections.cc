@@ -1,0 +1,144 @@
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/absl_view.h"
+#include "common/base/status_macros.h"
+#include "common/config/spec_check.h"
+#include "common/rpc/error_details.h"
+#include "common/secret/dsn.h"
+#include "coordinator/admin/admin.h"
+#include "coordinator/admin/field_mask.h"
+#include "coordinator/admin/list_request.h"
+#include "coordinator/admin/resource_name.h"
+#include "coordinator/admin/resources.h"
+
+// ConnectionService.
+
+namespace tidemark::coordinator {
+
+absl::StatusOr<std::vector<ConnectionRecord>> Admin::StoredConnections() const {
+  if (options_.connections_stored) return options_.store->ListConnections();
+  std::vector<ConnectionRecord> records;
+  for (const v1::ConnectionSpec& spec : options_.coordinator->ConnectionSpecs()) {
+    ConnectionRecord record;
+    record.name = spec.name();
+    record.spec = spec;
+    record.redacted_dsn = RedactDsn(spec.dsn());
+    record.revision = 1;
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+absl::StatusOr<ConnectionRecord> Admin::StoredConnection(const std::string& name) const {
+  TM_ASSIGN_OR_RETURN(std::vector<ConnectionRecord> records, StoredConnections());
+  for (ConnectionRecord& record : records) {
+    if (record.name == name) return std::move(record);
+  }
+  return absl::NotFoundError(absl::StrCat("no connection ", name));
+}
+
+v1::Connection Admin::Show(const ConnectionRecord& record) const {
+  int open = 0;
+  for (const ConnectionUse& use : options_.coordinator->Connections()) {
+    if (use.name == record.name) open = use.open_sessions;
+  }
+  return ToConnection(record, open);
+}
+
+absl::StatusOr<v1::ConnectionSpec> Admin::Judge(const v1::ConnectionSpec& spec) const {
+  v1::ConnectionSpec complete = spec;
+  ErrorDetails details;
+  for (const SpecProblem& problem : CheckConnectionSpec(checks_, &complete)) {
+    if (problem.error) details.field_violations.push_back({"connection." + problem.field, problem.description});
+  }
+  if (details.field_violations.empty()) return complete;
+  const ErrorDetails::FieldViolation& first = details.field_violations.front();
+  return WithDetails(absl::InvalidArgumentError(absl::StrCat(first.field, ": ", first.description)), details);
+}
+
+absl::StatusOr<v1::Connection> Admin::CreateConnection(const v1::CreateConnectionRequest& request,
+                                                       const std::string& actor) {
+  ConnectionChange change;
+  TM_ASSIGN_OR_RETURN(change.spec, Judge(request.connection()));
+  change.request_id = request.request_id();
+  change.actor = actor;
+  TM_ASSIGN_OR_RETURN(const ConnectionRecord record, options_.coordinator->CreateConnection(change));
+  return Show(record);
+}
+
+absl::StatusOr<v1::Connection> Admin::GetConnection(const v1::GetConnectionRequest& request) {
+  TM_ASSIGN_OR_RETURN(const std::string id, IdOf(request.name(), "connections"));
+  TM_ASSIGN_OR_RETURN(const ConnectionRecord record, StoredConnection(id));
+  return Show(record);
+}
+
+absl::StatusOr<v1::ListConnectionsResponse> Admin::ListConnections(const v1::ListConnectionsRequest& request) {
+  TM_ASSIGN_OR_RETURN(const Page page, ReadPage(request.page_size(), request.page_token()));
+  TM_ASSIGN_OR_RETURN(const ListFilter filter, ListFilter::Parse(request.filter(), *v1::Connection::descriptor()));
+  TM_ASSIGN_OR_RETURN(const std::vector<ConnectionRecord> records, StoredConnections());
+  v1::ListConnectionsResponse response;
+  std::string last;
+  for (const ConnectionRecord& record : records) {
+    if (record.name <= page.after) continue;
+    if (response.connections_size() == page.size) {
+      response.set_next_page_token(PageToken(last));
+      break;
+    }
+    last = record.name;
+    v1::Connection connection = Show(record);
+    if (filter.Matches(connection)) *response.add_connections() = std::move(connection);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::Connection> Admin::UpdateConnection(const v1::UpdateConnectionRequest& request,
+                                                       const std::string& actor) {
+  const std::string name = request.connection().name().empty()
+                               ? absl::StrCat("connections/", request.connection().spec().name())
+                               : request.connection().name();
+  TM_ASSIGN_OR_RETURN(const std::string id, IdOf(name, "connections", "connection.name"));
+  ConnectionChange change;
+  TM_ASSIGN_OR_RETURN(change.revision, ReadEtag(request.connection().etag()));
+  change.allow_missing = request.allow_missing();
+  change.actor = actor;
+  change.spec = request.connection().spec();
+  change.spec.set_name(id);
+  // Who sends no DSN leaves it as it is: nobody is ever shown it.
+  v1::ConnectionSpec known;
+  for (const v1::ConnectionSpec& spec : options_.coordinator->ConnectionSpecs()) {
+    if (spec.name() == id) known = spec;
+  }
+  if (!request.update_mask().paths().empty()) {
+    v1::ConnectionSpec merged = known;
+    TM_RETURN_IF_ERROR(ApplyMask(request.update_mask(), request.connection().spec(), &merged));
+    merged.set_name(id);
+    change.spec = std::move(merged);
+  } else if (change.spec.dsn().empty()) {
+    change.spec.set_dsn(known.dsn());
+    *change.spec.mutable_replicas() = known.replicas();
+  }
+  TM_ASSIGN_OR_RETURN(change.spec, Judge(change.spec));
+  TM_ASSIGN_OR_RETURN(const ConnectionRecord record, options_.coordinator->UpdateConnection(change));
+  return Show(record);
+}
+
+absl::Status Admin::DeleteConnection(const v1::DeleteConnectionRequest& request, const std::string& actor) {
+  TM_ASSIGN_OR_RETURN(const std::string id, IdOf(request.name(), "connections"));
+  TM_ASSIGN_OR_RETURN(const int64_t revision, ReadEtag(request.etag()));
+  return options_.coordinator->DeleteConnection(id, revision, actor);
+}
+
+absl::StatusOr<v1::TestConnectionResponse> Admin::TestConnection(const v1::TestConnectionRequest& request,
+                                                                 absl::Duration patience) {
+  TM_ASSIGN_OR_RETURN(const std::string id, IdOf(request.name(), "connections"));
+  TM_ASSIGN_OR_RETURN(const v1::TestResult result, options_.coordinator->TestConnection(id, patience));
+  v1::TestConnectionResponse response;
+  response.set_server(result.server());
+  *response.mutable_round_trip() = result.round_trip();
+  *response.mutable_warnings() = result.warnings();
+  return response;
+}
+
+}  // namespace tidemark::coordinator

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <functional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/telemetry/metric_registry.h"
+#include "coordinator/cache/job_cache.h"
+#include "coordinator/run/coordinator.h"
+#include "coordinator/run/coordinator_observer.h"
+
+namespace tidemark::coordinator {
+
+// What a coordinator counts, and says in its log, of the runs it sees. Thread-safe.
+class CoordinatorMetrics final : public CoordinatorObserver {
+ public:
+  // `registry` must outlive it.
+  CoordinatorMetrics(MetricRegistry* registry, std::function<void(const std::string& line)> log);
+
+  void RunFired(const RunRecord& run, absl::Duration lag) override;
+  void FiresMissed(std::string_view job, std::string_view reason, int64_t count) override;
+  void RunEnded(const RunRecord& run) override;
+  void TaskLeased(v1::TaskKind kind, absl::Duration waited) override;
+  void AttemptEnded(v1::TaskKind kind, std::string_view result) override;
+  void TriggerRefused(const TriggerRecord& trigger, std::string_view why) override;
+
+  void CacheAsked(JobCacheResult result);
+
+  // Shows how `coordinator` stands at every scrape, until the hook is destroyed, which must be before the coordinator.
+  [[nodiscard]] MetricRegistry::CollectHook Watch(const Coordinator* coordinator);
+
+ private:
+  void Collect(const Coordinator& coordinator);
+  // Takes the gauges away whose label is not among `now`.
+  void Forget(std::set<std::string>& shown, const std::set<std::string>& now, std::string_view what)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  MetricRegistry& registry_;
+  const std::function<void(const std::string& line)> log_;
+  const Counter fires_superseded_;
+  const Counter fires_too_late_;
+  const Counter fires_skipped_;
+  const Histogram lag_;
+  const Histogram queue_wait_;
+
+  absl::Mutex mutex_;
+  // Labels of the gauges that mirror what the coordinator holds.
+  std::set<std::string> scheduled_jobs_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> connections_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace tidemark::coordinator
