@@ -118,7 +118,8 @@ LayeredJobCache::Outcome LayeredJobCache::Find() {
       flight->done = true;
       return outcome;
     } else {
-      absl::MutexLock lock(&mutex_, absl::Condition(&flight->done));
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&flight->done));
       if (!flight->list.ok()) return {flight->list, JobCacheResult::kError};
       // Else it began before this call's revision was there.
       if ((*flight->list)->revision >= *revision) return {flight->list, JobCacheResult::kWaited};
