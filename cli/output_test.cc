@@ -70,9 +70,9 @@ TEST(TableTest, FitsTheTerminal) {
                                            {{"run", "1"}, {"phase", "committing"}, {"error", "no"}}};
   const std::vector<TableColumn> columns = {{"run", "RUN"}, {"phase", "PHASE"}, {"error", "ERROR"}};
   EXPECT_EQ(ToTable(rows, columns, 28),
-            "RUN         PHASE     ERROR\n"
-            "0123456789  done      ünrea\u2026\n"
-            "1           committ\u2026  no\n");
+            "RUN         PHASE    ERROR\n"
+            "0123456789  done     ünreac\u2026\n"
+            "1           commit\u2026  no\n");
   // The first column and the headings stay.
   EXPECT_EQ(ToTable(rows, columns, 5),
             "RUN         PHASE  ERROR\n"

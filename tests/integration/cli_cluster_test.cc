@@ -47,7 +47,7 @@ template <typename Request, typename Item>
 std::string FillPage(const std::vector<Item>& items, const Request& request,
                      google::protobuf::RepeatedPtrField<Item>* page) {
   size_t at = 0;
-  if (!request.page_token().empty()) EXPECT_TRUE(absl::SimpleAtoi(request.page_token(), &at));
+  EXPECT_TRUE(request.page_token().empty() || absl::SimpleAtoi(request.page_token(), &at));
   const size_t end = std::min(items.size(), at + std::min(2, request.page_size()));
   for (; at < end; ++at) *page->Add() = items[at];
   return end < items.size() ? absl::StrCat(end) : "";
@@ -69,11 +69,11 @@ class FakeJobs final : public v1::JobService::Service {
   }
   grpc::Status UpdateJob(grpc::ServerContext*, const v1::UpdateJobRequest* request, v1::Job* job) override {
     if (request->job().name() == refuses) {
-      return ToGrpcStatus(WithDetails(
-          absl::InvalidArgumentError("the job is not sound"),
-          {.field_violations = {{"job.spec.source.watermark", "no such column"}, {"job.spec.name", "taken"}},
-           .reason = "BAD_SPEC",
-           .metadata = {{"job", "orders"}}}));
+      ErrorDetails details;
+      details.field_violations = {{"job.spec.source.watermark", "no such column"}, {"job.spec.name", "taken"}};
+      details.reason = "BAD_SPEC";
+      details.metadata = {{"job", "orders"}};
+      return ToGrpcStatus(WithDetails(absl::InvalidArgumentError("the job is not sound"), details));
     }
     *job = request->job();
     job->set_etag("new");
@@ -114,8 +114,8 @@ class FakeRuns final : public v1::RunService::Service {
  public:
   // What one stream tells, and how it ends; `held`: not before the client leaves.
   struct Stream {
-    std::vector<v1::Run> updates;
-    grpc::Status end;
+    std::vector<v1::Run> updates = {};
+    grpc::Status end = {};
     bool held = false;
   };
 
