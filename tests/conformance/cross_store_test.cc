@@ -67,7 +67,7 @@ class CrossStore : public ::testing::TestWithParam<Pair> {
     loaded->formats = described->formats;
     ASSERT_THAT(loaded->formats, ::testing::Contains(format));
     const RunIdentity run{.cluster_id = "c", .job_uid = "j", .run_id = "run1", .epoch = 1, .sequence = 1};
-    ASSERT_TRUE((*target)->Prepare(run, request.schema, /*take_over=*/false).ok());
+    ASSERT_TRUE((*target)->Prepare(run, request.schema, TakeOver::kNothing).ok());
 
     v1::CommitWork work;
     work.mutable_window()->set_kind(v1::WINDOW_KIND_FULL);

@@ -38,9 +38,20 @@ Row MakeRow(int64_t id, const std::string& note, int64_t w) {
 class TargetConformance : public ::testing::TestWithParam<StoreFactory> {
  protected:
   TargetDriver Driver(v1::LoadStrategy strategy) { return TargetDriver(*store_, strategy); }
+  static v1::LedgerHead HeadOf(const TargetDriver& driver) {
+    const auto described = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW});
+    EXPECT_TRUE(described.ok()) << described.status();
+    return described.ok() ? described->ledger : v1::LedgerHead();
+  }
 
   std::unique_ptr<StoreUnderTest> store_ = GetParam().make();
 };
+
+RunIdentity Foreign(RunIdentity run) {
+  run.cluster_id = "elsewhere";
+  run.job_uid = "another";
+  return run;
+}
 
 void ExpectRefused(const absl::Status& status, const std::string& text) {
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
@@ -200,8 +211,8 @@ TEST_P(TargetConformance, AnotherOwnersTableIsRefusedUnlessRefreshed) {
   other.job_uid = "another";
   ExpectRefused(driver.Prepare(other), "--full-refresh");
   EXPECT_FALSE(driver.Move(other, 0, {MakeRow(2, "b", 2)}).ok());
-  const auto refreshed = driver.Load(other, TargetDriver::WindowOf(kFull, -1, 1), {{MakeRow(3, "c", 1)}},
-                                     /*take_over=*/true);
+  const auto refreshed =
+      driver.Load(other, TargetDriver::WindowOf(kFull, -1, 1), {{MakeRow(3, "c", 1)}}, TakeOver::kReplace);
   ASSERT_TRUE(refreshed.ok()) << refreshed.status();
   EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(3, "c", 1)}));
   // The old owner is the foreigner now, and the new one's chain begins at its refresh.
@@ -265,11 +276,7 @@ TEST_P(TargetConformance, TheChainMustNotBreak) {
 TEST_P(TargetConformance, RangesAreToldOfUntilAFullLoad) {
   TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
   driver.job().mutable_target()->add_key("id");
-  const auto head = [&] {
-    const auto described = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW});
-    EXPECT_TRUE(described.ok()) << described.status();
-    return described.ok() ? described->ledger : v1::LedgerHead();
-  };
+  const auto head = [&] { return HeadOf(driver); };
   const v1::Window range = TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 2, 5);
   ASSERT_TRUE(driver.Load(driver.Run("r1", 1), range, {{MakeRow(1, "a", 3)}}).ok());
   EXPECT_FALSE(head().exists());
@@ -285,7 +292,7 @@ TEST_P(TargetConformance, RangesAreToldOfUntilAFullLoad) {
   // Another job's are none of the chain that its full refresh begins.
   RunIdentity other = driver.Run("r5", 1);
   other.job_uid = "another";
-  ASSERT_TRUE(driver.Load(other, TargetDriver::WindowOf(kFull, -1, 10), {{}}, /*take_over=*/true).ok());
+  ASSERT_TRUE(driver.Load(other, TargetDriver::WindowOf(kFull, -1, 10), {{}}, TakeOver::kReplace).ok());
   EXPECT_EQ(head().job_uid(), "another");
   EXPECT_FALSE(head().has_ranges());
 }
@@ -295,11 +302,148 @@ TEST_P(TargetConformance, WhoTookTheFenceOverHasLoadedNothingYet) {
   ASSERT_TRUE(driver.Load(driver.Run("r1", 5), TargetDriver::WindowOf(kWindow, -1, 1), {{MakeRow(1, "a", 1)}}).ok());
   RunIdentity other = driver.Run("r2", 1);
   other.cluster_id = "elsewhere";
-  ASSERT_TRUE(driver.Prepare(other, /*take_over=*/true).ok());
+  ASSERT_TRUE(driver.Prepare(other, TakeOver::kReplace).ok());
   const auto described = driver.Open()->Describe(RowSchema(), {v1::CHUNK_FORMAT_ARROW});
   ASSERT_TRUE(described.ok()) << described.status();
   EXPECT_EQ(described->ledger.run_id(), "r1");
   EXPECT_EQ(described->ledger.cluster_id(), "cluster");
+}
+
+TEST_P(TargetConformance, AnAdoptedTableGoesOnWithoutAGapOrADouble) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 5), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 10)}}).ok());
+  ASSERT_TRUE(driver.Load(driver.Run("r2", 7), TargetDriver::WindowOf(kWindow, 10, 20), {{MakeRow(2, "b", 20)}}).ok());
+  const RunIdentity first = Foreign(driver.Run("n1", 8));
+  ExpectRefused(driver.Prepare(first), "jobs adopt");
+  EXPECT_EQ(HeadOf(driver).cluster_id(), "cluster") << "a refusal changes nothing";
+  for (int i = 0; i < 2; ++i) {
+    const absl::Status adopted = driver.Prepare(first, TakeOver::kAdopt);
+    ASSERT_TRUE(adopted.ok()) << adopted;
+    const v1::LedgerHead head = HeadOf(driver);
+    EXPECT_EQ(head.cluster_id(), "elsewhere");
+    EXPECT_EQ(head.job_uid(), "another");
+    EXPECT_EQ(head.run_id(), "r2");
+    EXPECT_EQ(head.sequence(), 7);
+    EXPECT_EQ(head.high().text(), TargetDriver::WindowOf(kWindow, -1, 20).high().text());
+  }
+  // The former owner is the foreigner now.
+  ExpectRefused(driver.Prepare(driver.Run("r3", 8)), "jobs adopt");
+  ASSERT_TRUE(driver.Move(first, 0, {MakeRow(3, "c", 30)}).ok());
+  for (const int64_t low : {-1, 10, 21})
+    ExpectRefused(driver.Commit(first, TargetDriver::WindowOf(kWindow, low, 30), {1}).status(), "chain");
+  const auto went_on = driver.Commit(first, TargetDriver::WindowOf(kWindow, 20, 30), {1});
+  ASSERT_TRUE(went_on.ok()) << went_on.status();
+  // Nobody has to adopt twice.
+  const auto next = driver.Load(Foreign(driver.Run("n2", 9)), TargetDriver::WindowOf(kWindow, 30, 40), {{}});
+  EXPECT_TRUE(next.ok()) << next.status();
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 10), MakeRow(2, "b", 20), MakeRow(3, "c", 30)}));
+  EXPECT_EQ(driver.CountControl("ledger", "cluster_id = 'elsewhere' AND job_uid = 'another'"), 4);
+}
+
+TEST_P(TargetConformance, AdoptingIsNoWayPastALaterEpoch) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  ASSERT_TRUE(
+      driver.Load(driver.Run("r1", 1, 5), TargetDriver::WindowOf(kWindow, -1, 10), {{MakeRow(1, "a", 10)}}).ok());
+  EXPECT_EQ(FenceEpochOf(driver.Prepare(driver.Run("r2", 2, 4), TakeOver::kAdopt)), 5);
+  // Epochs of different clusters are not comparable, until they are one's own.
+  ASSERT_TRUE(driver.Prepare(Foreign(driver.Run("n1", 2, 3)), TakeOver::kAdopt).ok());
+  EXPECT_EQ(FenceEpochOf(driver.Prepare(Foreign(driver.Run("n1", 2, 2)), TakeOver::kAdopt)), 3);
+  EXPECT_TRUE(driver.Prepare(Foreign(driver.Run("n1", 2, 4)), TakeOver::kAdopt).ok());
+}
+
+TEST_P(TargetConformance, WhoLosesATableCommitsNothingMoreAndItsStagingGoes) {
+  for (const TakeOver take_over : {TakeOver::kReplace, TakeOver::kAdopt}) {
+    TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+    const v1::Window window = TargetDriver::WindowOf(kWindow, -1, 10);
+    const RunIdentity lost = driver.Run("lost", 1);
+    ASSERT_TRUE(driver.Prepare(lost).ok());
+    ASSERT_TRUE(driver.Move(lost, 0, {MakeRow(1, "lost", 5)}).ok());
+    const RunIdentity beside = driver.Run("beside", 1);
+    driver.job().mutable_target()->set_table("beside");
+    ASSERT_TRUE(driver.Load(driver.Run("b0", 0), window, {{}}).ok());
+    ASSERT_TRUE(driver.Prepare(beside).ok());
+    driver.job().mutable_target()->set_table("loaded");
+    ASSERT_TRUE(driver.Prepare(Foreign(driver.Run("n1", 2)), take_over).ok());
+    EXPECT_FALSE(driver.Move(lost, 1, {MakeRow(2, "lost", 5)}).ok());
+    ExpectRefused(driver.Commit(lost, window, {1}).status(), "another cluster");
+    const auto loaded = driver.Load(Foreign(driver.Run("n2", 3)), window, {{MakeRow(3, "c", 5)}});
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_FALSE(driver.Probe(lost)->staging_exists());
+    EXPECT_EQ(driver.CountControl("moves", "run_id = 'lost'"), 0);
+    EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(3, "c", 5)}));
+    // What the former owner has in other tables is still its own.
+    driver.job().mutable_target()->set_table("beside");
+    EXPECT_TRUE(driver.Probe(beside)->staging_exists());
+    EXPECT_EQ(HeadOf(driver).cluster_id(), "cluster");
+  }
+}
+
+TEST_P(TargetConformance, AFullLoadThatAdoptsStandsAboveWhatItReplaces) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_FULL);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 5), TargetDriver::WindowOf(kFull, -1, 10), {{MakeRow(1, "a", 10)}}).ok());
+  const RunIdentity below = Foreign(driver.Run("n1", 5));
+  const v1::Window window = TargetDriver::WindowOf(kFull, -1, 20);
+  ExpectRefused(driver.Load(below, window, {{MakeRow(2, "b", 20)}}).status(), "jobs adopt");
+  ExpectRefused(driver.Load(below, window, {{MakeRow(2, "b", 20)}}, TakeOver::kAdopt).status(), "superseded");
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 10)}));
+  const auto adopted = driver.Load(Foreign(driver.Run("n2", 6)), window, {{MakeRow(2, "b", 20)}}, TakeOver::kAdopt);
+  ASSERT_TRUE(adopted.ok()) << adopted.status();
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(2, "b", 20)}));
+  EXPECT_EQ(HeadOf(driver).run_id(), "n2");
+  EXPECT_EQ(driver.CountControl("ledger", "cluster_id = 'elsewhere'"), 2);
+}
+
+// A chain that is adopted by who has had one of its own before stands behind that, whatever its sequences were.
+TEST_P(TargetConformance, AdoptingBackKeepsTheOrderOfTheLoads) {
+  TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  driver.job().mutable_target()->add_key("id");
+  const v1::Window range = TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 2, 5);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 10), TargetDriver::WindowOf(kWindow, -1, 90), {{MakeRow(1, "a", 1)}}).ok());
+  ASSERT_TRUE(driver.Load(driver.Run("r2", 12), range, {{MakeRow(2, "b", 3)}}).ok());
+  ASSERT_TRUE(driver
+                  .Load(Foreign(driver.Run("n1", 1)), TargetDriver::WindowOf(kFull, -1, 15), {{MakeRow(3, "c", 10)}},
+                        TakeOver::kReplace)
+                  .ok());
+  ASSERT_TRUE(driver.Load(Foreign(driver.Run("n2", 2)), TargetDriver::WindowOf(kWindow, 15, 30), {{}}).ok());
+  const RunIdentity back = driver.Run("r3", 12);
+  ASSERT_TRUE(driver.Prepare(back, TakeOver::kAdopt).ok());
+  ASSERT_TRUE(driver.Prepare(back, TakeOver::kAdopt).ok());
+  const v1::LedgerHead head = HeadOf(driver);
+  EXPECT_EQ(head.job_uid(), "job");
+  EXPECT_EQ(head.run_id(), "n2");
+  EXPECT_EQ(head.high().text(), TargetDriver::WindowOf(kWindow, -1, 30).high().text());
+  EXPECT_EQ(head.sequence(), 14);
+  EXPECT_FALSE(head.has_ranges()) << "its own backfill was replaced";
+  ASSERT_TRUE(driver.Move(back, 0, {MakeRow(4, "old", 9)}).ok());
+  ExpectRefused(driver.Commit(back, range, {1}).status(), "superseded");
+  const auto went_on =
+      driver.Load(driver.Run("r4", 15), TargetDriver::WindowOf(kWindow, 30, 40), {{MakeRow(5, "e", 35)}});
+  ASSERT_TRUE(went_on.ok()) << went_on.status();
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(3, "c", 10), MakeRow(5, "e", 35)}));
+}
+
+TEST_P(TargetConformance, BackfillsAloneAreAdoptedToo) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_UPSERT);
+  const v1::Window range = TargetDriver::WindowOf(v1::WINDOW_KIND_RANGE, 5, 10);
+  ASSERT_TRUE(driver.Load(driver.Run("r1", 1), range, {{MakeRow(1, "a", 6)}}).ok());
+  const RunIdentity run = Foreign(driver.Run("n1", 2));
+  ASSERT_TRUE(driver.Prepare(run, TakeOver::kAdopt).ok());
+  EXPECT_FALSE(HeadOf(driver).exists());
+  EXPECT_TRUE(HeadOf(driver).has_ranges());
+  EXPECT_EQ(HeadOf(driver).cluster_id(), "elsewhere");
+  EXPECT_EQ(driver.CountControl("ledger", "cluster_id = 'elsewhere'"), 1);
+}
+
+TEST_P(TargetConformance, WhereNothingWasLoadedAdoptingIsAFirstRun) {
+  const TargetDriver driver = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  ASSERT_TRUE(driver.Prepare(driver.Run("r1", 1, 9)).ok());
+  const auto loaded = driver.Load(Foreign(driver.Run("n1", 1)), TargetDriver::WindowOf(kWindow, -1, 10),
+                                  {{MakeRow(1, "a", 10)}}, TakeOver::kAdopt);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 10)}));
+  const TargetDriver fresh = Driver(v1::LOAD_STRATEGY_INCREMENTAL);
+  EXPECT_TRUE(fresh.Prepare(fresh.Run("r1", 1), TakeOver::kAdopt).ok());
+  EXPECT_FALSE(HeadOf(fresh).exists());
 }
 
 TEST_P(TargetConformance, OneSequenceIsOneRun) {
@@ -363,7 +507,7 @@ TEST_P(TargetConformance, ATableThatIsGoneIsNotMadeAnewFromOneIncrement) {
     EXPECT_THAT(driver.Loaded(), IsEmpty());
     EXPECT_EQ(driver.CountControl("ledger", "1 = 1"), 1);
     const auto refreshed = driver.Load(driver.Run("r3", 3), TargetDriver::WindowOf(kFull, -1, 20),
-                                       {{MakeRow(1, "a", 1), MakeRow(2, "b", 11)}}, /*take_over=*/true);
+                                       {{MakeRow(1, "a", 1), MakeRow(2, "b", 11)}}, TakeOver::kReplace);
     ASSERT_TRUE(refreshed.ok()) << refreshed.status();
     EXPECT_EQ(driver.Loaded(), Sorted({MakeRow(1, "a", 1), MakeRow(2, "b", 11)}));
   }

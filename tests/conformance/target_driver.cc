@@ -50,7 +50,7 @@ v1::Window TargetDriver::WindowOf(v1::WindowKind kind, int64_t low, int64_t high
   return window;
 }
 
-absl::Status TargetDriver::Prepare(const RunIdentity& run, bool take_over) const {
+absl::Status TargetDriver::Prepare(const RunIdentity& run, TakeOver take_over) const {
   return Open()->Prepare(run, RowSchema(), take_over);
 }
 
@@ -86,7 +86,7 @@ absl::StatusOr<v1::CommitResult> TargetDriver::Commit(const RunIdentity& run, co
 
 absl::StatusOr<v1::CommitResult> TargetDriver::Load(const RunIdentity& run, const v1::Window& window,
                                                     const std::vector<std::vector<Row>>& partitions,
-                                                    bool take_over) const {
+                                                    TakeOver take_over) const {
   TM_RETURN_IF_ERROR(Prepare(run, take_over));
   std::vector<int64_t> rows;
   for (size_t i = 0; i < partitions.size(); ++i) {

@@ -28,7 +28,7 @@ class TargetDriver {
   // [low, high] in seconds since 1970; negative: absent.
   static v1::Window WindowOf(v1::WindowKind kind, int64_t low, int64_t high);
 
-  absl::Status Prepare(const RunIdentity& run, bool take_over = false) const;
+  absl::Status Prepare(const RunIdentity& run, TakeOver take_over = TakeOver::kNothing) const;
   // One move on a session of its own.
   absl::StatusOr<MoveOutcome> Move(const RunIdentity& run, int partition, const std::vector<Row>& rows) const;
   absl::StatusOr<MoveOutcome> MoveChunks(const RunIdentity& run, int partition, const v1::TableSchema& schema,
@@ -38,7 +38,8 @@ class TargetDriver {
                                           const v1::TableSchema& schema = RowSchema()) const;
   // All of it: partition i holds partitions[i].
   absl::StatusOr<v1::CommitResult> Load(const RunIdentity& run, const v1::Window& window,
-                                        const std::vector<std::vector<Row>>& partitions, bool take_over = false) const;
+                                        const std::vector<std::vector<Row>>& partitions,
+                                        TakeOver take_over = TakeOver::kNothing) const;
   absl::StatusOr<v1::ProbeResult> Probe(const RunIdentity& run) const;
 
   // The target table through the store's own source, sorted; empty if it does not exist.

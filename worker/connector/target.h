@@ -27,6 +27,15 @@ struct RunIdentity {
   int64_t sequence = 0;
 };
 
+// What a run may do to a target table whose fence, or whose ledger, another cluster or job owns.
+enum class TakeOver {
+  kNothing,
+  // Window.full_refresh: takes the fence and replaces what the table holds. The other's chain ends.
+  kReplace,
+  // Window.adopt: takes the fence and the table as it stands. The other's chain goes on as the run's job's own.
+  kAdopt,
+};
+
 struct TargetDescription {
   bool table_exists = false;
   // Of the existing table; empty otherwise.
@@ -76,10 +85,14 @@ class TargetSession {
                                                      const std::vector<v1::ChunkFormat>& source_formats) = 0;
 
   // Creates the control tables, raises the fence to the run's epoch and creates the run's empty staging. A run is
-  // prepared again when it starts again: nothing it staged before stays. FailedPrecondition if it is committed.
-  // `take_over` (Window.full_refresh): the run replaces the target, and may take its fence over from another cluster or
-  // job. That is settled here: no later call takes a fence from anybody.
-  virtual absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, bool take_over) = 0;
+  // prepared again when it starts again: nothing it staged before stays. FailedPrecondition if it is committed, or if
+  // the fence stands above the run's epoch (FencedOut) or is another's that `take_over` does not take (ForeignFence).
+  // Whose the table is is settled here, in one transaction: no later call takes a fence from anybody. What others have
+  // staged for a table that is taken over is dropped, here or by the job's next runs.
+  // kAdopt is idempotent: the chain of whoever loaded the table last becomes the job's, above all that the job has
+  // loaded into it before; a chain that is the job's already stays as it is. From then on Describe tells of it as the
+  // job's own.
+  virtual absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, TakeOver take_over) = 0;
 
   // Starts one move into the run's staging, in a transaction of its own.
   virtual absl::StatusOr<std::unique_ptr<MoveWriter>> BeginMove(const RunIdentity& run, int partition,

@@ -12,6 +12,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/utf8.h"
 #include "common/model/source_settings.h"
+#include "worker/connector/ledger_chain.h"
 #include "worker/connector/sql_text.h"
 #include "worker/task/task_error.h"
 #include "worker/task/task_identity.h"
@@ -35,6 +36,8 @@ class Describer {
   bool HasWatermark() const { return !job_.source().watermark().empty(); }
   // Every row is read whatever its watermark, which is only recorded.
   bool ReadsEverything() const { return job_.target().strategy() == v1::LOAD_STRATEGY_FULL || !HasWatermark(); }
+  // A full refresh takes the target over by itself.
+  bool Adopts() const { return work_.window().adopt() && !work_.window().full_refresh() && !work_.dry_run(); }
   bool IsRange() const { return window_.kind() == v1::WINDOW_KIND_RANGE; }
 
   absl::Status DescribeBoth();
@@ -43,6 +46,7 @@ class Describer {
   std::optional<LastWindow> Last() const;
   absl::Status OpenSnapshotIfNeeded();
   absl::Status DecideToWait();
+  absl::Status TakeOverAsItStands(bool moves);
 
   const v1::Task& task_;
   const v1::JobSpec& job_;
@@ -51,6 +55,8 @@ class Describer {
   TargetSession& target_;
   // Of the work, then with the bounds found.
   v1::Window window_;
+  // The source's.
+  std::vector<v1::ChunkFormat> formats_;
   // Of the probe.
   std::optional<v1::Watermark> probed_at_;
   v1::DescribeResult result_;
@@ -65,17 +71,36 @@ absl::StatusOr<v1::DescribeResult> Describer::Run() {
   if (result_.should_wait() || result_.empty_window()) {
     result_.set_has_snapshot(false);
     result_.clear_snapshot();
+    if (Adopts()) TM_RETURN_IF_ERROR(TakeOverAsItStands(/*moves=*/false));
     return std::move(result_);
   }
   auto facts =
       source_.DescribePartitions(window_, job_.source().partition().by(), std::max(1, work_.wanted_partitions()));
   if (!facts.ok()) return FromSource(facts.status());
   result_.mutable_partition_facts()->Assign(facts->begin(), facts->end());
-  if (!work_.dry_run()) {
-    TM_RETURN_IF_ERROR(
-        target_.Prepare(RunIdentityOf(task_), result_.source_schema(), /*take_over=*/work_.window().full_refresh()));
+  if (Adopts()) {
+    TM_RETURN_IF_ERROR(TakeOverAsItStands(/*moves=*/true));
+  } else if (!work_.dry_run()) {
+    TM_RETURN_IF_ERROR(target_.Prepare(RunIdentityOf(task_), result_.source_schema(),
+                                       work_.window().full_refresh() ? TakeOver::kReplace : TakeOver::kNothing));
   }
   return std::move(result_);
+}
+
+// Also where nothing is to be moved: the user's word is used up by a describe that answers. Of the ledger, what is told
+// is what the former owner can no longer add to.
+absl::Status Describer::TakeOverAsItStands(bool moves) {
+  const RunIdentity run = RunIdentityOf(task_);
+  const v1::LedgerHead before = result_.ledger();
+  TM_RETURN_IF_ERROR(target_.Prepare(run, result_.source_schema(), TakeOver::kAdopt));
+  if (!moves) TM_RETURN_IF_ERROR(target_.Abort(run));
+  TM_ASSIGN_OR_RETURN(TargetDescription target, target_.Describe(result_.source_schema(), formats_));
+  *result_.mutable_ledger() = std::move(target.ledger);
+  if (before.exists() && !BelongsTo(before, run)) {
+    result_.add_notes(absl::StrCat("the target was taken over as it stood, from job ", before.job_uid(), " of cluster ",
+                                   before.cluster_id()));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Describer::DescribeBoth() {
@@ -86,9 +111,8 @@ absl::Status Describer::DescribeBoth() {
     return absl::InvalidArgumentError(absl::StrCat("the source's column \"", Printable(column.name()),
                                                    "\" has a name that is not UTF-8; give it another in a query"));
   }
-  std::vector<v1::ChunkFormat> formats;
-  for (const int format : source->capabilities.formats()) formats.push_back(static_cast<v1::ChunkFormat>(format));
-  TM_ASSIGN_OR_RETURN(TargetDescription target, target_.Describe(source->schema, formats));
+  for (const int format : source->capabilities.formats()) formats_.push_back(static_cast<v1::ChunkFormat>(format));
+  TM_ASSIGN_OR_RETURN(TargetDescription target, target_.Describe(source->schema, formats_));
 
   if (!source->table_identity.empty() && source->table_identity == target.table_identity) {
     return absl::InvalidArgumentError(
@@ -97,7 +121,7 @@ absl::Status Describer::DescribeBoth() {
   }
   // What the target lists is for these columns already; a format the source does not speak is of no use.
   for (const v1::ChunkFormat format : target.formats) {
-    if (std::find(formats.begin(), formats.end(), format) != formats.end()) result_.add_formats(format);
+    if (std::find(formats_.begin(), formats_.end(), format) != formats_.end()) result_.add_formats(format);
   }
   if (result_.formats().empty()) {
     return absl::FailedPreconditionError("source and target share no format that carries these columns");

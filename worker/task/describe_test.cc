@@ -101,6 +101,51 @@ TEST_F(DescribeTest, AFullRefreshReadsOneSnapshotAndTakesTheTargetOver) {
   EXPECT_THAT(target_->Calls(), ElementsAre("describe", "prepare run-1, taking over"));
 }
 
+TEST_F(DescribeTest, AnAdoptionTellsOfTheLedgerThatItHasTakenOver) {
+  task_.set_cluster_id("here");
+  task_.set_job_uid("job-1");
+  task_.mutable_describe()->mutable_window()->set_adopt(true);
+  const auto own_a_ledger = [&](const std::string& cluster) {
+    absl::MutexLock lock(&target_->mutex);
+    target_->ledger.set_exists(true);
+    target_->ledger.set_cluster_id(cluster);
+    target_->ledger.set_job_uid("job-0");
+    target_->calls.clear();
+  };
+  own_a_ledger("elsewhere");
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(target_->Calls(), ElementsAre("describe", "prepare run-1, adopting", "describe"));
+  EXPECT_EQ(result->ledger().cluster_id(), "here");
+  EXPECT_EQ(result->ledger().job_uid(), "job-1");
+  EXPECT_THAT(result->notes(), Contains(HasSubstr("from job job-0 of cluster elsewhere")));
+
+  // Where nothing is to be moved no staging stays behind.
+  source_->probe.empty = true;
+  for (const bool waits : {false, true}) {
+    source_->rows_above = waits;
+    own_a_ledger("elsewhere");
+    const auto empty = Run();
+    ASSERT_TRUE(empty.ok()) << empty.status();
+    EXPECT_EQ(empty->should_wait(), waits);
+    EXPECT_THAT(target_->Calls(), ElementsAre("describe", "prepare run-1, adopting", "abort run-1", "describe"));
+    EXPECT_EQ(empty->ledger().cluster_id(), "here");
+  }
+
+  own_a_ledger("elsewhere");
+  task_.mutable_describe()->set_dry_run(true);
+  EXPECT_EQ(Run()->ledger().cluster_id(), "elsewhere");
+  EXPECT_THAT(target_->Calls(), ElementsAre("describe"));
+}
+
+TEST_F(DescribeTest, AFullRefreshReplacesWhatItWouldAdopt) {
+  task_.mutable_describe()->mutable_window()->set_kind(v1::WINDOW_KIND_FULL);
+  task_.mutable_describe()->mutable_window()->set_full_refresh(true);
+  task_.mutable_describe()->mutable_window()->set_adopt(true);
+  ASSERT_TRUE(Run().ok());
+  EXPECT_THAT(target_->Calls(), ElementsAre("describe", "prepare run-1, taking over"));
+}
+
 TEST_F(DescribeTest, WithoutAWatermarkTheSnapshotProvesIt) {
   task_.mutable_job()->mutable_source()->clear_watermark();
   task_.mutable_job()->mutable_target()->set_strategy(v1::LOAD_STRATEGY_FULL);

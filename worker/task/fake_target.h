@@ -43,6 +43,7 @@ struct FakeTarget {
   std::map<int, std::pair<int64_t, std::string>> moves ABSL_GUARDED_BY(mutex);
   std::vector<v1::ChunkFormat> formats ABSL_GUARDED_BY(mutex) = {v1::CHUNK_FORMAT_PG_COPY_BINARY,
                                                                  v1::CHUNK_FORMAT_ARROW};
+  v1::LedgerHead ledger ABSL_GUARDED_BY(mutex);
   v1::CommitResult commit_result ABSL_GUARDED_BY(mutex);
   absl::Status prepare_error ABSL_GUARDED_BY(mutex);
 
@@ -95,13 +96,22 @@ class FakeTargetSession final : public TargetSession {
     TargetDescription description;
     absl::MutexLock lock(&target_->mutex);
     description.formats = target_->formats;
+    description.ledger = target_->ledger;
     description.notes = {"a note of the target"};
     return description;
   }
-  absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, bool take_over) override {
-    target_->Called("prepare " + run.run_id + (take_over ? ", taking over" : ""));
+  absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, TakeOver take_over) override {
+    target_->Called("prepare " + run.run_id +
+                    (take_over == TakeOver::kReplace ? ", taking over"
+                     : take_over == TakeOver::kAdopt ? ", adopting"
+                                                     : ""));
     absl::MutexLock lock(&target_->mutex);
-    return target_->prepare_error;
+    if (!target_->prepare_error.ok()) return target_->prepare_error;
+    if (take_over == TakeOver::kAdopt) {
+      target_->ledger.set_cluster_id(run.cluster_id);
+      target_->ledger.set_job_uid(run.job_uid);
+    }
+    return absl::OkStatus();
   }
   absl::StatusOr<std::unique_ptr<MoveWriter>> BeginMove(const RunIdentity& run, int partition,
                                                         const v1::TableSchema& schema,

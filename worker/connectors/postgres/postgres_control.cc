@@ -90,6 +90,23 @@ absl::StatusOr<std::optional<int64_t>> LockOwnEpoch(Connection& connection, absl
   return ParseCount(rows[0][0]);
 }
 
+// Staging tables of this role's that say whose they are: as sequence, job, cluster and target table, between spaces.
+constexpr absl::string_view kLabelledStaging =
+    "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "JOIN pg_catalog.pg_description d ON d.classoid = 'pg_catalog.pg_class'::regclass AND d.objoid = c.oid AND "
+    "d.objsubid = 0 "
+    "WHERE n.nspname = 'tidemark' AND c.relname LIKE 'stg\\_%' AND pg_catalog.pg_has_role(c.relowner, 'USAGE') "
+    "AND d.description ~ '^[0-9]+ [^ ]+ [^ ]+ ' ";
+
+std::string Owner(const RunIdentity& run) { return absl::StrCat(run.job_uid, " ", run.cluster_id); }
+
+absl::Status Label(Connection& connection, const QualifiedName& staging, absl::string_view target,
+                   const RunIdentity& run, int64_t sequence) {
+  const std::string label = absl::StrCat(sequence, " ", Owner(run), " ", target);
+  return connection.ExecuteCommand(absl::StrCat("COMMENT ON TABLE ", staging.Sql(), " IS ", QuoteLiteral(label)))
+      .status();
+}
+
 }  // namespace
 
 std::string ControlName(const QualifiedName& table) {
@@ -140,7 +157,7 @@ absl::StatusOr<std::optional<Fence>> ReadFence(Connection& connection, absl::str
 }
 
 absl::Status RaiseFence(Connection& connection, absl::string_view target, const RunIdentity& run, absl::string_view job,
-                        bool take_over) {
+                        TakeOver take_over) {
   const std::vector<Text> identity = {std::string(target), run.cluster_id, run.job_uid, absl::StrCat(run.epoch)};
   // Twice: whoever lost the race for the first claim finds the other's row at the second look, and it may be below its
   // own epoch.
@@ -157,7 +174,7 @@ absl::Status RaiseFence(Connection& connection, absl::string_view target, const 
                                           identity));
     if (raised == 1) return absl::OkStatus();
   }
-  if (take_over) {
+  if (take_over != TakeOver::kNothing) {
     // Epochs of different clusters are not comparable: the owner changes, whatever its epoch was.
     TM_ASSIGN_OR_RETURN(
         raised,
@@ -177,7 +194,7 @@ absl::Status HoldFence(Connection& connection, absl::string_view target, const R
   // deadlock.
   TM_ASSIGN_OR_RETURN(std::optional<Fence> fence, ReadFence(connection, target));
   if (fence.has_value() && fence->BelongsTo(run) && fence->epoch < run.epoch)
-    return RaiseFence(connection, target, run, job, /*take_over=*/false);
+    return RaiseFence(connection, target, run, job, TakeOver::kNothing);
   TM_ASSIGN_OR_RETURN(const std::optional<int64_t> epoch, LockOwnEpoch(connection, target, run));
   if (epoch.has_value() && *epoch <= run.epoch) return absl::OkStatus();
   TM_ASSIGN_OR_RETURN(fence, ReadFence(connection, target));
@@ -232,23 +249,36 @@ absl::Status EndWritersOf(Connection& connection, const QualifiedName& staging) 
       .status();
 }
 
-absl::Status LabelStaging(Connection& connection, const QualifiedName& staging, const RunIdentity& run) {
-  const std::string label = absl::StrCat(run.sequence, " ", run.job_uid, " ", run.cluster_id);
-  return connection.ExecuteCommand(absl::StrCat("COMMENT ON TABLE ", staging.Sql(), " IS ", QuoteLiteral(label)))
-      .status();
+absl::Status LabelStaging(Connection& connection, const QualifiedName& staging, absl::string_view target,
+                          const RunIdentity& run) {
+  return Label(connection, staging, target, run, run.sequence);
+}
+
+absl::Status InheritStaging(Connection& connection, absl::string_view target, const RunIdentity& run) {
+  TM_ASSIGN_OR_RETURN(const std::vector<Row> rows,
+                      connection.Execute(absl::StrCat(kLabelledStaging,
+                                                      "AND pg_catalog.substring(d.description, '^[0-9]+ [^ ]+ [^ ]+ "
+                                                      "(.*)$') = $1 AND pg_catalog.substring(d.description, '^[0-9]+ "
+                                                      "([^ ]+ [^ ]+) ') <> $2"),
+                                         {std::string(target), Owner(run)}));
+  for (const Row& row : rows) {
+    // Below every run's.
+    constexpr int64_t kDead = 0;
+    const absl::Status labelled = Label(connection, {std::string(kControlSchema), *row[0]}, target, run, kDead);
+    // Whoever left it has just dropped it.
+    if (absl::IsNotFound(labelled)) return absl::AbortedError(labelled.message());
+    TM_RETURN_IF_ERROR(labelled);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status DropDeadStaging(Connection& connection, const RunIdentity& run) {
   TM_ASSIGN_OR_RETURN(
       const std::vector<Row> rows,
-      connection.Execute(
-          "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-          "JOIN pg_catalog.pg_description d ON d.classoid = 'pg_catalog.pg_class'::regclass AND d.objoid = c.oid AND "
-          "d.objsubid = 0 "
-          "WHERE n.nspname = 'tidemark' AND c.relname LIKE 'stg\\_%' AND pg_catalog.pg_has_role(c.relowner, 'USAGE') "
-          "AND d.description ~ '^[0-9]+ ' AND pg_catalog.substring(d.description, '^[0-9]+ (.*)$') = $1 "
-          "AND pg_catalog.split_part(d.description, ' ', 1)::bigint < $2::bigint",
-          {absl::StrCat(run.job_uid, " ", run.cluster_id), absl::StrCat(run.sequence)}));
+      connection.Execute(absl::StrCat(kLabelledStaging,
+                                      "AND pg_catalog.substring(d.description, '^[0-9]+ ([^ ]+ [^ ]+) ') = $1 "
+                                      "AND pg_catalog.split_part(d.description, ' ', 1)::bigint < $2::bigint"),
+                         {Owner(run), absl::StrCat(run.sequence)}));
   for (const Row& row : rows) {
     const QualifiedName staging{std::string(kControlSchema), *row[0]};
     TM_RETURN_IF_ERROR(connection.ExecuteCommand("BEGIN").status());

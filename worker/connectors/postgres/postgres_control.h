@@ -35,9 +35,9 @@ absl::StatusOr<std::optional<Fence>> ReadFence(Connection& connection, absl::str
 
 // Claims the fence of a table nobody claims, or raises it to the run's epoch; the row stays locked until the
 // transaction ends. FailedPrecondition if it is above the run's epoch (this writer is a zombie) or belongs to another
-// cluster or job; only `take_over` takes it from those.
+// cluster or job; from those, any `take_over` but kNothing takes it.
 absl::Status RaiseFence(Connection& connection, absl::string_view target, const RunIdentity& run, absl::string_view job,
-                        bool take_over);
+                        TakeOver take_over);
 
 // For the last step of a move: no higher epoch can pass the fence until the transaction ends. Raises it if it is still
 // below.
@@ -57,7 +57,11 @@ absl::Status DeleteMoves(Connection& connection, absl::string_view run_id);
 absl::Status EndWritersOf(Connection& connection, const QualifiedName& staging);
 
 // What a staging table says of itself, in its comment, so that a later run of its job can tell that it is dead.
-absl::Status LabelStaging(Connection& connection, const QualifiedName& staging, const RunIdentity& run);
+absl::Status LabelStaging(Connection& connection, const QualifiedName& staging, absl::string_view target,
+                          const RunIdentity& run);
+// For a run that has taken the target's fence over, in the same transaction: labels what others have staged for the
+// target as dead staging of the run's job. Somebody may be using it still, so it is dropped by DropDeadStaging.
+absl::Status InheritStaging(Connection& connection, absl::string_view target, const RunIdentity& run);
 // Drops staging and moves of the job's runs below the run's sequence, unless a session is using them.
 absl::Status DropDeadStaging(Connection& connection, const RunIdentity& run);
 

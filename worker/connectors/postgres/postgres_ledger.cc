@@ -102,6 +102,20 @@ absl::StatusOr<bool> LedgerHasRows(Connection& connection, absl::string_view tar
   return row[0] == "t";
 }
 
+absl::Status AdoptChain(Connection& connection, absl::string_view target, const RunIdentity& run) {
+  // By time, as the chain is found by whoever describes the target.
+  return connection
+      .ExecuteCommand(
+          "WITH last AS (SELECT cluster_id, job_uid FROM tidemark.ledger WHERE target_table = $1 "
+          "ORDER BY kind = 'range', committed_at DESC LIMIT 1) "
+          "UPDATE tidemark.ledger l SET cluster_id = $2, job_uid = $3, sequence = l.sequence + (SELECT "
+          "coalesce(max(sequence), 0) FROM tidemark.ledger WHERE target_table = $1 AND cluster_id = $2 AND job_uid = "
+          "$3) FROM last WHERE l.target_table = $1 AND l.cluster_id = last.cluster_id AND l.job_uid = last.job_uid AND "
+          "(l.cluster_id <> $2 OR l.job_uid <> $3)",
+          {std::string(target), run.cluster_id, run.job_uid})
+      .status();
+}
+
 absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target, const RunIdentity& run,
                                const v1::Window& window, const v1::RowCounts& counts, absl::string_view swap) {
   std::vector<Text> params = {run.run_id,

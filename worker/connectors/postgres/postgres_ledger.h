@@ -25,6 +25,11 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Connection& connection, absl::stri
 absl::StatusOr<bool> LedgerHasRows(Connection& connection, absl::string_view target, absl::string_view cluster_id,
                                    absl::string_view job_uid);
 
+// For a run that holds the target's fence, in the same transaction: the rows of whoever loaded the target last become
+// the run's job's, in their order, behind all that the job has loaded there itself. Of a target that holds backfills
+// alone, those. Changes nothing where the job itself has loaded it last, or nobody has.
+absl::Status AdoptChain(Connection& connection, absl::string_view target, const RunIdentity& run);
+
 absl::Status InsertLedgerEntry(Connection& connection, absl::string_view target, const RunIdentity& run,
                                const v1::Window& window, const v1::RowCounts& counts, absl::string_view swap);
 

@@ -330,7 +330,7 @@ TEST_F(PostgresSwapTest, AFullRefreshOfAnUpsertKeepsOneRowPerKey) {
   Exec(dsn_, kPlain);
   TargetJob upsert(dsn_, v1::LOAD_STRATEGY_UPSERT);
   const auto result = upsert.Load(upsert.Run("r1", 1), WindowOf(v1::WINDOW_KIND_FULL, "", "20"),
-                                  {{5, "v1", 5}, {5, "v2", 6}, {6, "x", 7}}, /*take_over=*/true);
+                                  {{5, "v1", 5}, {5, "v2", 6}, {6, "x", 7}}, TakeOver::kReplace);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->swap(), "rename");
   EXPECT_EQ(Balance(result->counts()), "read 3 = loaded 2 + filtered 1 (superseded 1) + quarantined 0");

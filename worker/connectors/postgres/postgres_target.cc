@@ -35,7 +35,7 @@ class PostgresTarget final : public TargetSession {
     return DescribeTarget(*connection_, job_, target_, source, source_formats);
   }
 
-  absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, bool take_over) override {
+  absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, TakeOver take_over) override {
     TM_ASSIGN_OR_RETURN(const QualifiedName staging, StagingName(run.run_id));
     TM_RETURN_IF_ERROR(CreateControlTables(*connection_));
     TM_RETURN_IF_ERROR(DropDeadStaging(*connection_, run));
@@ -43,6 +43,8 @@ class PostgresTarget final : public TargetSession {
     // First of all, so that its row stays locked: a zombie that passed it and then stood still would drop what a newer
     // leader's moves have staged meanwhile.
     TM_RETURN_IF_ERROR(RaiseFence(*connection_, control_name_, run, job_.name(), take_over));
+    if (take_over != TakeOver::kNothing) TM_RETURN_IF_ERROR(InheritStaging(*connection_, control_name_, run));
+    if (take_over == TakeOver::kAdopt) TM_RETURN_IF_ERROR(AdoptChain(*connection_, control_name_, run));
     TM_ASSIGN_OR_RETURN(const std::optional<LedgerEntry> committed, ReadLedgerEntry(*connection_, run.run_id));
     if (committed.has_value())
       return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " is committed already"));
@@ -51,9 +53,9 @@ class PostgresTarget final : public TargetSession {
     // may stay.
     TM_RETURN_IF_ERROR(DropStaging(staging, run.run_id));
     TM_ASSIGN_OR_RETURN(const std::optional<TargetTable> table, ReadTargetTable(*connection_, target_));
-    const bool replaces = take_over || job_.target().strategy() == v1::LOAD_STRATEGY_FULL;
+    const bool replaces = take_over == TakeOver::kReplace || job_.target().strategy() == v1::LOAD_STRATEGY_FULL;
     TM_RETURN_IF_ERROR(CreateStaging(*connection_, staging, table, schema, replaces, job_.target().swap()));
-    TM_RETURN_IF_ERROR(LabelStaging(*connection_, staging, run));
+    TM_RETURN_IF_ERROR(LabelStaging(*connection_, staging, control_name_, run));
     return transaction.Commit(absl::StrCat("the staging table of run ", run.run_id));
   }
 

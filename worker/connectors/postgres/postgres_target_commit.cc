@@ -59,7 +59,7 @@ class Committer {
     TM_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(connection_));
     // Another commit of this table may take its time, and must be waited for: it may be this very run's.
     TM_RETURN_IF_ERROR(Run("SET LOCAL lock_timeout = 0"));
-    TM_RETURN_IF_ERROR(RaiseFence(connection_, control_name_, run_, job_.name(), /*take_over=*/false));
+    TM_RETURN_IF_ERROR(RaiseFence(connection_, control_name_, run_, job_.name(), TakeOver::kNothing));
     TM_RETURN_IF_ERROR(Run("SET LOCAL lock_timeout = '5s'"));
     TM_ASSIGN_OR_RETURN(const std::optional<LedgerEntry> committed, ReadLedgerEntry(connection_, run_.run_id));
     v1::CommitResult result;

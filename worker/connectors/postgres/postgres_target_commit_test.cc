@@ -154,7 +154,7 @@ TEST_F(PostgresTargetCommitTest, ACommitHappensOnce) {
   EXPECT_TRUE(probe->committed());
   EXPECT_EQ(probe->high().text(), "10");
   EXPECT_FALSE(probe->staging_exists());
-  EXPECT_EQ(job.Open()->Prepare(run, EventSchema(), false).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(job.Open()->Prepare(run, EventSchema(), TakeOver::kNothing).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(job.Open()->BeginMove(run, 0, EventSchema(), v1::CHUNK_FORMAT_ARROW).status().code(),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(job.Open()->Abort(run).ok());
@@ -487,7 +487,7 @@ TEST_F(PostgresTargetCommitTest, ALostAnswerIsUnknownAndTheLedgerKnows) {
   TargetJob job(through);
   TargetJob direct(dsn_);
   const RunIdentity run = job.Run("r1", 1);
-  ASSERT_TRUE(direct.Open()->Prepare(run, EventSchema(), false).ok());
+  ASSERT_TRUE(direct.Open()->Prepare(run, EventSchema(), TakeOver::kNothing).ok());
   {
     const auto session = job.Open();
     auto writer = session->BeginMove(run, 0, EventSchema(), v1::CHUNK_FORMAT_ARROW);
@@ -531,7 +531,7 @@ TEST_F(PostgresTargetCommitTest, AKilledSessionLeavesTheTargetAsItWas) {
 TEST_F(PostgresTargetCommitTest, AStalledTwinOfAMoveDoesNotHoldTheCommit) {
   TargetJob job(dsn_);
   const RunIdentity run = job.Run("r1", 1);
-  ASSERT_TRUE(job.Open()->Prepare(run, EventSchema(), false).ok());
+  ASSERT_TRUE(job.Open()->Prepare(run, EventSchema(), TakeOver::kNothing).ok());
   const auto stalled = job.Open();
   auto twin = stalled->BeginMove(run, 0, EventSchema(), v1::CHUNK_FORMAT_ARROW);
   ASSERT_TRUE(twin.ok());

@@ -256,8 +256,9 @@ TEST_F(PostgresTargetTest, ManyPrepareAtOnceOnAnEmptyDatabase) {
   std::vector<std::thread> threads;
   std::vector<absl::Status> statuses(6);
   for (size_t i = 0; i < statuses.size(); ++i) {
-    threads.emplace_back(
-        [&, i] { statuses[i] = job.Open()->Prepare(job.Run(absl::StrCat("run", i), 1), EventSchema(), false); });
+    threads.emplace_back([&, i] {
+      statuses[i] = job.Open()->Prepare(job.Run(absl::StrCat("run", i), 1), EventSchema(), TakeOver::kNothing);
+    });
   }
   for (std::thread& thread : threads) thread.join();
   for (const absl::Status& status : statuses) EXPECT_TRUE(status.ok()) << status;
@@ -266,13 +267,13 @@ TEST_F(PostgresTargetTest, ManyPrepareAtOnceOnAnEmptyDatabase) {
 
 TEST_F(PostgresTargetTest, EpochsOnlyRise) {
   TargetJob job(dsn_);
-  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 5), EventSchema(), false).ok());
-  const absl::Status zombie = job.Open()->Prepare(job.Run("r1", 1, 4), EventSchema(), false);
+  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 5), EventSchema(), TakeOver::kNothing).ok());
+  const absl::Status zombie = job.Open()->Prepare(job.Run("r1", 1, 4), EventSchema(), TakeOver::kNothing);
   EXPECT_EQ(zombie.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(FenceEpochOf(zombie), 5);
   EXPECT_EQ(FenceEpochOf(job.Open()->Abort(job.Run("r1", 1, 4))), 5);
   EXPECT_EQ(FenceEpochOf(job.Open()->BeginMove(job.Run("r1", 1, 4), 0, EventSchema(), kArrow).status()), 5);
-  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 6), EventSchema(), false).ok());
+  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 6), EventSchema(), TakeOver::kNothing).ok());
   EXPECT_EQ(Scalar(dsn_, "SELECT epoch FROM tidemark.fence WHERE target_table = 'public.events'"), "6");
 }
 
@@ -282,14 +283,15 @@ TEST_F(PostgresTargetTest, NobodyRaisesTheFenceUnderAPrepareOrAnAbort) {
   TargetJob job(dsn_);
   const RunIdentity run = job.Run("r1", 1);
   for (const bool aborts : {false, true}) {
-    ASSERT_TRUE(job.Open()->Prepare(run, EventSchema(), false).ok());
+    ASSERT_TRUE(job.Open()->Prepare(run, EventSchema(), TakeOver::kNothing).ok());
     // Whoever drops the staging table waits for this reader.
     const auto reader = Somebody();
     ASSERT_TRUE(reader->ExecuteCommand("BEGIN").ok());
     ASSERT_TRUE(reader->ExecuteCommand("LOCK TABLE tidemark.stg_r1 IN ACCESS SHARE MODE").ok());
     absl::Status status;
-    std::thread dropper(
-        [&] { status = aborts ? job.Open()->Abort(run) : job.Open()->Prepare(run, EventSchema(), false); });
+    std::thread dropper([&] {
+      status = aborts ? job.Open()->Abort(run) : job.Open()->Prepare(run, EventSchema(), TakeOver::kNothing);
+    });
     WaitUntilSomebodyWaits();
     EXPECT_EQ(Scalar(dsn_, "SELECT count(*) FROM (SELECT FROM tidemark.fence FOR UPDATE SKIP LOCKED) f"), "0")
         << "the fence could be raised under " << (aborts ? "an abort" : "a prepare");
@@ -301,10 +303,10 @@ TEST_F(PostgresTargetTest, NobodyRaisesTheFenceUnderAPrepareOrAnAbort) {
 
 TEST_F(PostgresTargetTest, AbortLeavesAForeignFenceAlone) {
   TargetJob job(dsn_);
-  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 5), EventSchema(), false).ok());
+  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 5), EventSchema(), TakeOver::kNothing).ok());
   RunIdentity other = job.Run("r2", 1, 9);
   other.cluster_id = "cluster-b";
-  ASSERT_TRUE(job.Open()->Prepare(other, EventSchema(), true).ok());
+  ASSERT_TRUE(job.Open()->Prepare(other, EventSchema(), TakeOver::kReplace).ok());
   ASSERT_TRUE(job.Open()->Abort(job.Run("r1", 1, 5)).ok());
   EXPECT_EQ(Scalar(dsn_, "SELECT to_regclass('tidemark.stg_r1')"), "NULL");
   EXPECT_EQ(Scalar(dsn_, "SELECT cluster_id || ' ' || epoch FROM tidemark.fence"), "cluster-b 9");
@@ -340,7 +342,7 @@ TEST_F(PostgresTargetTest, AProbeUnderACommitIsOnePicture) {
 
 TEST_F(PostgresTargetTest, AFenceRaisedUnderAMoveRefusesIt) {
   TargetJob job(dsn_);
-  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 1), EventSchema(), false).ok());
+  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 1), EventSchema(), TakeOver::kNothing).ok());
   const auto session = job.Open();
   auto writer = session->BeginMove(job.Run("r1", 1, 1), 0, EventSchema(), kArrow);
   ASSERT_TRUE(writer.ok()) << writer.status();
@@ -372,16 +374,16 @@ TEST_F(PostgresTargetTest, AZombiesCommitIsRefused) {
 
 TEST_F(PostgresTargetTest, AnotherClusterIsRefusedUntilAFullRefreshTakesOver) {
   TargetJob job(dsn_);
-  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 9), EventSchema(), false).ok());
+  ASSERT_TRUE(job.Open()->Prepare(job.Run("r1", 1, 9), EventSchema(), TakeOver::kNothing).ok());
   RunIdentity other = job.Run("r2", 1, 1);
   other.cluster_id = "cluster-b";
-  const absl::Status refused = job.Open()->Prepare(other, EventSchema(), false);
+  const absl::Status refused = job.Open()->Prepare(other, EventSchema(), TakeOver::kNothing);
   ExpectRefused(refused, absl::StatusCode::kFailedPrecondition, "jobs adopt events");
   EXPECT_THAT(std::string(refused.message()), HasSubstr("--full-refresh"));
   EXPECT_EQ(job.Open()->Describe(EventSchema(), kBoth)->ledger.cluster_id(), "cluster-a");
-  ASSERT_TRUE(job.Open()->Prepare(other, EventSchema(), true).ok());
-  ExpectRefused(job.Open()->Prepare(job.Run("r3", 2, 10), EventSchema(), false), absl::StatusCode::kFailedPrecondition,
-                "cluster-b");
+  ASSERT_TRUE(job.Open()->Prepare(other, EventSchema(), TakeOver::kReplace).ok());
+  ExpectRefused(job.Open()->Prepare(job.Run("r3", 2, 10), EventSchema(), TakeOver::kNothing),
+                absl::StatusCode::kFailedPrecondition, "cluster-b");
 }
 
 TEST_F(PostgresTargetTest, StagingOfDeadRunsGoesAtTheNextPrepare) {
@@ -397,7 +399,7 @@ TEST_F(PostgresTargetTest, StagingOfDeadRunsGoesAtTheNextPrepare) {
   const auto session = job.Open();
   auto writer = session->BeginMove(job.Run("replayed", 2), 1, EventSchema(), kArrow);
   ASSERT_TRUE(writer.ok()) << writer.status();
-  ASSERT_TRUE(job.Open()->Prepare(job.Run("r3", 3), EventSchema(), false).ok());
+  ASSERT_TRUE(job.Open()->Prepare(job.Run("r3", 3), EventSchema(), TakeOver::kNothing).ok());
   EXPECT_EQ(Scalar(dsn_, "SELECT to_regclass('tidemark.stg_replayed')"), "tidemark.stg_replayed");
   EXPECT_EQ(Scalar(dsn_, "SELECT string_agg(run_id, ' ') FROM tidemark.moves"), "replayed");
 }
@@ -406,7 +408,7 @@ TEST_F(PostgresTargetTest, WireAndArrowLoadTheSame) {
   TargetJob job(dsn_);
   const auto session = job.Open();
   const RunIdentity run = job.Run("r1", 1);
-  ASSERT_TRUE(session->Prepare(run, EventSchema(), false).ok());
+  ASSERT_TRUE(session->Prepare(run, EventSchema(), TakeOver::kNothing).ok());
   const std::string rows =
       "SELECT g::bigint, CASE WHEN g % 3 > 0 THEN E'tab\\t' || g END, to_timestamp(g) FROM generate_series(1, 1000) g";
   auto wire = session->BeginMove(run, 0, EventSchema(), kWire);
@@ -432,7 +434,7 @@ TEST_F(PostgresTargetTest, WireAndArrowLoadTheSame) {
 TEST_F(PostgresTargetTest, AMoveDoesNotKeepTheMemoryOfALargeValue) {
   TargetJob job(dsn_);
   const auto session = job.Open();
-  ASSERT_TRUE(session->Prepare(job.Run("r1", 1), EventSchema(), false).ok());
+  ASSERT_TRUE(session->Prepare(job.Run("r1", 1), EventSchema(), TakeOver::kNothing).ok());
   auto writer = session->BeginMove(job.Run("r1", 1), 0, EventSchema(), kArrow);
   ASSERT_TRUE(writer.ok()) << writer.status();
   const Chunk chunk = EventChunk({{1, std::string(32 << 20, 'x'), 1}});
@@ -450,7 +452,7 @@ TEST_F(PostgresTargetTest, AMoveDoesNotKeepTheMemoryOfALargeValue) {
 TEST_F(PostgresTargetTest, AMoveHappensOnce) {
   TargetJob job(dsn_);
   const RunIdentity run = job.Run("r1", 1);
-  ASSERT_TRUE(job.Open()->Prepare(run, EventSchema(), false).ok());
+  ASSERT_TRUE(job.Open()->Prepare(run, EventSchema(), TakeOver::kNothing).ok());
   const auto one = job.Open();
   const auto two = job.Open();
   auto first = one->BeginMove(run, 7, EventSchema(), kArrow);
@@ -475,7 +477,7 @@ TEST_F(PostgresTargetTest, AMoveHappensOnce) {
 TEST_F(PostgresTargetTest, AnAbandonedMoveLeavesNothing) {
   TargetJob job(dsn_);
   const auto session = job.Open();
-  ASSERT_TRUE(session->Prepare(job.Run("r1", 1), EventSchema(), false).ok());
+  ASSERT_TRUE(session->Prepare(job.Run("r1", 1), EventSchema(), TakeOver::kNothing).ok());
   auto writer = session->BeginMove(job.Run("r1", 1), 0, EventSchema(), kArrow);
   ASSERT_TRUE((*writer)->Write(EventChunk({{1, "a", 1}})).ok());
   writer->reset();
@@ -494,7 +496,7 @@ TEST_F(PostgresTargetTest, PrepareAgainStartsFromNothing) {
   const auto work = job.Stage(run, EventSchema(), WindowOf(v1::WINDOW_KIND_WINDOW, "", "10"),
                               {EventChunk({{1, "of an older snapshot", 1}})});
   ASSERT_TRUE(work.ok()) << work.status();
-  ASSERT_TRUE(job.Open()->Prepare(run, EventSchema(), false).ok());
+  ASSERT_TRUE(job.Open()->Prepare(run, EventSchema(), TakeOver::kNothing).ok());
   EXPECT_THAT(*job.Open()->LoadedMoves(run), testing::IsEmpty());
   ExpectRefused(job.Open()->Commit(run, *work).status(), absl::StatusCode::kFailedPrecondition, "should have 1 moves");
 }

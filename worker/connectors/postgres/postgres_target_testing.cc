@@ -141,7 +141,7 @@ std::unique_ptr<TargetSession> TargetJob::Open() const {
 
 absl::StatusOr<v1::CommitWork> TargetJob::Stage(const RunIdentity& run, const v1::TableSchema& schema,
                                                 const v1::Window& window, const std::vector<Chunk>& chunks,
-                                                bool take_over) const {
+                                                TakeOver take_over) const {
   const auto session = Open();
   TM_RETURN_IF_ERROR(session->Prepare(run, schema, take_over));
   v1::CommitWork work;
@@ -164,7 +164,7 @@ absl::StatusOr<v1::CommitResult> TargetJob::Load(const RunIdentity& run, const v
 }
 
 absl::StatusOr<v1::CommitResult> TargetJob::Load(const RunIdentity& run, const v1::Window& window,
-                                                 const std::vector<Event>& events, bool take_over) const {
+                                                 const std::vector<Event>& events, TakeOver take_over) const {
   TM_ASSIGN_OR_RETURN(const v1::CommitWork work, Stage(run, EventSchema(), window, {EventChunk(events)}, take_over));
   return Open()->Commit(run, work);
 }

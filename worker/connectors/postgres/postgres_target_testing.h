@@ -46,12 +46,13 @@ class TargetJob {
 
   // Prepare and one move of `chunks`; returns the work to commit.
   absl::StatusOr<v1::CommitWork> Stage(const RunIdentity& run, const v1::TableSchema& schema, const v1::Window& window,
-                                       const std::vector<Chunk>& chunks, bool take_over = false) const;
+                                       const std::vector<Chunk>& chunks, TakeOver take_over = TakeOver::kNothing) const;
   // Stage and commit.
   absl::StatusOr<v1::CommitResult> Load(const RunIdentity& run, const v1::TableSchema& schema, const v1::Window& window,
                                         const std::vector<Chunk>& chunks) const;
   absl::StatusOr<v1::CommitResult> Load(const RunIdentity& run, const v1::Window& window,
-                                        const std::vector<Event>& events, bool take_over = false) const;
+                                        const std::vector<Event>& events,
+                                        TakeOver take_over = TakeOver::kNothing) const;
 
  private:
   std::string dsn_;

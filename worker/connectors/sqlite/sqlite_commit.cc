@@ -83,7 +83,7 @@ absl::StatusOr<v1::CommitResult> CommitRun(Database& db, absl::string_view table
     result.set_already_done(true);
     return result;
   }
-  TM_RETURN_IF_ERROR(RaiseFence(db, table, job.name(), run, false));
+  TM_RETURN_IF_ERROR(RaiseFence(db, table, job.name(), run, TakeOver::kNothing));
   TM_ASSIGN_OR_RETURN(const v1::LedgerHead head, ReadLedgerHead(db, table));
   TM_RETURN_IF_ERROR(CheckChain(head, run, work.window(), job.name()));
 

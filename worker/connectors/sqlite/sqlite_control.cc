@@ -98,6 +98,21 @@ nlohmann::json JsonValue(sqlite3_stmt* row, int column) {
   }
 }
 
+// Of the runs whose ids `read` yields. It is done with before anything is dropped.
+absl::Status DropStagingOfRuns(Database& db, Statement read) {
+  std::vector<std::string> runs;
+  {
+    Statement ids = std::move(read);
+    while (true) {
+      TM_ASSIGN_OR_RETURN(const bool row, ids.Step());
+      if (!row) break;
+      runs.emplace_back(ids.Text(0));
+    }
+  }
+  for (const std::string& run_id : runs) TM_RETURN_IF_ERROR(DropStaging(db, run_id));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> StagingName(absl::string_view run_id) {
@@ -126,10 +141,11 @@ absl::StatusOr<std::optional<Fence>> ReadFence(Database& db, absl::string_view t
 }
 
 absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view job, const RunIdentity& run,
-                        bool take_over) {
+                        TakeOver take_over) {
   TM_ASSIGN_OR_RETURN(const std::optional<Fence> fence, ReadFence(db, table));
   if (fence && fence->BelongsTo(run) && fence->epoch > run.epoch) return FencedOut(Std(table), fence->epoch, run.epoch);
-  if (fence && !fence->BelongsTo(run) && !take_over) return ForeignFence(Std(table), *fence, run, Std(job));
+  if (fence && !fence->BelongsTo(run) && take_over == TakeOver::kNothing)
+    return ForeignFence(Std(table), *fence, run, Std(job));
   TM_ASSIGN_OR_RETURN(
       Statement write,
       db.Prepare("INSERT INTO _tidemark_fence (target_table, cluster_id, job_uid, epoch) VALUES (?, ?, ?, ?) "
@@ -192,23 +208,24 @@ absl::Status DropStaging(Database& db, absl::string_view run_id) {
 }
 
 absl::Status DropDeadStaging(Database& db, const RunIdentity& run) {
-  std::vector<std::string> dead;
-  {
-    TM_ASSIGN_OR_RETURN(Statement read,
-                        db.Prepare("SELECT run_id FROM _tidemark_staging WHERE cluster_id = ? AND job_uid = ? AND "
-                                   "sequence < ? AND run_id <> ?"));
-    read.BindText(1, run.cluster_id);
-    read.BindText(2, run.job_uid);
-    read.BindInt(3, run.sequence);
-    read.BindText(4, run.run_id);
-    while (true) {
-      TM_ASSIGN_OR_RETURN(const bool row, read.Step());
-      if (!row) break;
-      dead.emplace_back(read.Text(0));
-    }
-  }
-  for (const std::string& run_id : dead) TM_RETURN_IF_ERROR(DropStaging(db, run_id));
-  return absl::OkStatus();
+  TM_ASSIGN_OR_RETURN(Statement read,
+                      db.Prepare("SELECT run_id FROM _tidemark_staging WHERE cluster_id = ? AND job_uid = ? AND "
+                                 "sequence < ? AND run_id <> ?"));
+  read.BindText(1, run.cluster_id);
+  read.BindText(2, run.job_uid);
+  read.BindInt(3, run.sequence);
+  read.BindText(4, run.run_id);
+  return DropStagingOfRuns(db, std::move(read));
+}
+
+absl::Status DropForeignStaging(Database& db, absl::string_view table, const RunIdentity& run) {
+  TM_ASSIGN_OR_RETURN(Statement read,
+                      db.Prepare("SELECT run_id FROM _tidemark_staging WHERE target_table = ? AND (cluster_id <> ? OR "
+                                 "job_uid <> ?)"));
+  read.BindText(1, table);
+  read.BindText(2, run.cluster_id);
+  read.BindText(3, run.job_uid);
+  return DropStagingOfRuns(db, std::move(read));
 }
 
 absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Database& db, absl::string_view run_id) {
@@ -282,6 +299,23 @@ absl::StatusOr<bool> LedgerHasRows(Database& db, absl::string_view table, const 
   rows.BindText(3, head.job_uid());
   TM_RETURN_IF_ERROR(rows.Step().status());
   return rows.Int(0) != 0;
+}
+
+absl::Status AdoptChain(Database& db, absl::string_view table, const RunIdentity& run) {
+  TM_ASSIGN_OR_RETURN(
+      Statement write,
+      db.Prepare("WITH last AS (SELECT cluster_id, job_uid FROM _tidemark_ledger WHERE target_table = ?1 ORDER BY kind "
+                 "= 'range', rowid DESC LIMIT 1), "
+                 "own AS (SELECT coalesce(max(sequence), 0) AS sequence FROM _tidemark_ledger WHERE target_table = ?1 "
+                 "AND cluster_id = ?2 AND job_uid = ?3) "
+                 "UPDATE _tidemark_ledger SET cluster_id = ?2, job_uid = ?3, sequence = _tidemark_ledger.sequence + "
+                 "own.sequence FROM last, own WHERE target_table = ?1 AND _tidemark_ledger.cluster_id = "
+                 "last.cluster_id AND _tidemark_ledger.job_uid = last.job_uid AND (last.cluster_id <> ?2 OR "
+                 "last.job_uid <> ?3)"));
+  write.BindText(1, table);
+  write.BindText(2, run.cluster_id);
+  write.BindText(3, run.job_uid);
+  return write.Run();
 }
 
 absl::Status InsertLedgerEntry(Database& db, absl::string_view table, const RunIdentity& run, const v1::Window& window,

@@ -28,9 +28,9 @@ absl::StatusOr<bool> ControlTablesExist(Database& db);
 // nullopt if nobody has claimed the table.
 absl::StatusOr<std::optional<Fence>> ReadFence(Database& db, absl::string_view table);
 // Claims the fence of `table` or raises it to the run's epoch. FailedPrecondition if it stands higher (this writer is a
-// zombie), or belongs to another cluster or job: only `take_over` takes it from those.
+// zombie), or belongs to another cluster or job: from those, any `take_over` but kNothing takes it.
 absl::Status RaiseFence(Database& db, absl::string_view table, absl::string_view job, const RunIdentity& run,
-                        bool take_over);
+                        TakeOver take_over);
 
 absl::StatusOr<std::vector<v1::StagedMove>> ReadMoves(Database& db, absl::string_view run_id);
 absl::Status InsertMove(Database& db, absl::string_view run_id, int partition, int64_t rows);
@@ -42,6 +42,9 @@ absl::Status DropStaging(Database& db, absl::string_view run_id);
 // Drops what earlier runs of the job have left: their commits would be refused as superseded by this one's, and whoever
 // should have aborted them may be no more.
 absl::Status DropDeadStaging(Database& db, const RunIdentity& run);
+// For a run that has taken the table's fence over: drops what others have staged for the table, which no fence lets
+// them commit any more.
+absl::Status DropForeignStaging(Database& db, absl::string_view table, const RunIdentity& run);
 
 // nullopt if the run is not committed.
 absl::StatusOr<std::optional<LedgerEntry>> ReadLedgerEntry(Database& db, absl::string_view run_id);
@@ -51,6 +54,11 @@ absl::StatusOr<v1::LedgerHead> ReadLedgerHead(Database& db, absl::string_view ta
 
 // Whether the last full load of the head's job into the table, or anything it loaded since, has brought rows.
 absl::StatusOr<bool> LedgerHasRows(Database& db, absl::string_view table, const v1::LedgerHead& head);
+
+// For a run that holds the table's fence: the rows of whoever loaded the table last become the run's job's, in their
+// order, behind all that the job has loaded there itself. Of a table that holds backfills alone, those. Changes nothing
+// where the job itself has loaded it last, or nobody has.
+absl::Status AdoptChain(Database& db, absl::string_view table, const RunIdentity& run);
 
 absl::Status InsertLedgerEntry(Database& db, absl::string_view table, const RunIdentity& run, const v1::Window& window,
                                const v1::RowCounts& counts, absl::string_view swap);

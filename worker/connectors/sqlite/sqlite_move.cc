@@ -70,7 +70,7 @@ class StagingWriter final : public MoveWriter {
       return absl::FailedPreconditionError(
           absl::StrCat("run ", move_.run.run_id, " has no staging: it was committed or aborted, or never prepared"));
     }
-    TM_RETURN_IF_ERROR(RaiseFence(db, move_.table, move_.job, move_.run, false));
+    TM_RETURN_IF_ERROR(RaiseFence(db, move_.table, move_.job, move_.run, TakeOver::kNothing));
     TM_ASSIGN_OR_RETURN(const std::vector<v1::StagedMove> moves, ReadMoves(db, move_.run.run_id));
     for (const v1::StagedMove& move : moves) {
       if (move.partition() == move_.partition) done_rows_ = move.rows();

@@ -71,7 +71,7 @@ class FileTargetSession final : public TargetSession {
     return description;
   }
 
-  absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, bool take_over) override {
+  absl::Status Prepare(const RunIdentity& run, const v1::TableSchema& schema, TakeOver take_over) override {
     TM_ASSIGN_OR_RETURN(const std::string staging, StagingName(run.run_id));
     TM_ASSIGN_OR_RETURN(WriterQueue::Turn turn, Turn());
     TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kCreate));
@@ -84,6 +84,8 @@ class FileTargetSession final : public TargetSession {
     TM_RETURN_IF_ERROR(transaction.BeginImmediate());
     TM_RETURN_IF_ERROR(CreateControlTables(*db));
     TM_RETURN_IF_ERROR(RaiseFence(*db, table_, job_.name(), run, take_over));
+    if (take_over != TakeOver::kNothing) TM_RETURN_IF_ERROR(DropForeignStaging(*db, table_, run));
+    if (take_over == TakeOver::kAdopt) TM_RETURN_IF_ERROR(AdoptChain(*db, table_, run));
     TM_ASSIGN_OR_RETURN(const auto committed, ReadLedgerEntry(*db, run.run_id));
     if (committed) return absl::FailedPreconditionError(absl::StrCat("run ", run.run_id, " is committed already"));
     // A run is prepared again when it starts again, with another snapshot and other partitions: nothing staged before
@@ -146,7 +148,7 @@ class FileTargetSession final : public TargetSession {
     Transaction transaction(*db);
     TM_RETURN_IF_ERROR(transaction.BeginImmediate());
     // A zombie must not drop what the run's new attempts have staged.
-    const absl::Status fence = RaiseFence(*db, table_, job_.name(), run, false);
+    const absl::Status fence = RaiseFence(*db, table_, job_.name(), run, TakeOver::kNothing);
     if (FenceEpochOf(fence) > 0) return fence;
     TM_RETURN_IF_ERROR(DropStaging(*db, run.run_id));
     return transaction.Commit();

@@ -73,7 +73,7 @@ class SqliteTarget : public ::testing::Test, protected FileFixture {
     job.mutable_target()->set_swap(mode);
     const auto session = Target(job);
     if (absl::Status status = session->Describe(schema, {v1::CHUNK_FORMAT_ARROW}).status(); !status.ok()) return status;
-    if (absl::Status status = session->Prepare(RunOf(number), schema, false); !status.ok()) return status;
+    if (absl::Status status = session->Prepare(RunOf(number), schema, TakeOver::kNothing); !status.ok()) return status;
     v1::CommitWork work;
     work.mutable_window()->set_kind(v1::WINDOW_KIND_FULL);
     *work.mutable_schema() = schema;
@@ -113,7 +113,7 @@ class SqliteRows : public SqliteTarget {
     const auto chunks = ReadChunks(*source);
     if (!chunks.ok()) return chunks.status();
     const auto session = Target(job_);
-    if (absl::Status status = session->Prepare(RunOf(number), schema, false); !status.ok()) return status;
+    if (absl::Status status = session->Prepare(RunOf(number), schema, TakeOver::kNothing); !status.ok()) return status;
     auto writer = session->BeginMove(RunOf(number), 0, schema, v1::CHUNK_FORMAT_ARROW);
     if (!writer.ok()) return writer.status();
     for (const Chunk& chunk : *chunks) {
@@ -226,13 +226,13 @@ TEST_F(SqliteRows, ANullNeverBecomesARowsNumber) {
 
 TEST_F(SqliteRows, WhatEarlierRunsHaveLeftIsDropped) {
   const v1::TableSchema schema = SchemaOf(Type::KIND_INT64);
-  for (const int number : {5, 1, 2}) ASSERT_TRUE(Target(job_)->Prepare(RunOf(number), schema, false).ok());
+  for (const int number : {5, 1, 2}) ASSERT_TRUE(Target(job_)->Prepare(RunOf(number), schema, TakeOver::kNothing).ok());
   Sql("INSERT INTO _tidemark_moves VALUES ('run2', 0, 1), ('run5', 0, 1)");
   RunIdentity others = RunOf(1);
   others.job_uid = "other";
   others.run_id = "others";
-  ASSERT_TRUE(Target(Job("u", "w"))->Prepare(others, schema, false).ok());
-  ASSERT_TRUE(Target(job_)->Prepare(RunOf(3), schema, false).ok());
+  ASSERT_TRUE(Target(Job("u", "w"))->Prepare(others, schema, TakeOver::kNothing).ok());
+  ASSERT_TRUE(Target(job_)->Prepare(RunOf(3), schema, TakeOver::kNothing).ok());
   EXPECT_EQ(Scalar("SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE name GLOB '_tidemark_stg_*' "
                    "ORDER BY name)"),
             "_tidemark_stg_others,_tidemark_stg_run3,_tidemark_stg_run5");
@@ -459,12 +459,12 @@ TEST_F(SqliteTarget, KilledAtAnyMomentItIsDoneOrNotBegun) {
 
 TEST_F(SqliteTarget, ALockIsWaitedForNoLongerThanItIsWorth) {
   ASSERT_TRUE(LoadFull(1, SchemaOf(Type::KIND_INT64), Integers({1})).ok());
-  ASSERT_TRUE(Target(Job("t"))->Prepare(RunOf(2), SchemaOf(Type::KIND_INT64), false).ok());
+  ASSERT_TRUE(Target(Job("t"))->Prepare(RunOf(2), SchemaOf(Type::KIND_INT64), TakeOver::kNothing).ok());
   const auto other = Open();
   Transaction lock(*other);
   ASSERT_TRUE(lock.BeginImmediate().ok());
   absl::Time begin = absl::Now();
-  const absl::Status prepared = Target(Job("t"))->Prepare(RunOf(3), SchemaOf(Type::KIND_INT64), false);
+  const absl::Status prepared = Target(Job("t"))->Prepare(RunOf(3), SchemaOf(Type::KIND_INT64), TakeOver::kNothing);
   EXPECT_TRUE(absl::IsUnavailable(prepared)) << prepared;
   EXPECT_THAT(std::string(prepared.message()), HasSubstr("another connection holds its lock"));
   EXPECT_GT(absl::Now() - begin, absl::Seconds(4));
