@@ -14,11 +14,6 @@ bool Appends(const v1::JobSpec& spec) {
          spec.target().strategy() == v1::LOAD_STRATEGY_UNSPECIFIED;
 }
 
-bool SameWatermark(const std::optional<v1::Watermark>& stored, const v1::LedgerHead& head) {
-  if (!stored.has_value() || !head.has_high()) return stored.has_value() == head.has_high();
-  return Same(*stored, head.high());
-}
-
 absl::Status Refuse(const JobRecord& job, const std::string& what) {
   const std::string& name = job.spec.name();
   return absl::FailedPreconditionError(absl::StrCat("job ", name, ": target table ", job.spec.target().table(), " ",
@@ -36,6 +31,11 @@ absl::Status RefuseDoubles(const v1::JobSpec& spec, const std::string& why) {
 
 bool IsUnboundedFull(const RunRecord& run) {
   return run.window.kind() == v1::WINDOW_KIND_FULL && run.spec.target().strategy() == v1::LOAD_STRATEGY_FULL;
+}
+
+bool StandsAt(const std::optional<v1::Watermark>& watermark, const v1::LedgerHead& head) {
+  if (!watermark.has_value() || !head.has_high()) return watermark.has_value() == head.has_high();
+  return Same(*watermark, head.high());
 }
 
 absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& job,
@@ -87,10 +87,16 @@ absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& j
   }
   if (!head.exists()) {
     if (!job.last_watermark.has_value()) return verdict;
+    if (run.window.adopt()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("job ", job.spec.name(), ": target table ", job.spec.target().table(),
+                       " holds no ledger to go on from, and this job stands at ", Text(*job.last_watermark),
+                       ": restore it, or run once with --full-refresh"));
+    }
     return Refuse(job, absl::StrCat("holds no ledger of this job, which stands at ", Text(*job.last_watermark)));
   }
-  if (!SameWatermark(job.last_watermark, head)) {
-    if (run.window.adopt() && head.has_high()) {
+  if (!StandsAt(job.last_watermark, head)) {
+    if (run.window.adopt()) {
       verdict.kind = ChainVerdict::Kind::kAdopt;
       return verdict;
     }

@@ -28,9 +28,8 @@ struct ChainVerdict {
 
 // Whether a run may go on from the chain in its target's ledger. kAdopt: the ledger is ahead of the store (the store
 // was restored, or its leader died between the commit and the watermark), or a user said so (Window.adopt): its high is
-// the truth. FailedPrecondition, in
-// one line that names the way out: a foreign cluster or job has loaded the target, the store is ahead of the ledger, or
-// rows would be appended twice. Pure.
+// the truth, and if it has none, that there is none. FailedPrecondition, in one line that names the way out: a foreign
+// cluster or job has loaded the target, the store is ahead of the ledger, or rows would be appended twice. Pure.
 absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& job,
                                         const v1::DescribeResult& description, std::string_view cluster_id,
                                         const ChainHistory& history);
@@ -38,6 +37,9 @@ absl::StatusOr<ChainVerdict> CheckChain(const RunRecord& run, const JobRecord& j
 // Whether a job, as it is now, may go on from the watermark that `last_success` left. FailedPrecondition says what
 // changed and what to do. Pure.
 absl::Status CheckChange(const JobRecord& job, const std::optional<RunRecord>& last_success);
+
+// Whether a watermark is the head's high, or both are none.
+bool StandsAt(const std::optional<v1::Watermark>& watermark, const v1::LedgerHead& head);
 
 // The run replaces its target by everything its source holds, above the watermark too.
 bool IsUnboundedFull(const RunRecord& run);

@@ -8,6 +8,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 v1::Watermark At(const std::string& text) {
   v1::Watermark watermark;
@@ -117,6 +118,41 @@ TEST_F(ChainCheckTest, AForeignClusterOrJobIsRefusedUnlessRefreshed) {
   description_.mutable_ledger()->set_cluster_id("here");
   description_.mutable_ledger()->set_job_uid("job-2");
   EXPECT_THAT(Refusal(), HasSubstr("another job"));
+}
+
+TEST_F(ChainCheckTest, AUsersWordMakesTheLedgerTheTruth) {
+  run_.window.set_adopt(true);
+  EXPECT_EQ(Check()->kind, ChainVerdict::Kind::kGoOn) << "both stand at one place";
+  // Behind the store, and another's.
+  v1::LedgerHead& head = *description_.mutable_ledger();
+  *head.mutable_high() = At("09:00");
+  head.set_sequence(3);
+  EXPECT_EQ(Check()->kind, ChainVerdict::Kind::kAdopt);
+  EXPECT_EQ(Check()->sequence, 5);
+  head.set_cluster_id("elsewhere");
+  head.set_sequence(57);
+  history_.head_run.reset();
+  ASSERT_TRUE(Check().ok());
+  EXPECT_EQ(Check()->kind, ChainVerdict::Kind::kAdopt);
+  EXPECT_EQ(Check()->sequence, 58);
+  // Also that there is no watermark: of a full load without one.
+  head.set_kind(v1::WINDOW_KIND_FULL);
+  head.clear_high();
+  EXPECT_EQ(Check()->kind, ChainVerdict::Kind::kAdopt);
+  job_.last_watermark.reset();
+  EXPECT_THAT(Refusal(), HasSubstr("twice")) << "what a full load of another's brought may come again";
+  // No word makes up for what is gone.
+  description_.clear_target_schema();
+  EXPECT_THAT(Refusal(), HasSubstr("is gone"));
+}
+
+TEST_F(ChainCheckTest, ALedgerWithoutLoadsIsNothingToGoOnFrom) {
+  run_.window.set_adopt(true);
+  description_.clear_ledger();
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("no ledger to go on from"), HasSubstr("10:00"), HasSubstr("--full-refresh"),
+                               Not(HasSubstr("jobs adopt"))));
+  job_.last_watermark.reset();
+  EXPECT_EQ(Check()->kind, ChainVerdict::Kind::kGoOn) << "a first run";
 }
 
 TEST_F(ChainCheckTest, AFullLoadStartsAnewAboveWhatIsThere) {

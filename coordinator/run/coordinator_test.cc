@@ -188,6 +188,27 @@ class CoordinatorTest : public testing::Test {
     return head;
   }
 
+  // The head that another cluster's job has left.
+  static v1::LedgerHead Foreign(int64_t sequence, int64_t high) {
+    v1::LedgerHead head;
+    head.set_exists(true);
+    head.set_run_id("theirs");
+    head.set_sequence(sequence);
+    head.set_kind(v1::WINDOW_KIND_WINDOW);
+    *head.mutable_high() = SimulatedWatermark(high);
+    head.set_cluster_id("elsewhere");
+    head.set_job_uid("another");
+    return head;
+  }
+  // As a worker tells of it that has taken it over.
+  v1::LedgerHead Owned(v1::LedgerHead head) {
+    head.set_cluster_id(core_->cluster_id());
+    head.set_job_uid(StoredJob().uid);
+    return head;
+  }
+  JobRecord StoredJob() { return store_->GetJob("orders").value(); }
+  AuditEvent LastAudit() { return store_->ListAudit(1).value()[0]; }
+
   std::vector<v1::ConnectionSpec> connections_;
   v1::JobSpec job_;
   // What describes report.
@@ -573,6 +594,148 @@ TEST_F(CoordinatorTest, ALedgerAheadOfTheStoreIsAdoptedAndAudited) {
   EXPECT_EQ(ValueOf(again.describe().window().low()), 700);
   EXPECT_GT(again.sequence(), 8);
   EXPECT_EQ(store_->GetRun(id)->phase, RunPhase::kDescribing);
+}
+
+TEST_F(CoordinatorTest, AForeignLedgerIsAdoptedByTheUsersWord) {
+  const v1::LedgerHead foreign = Foreign(57, 700);
+  ASSERT_TRUE(core_->AdoptJob("orders", "ann").ok());
+  EXPECT_EQ(LastAudit().action, "job.adopt");
+  EXPECT_EQ(LastAudit().actor, "ann");
+  const std::string id = Start();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  EXPECT_TRUE(describe.describe().window().adopt());
+  EXPECT_FALSE(describe.describe().window().has_low());
+  // The write happens and is not answered: what it has changed, it has changed in one.
+  faults_.doubtful_write = 1;
+  EXPECT_TRUE(absl::IsUnavailable(Describe(describe, 900, Owned(foreign))));
+  EXPECT_EQ(ValueOf(*StoredJob().last_watermark), 700);
+  EXPECT_EQ(StoredJob().last_sequence, 57);
+  EXPECT_FALSE(StoredJob().adopting);
+  EXPECT_EQ(LastAudit().action, "adopt_ledger");
+  EXPECT_THAT(LastAudit().detail, HasSubstr("700"));
+  ASSERT_TRUE(Describe(describe, 900, Owned(foreign)).ok()) << "reported again";
+  ASSERT_TRUE(Abort(Next(v1::Task::kAbort)).ok());
+
+  // From here on it is a run like any other.
+  const v1::Task again = Next(v1::Task::kDescribe);
+  EXPECT_FALSE(again.describe().window().adopt());
+  EXPECT_EQ(ValueOf(again.describe().window().low()), 700);
+  EXPECT_EQ(again.sequence(), 58);
+  ASSERT_TRUE(Describe(again, 900, Owned(foreign)).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  ASSERT_TRUE(Move(Next(v1::Task::kMove), 5).ok());
+  const v1::Task commit = Next(v1::Task::kCommit);
+  EXPECT_EQ(ValueOf(commit.commit().window().low()), 700);
+  ASSERT_TRUE(Commit(commit, 10, 10).ok());
+  EXPECT_EQ(store_->GetRun(id)->status, RunStatus::kSuccess);
+  EXPECT_EQ(ValueOf(*StoredJob().last_watermark), 900);
+}
+
+TEST_F(CoordinatorTest, AStoreAheadOfTheLedgerGoesBackByTheUsersWord) {
+  FirstRun(900);
+  const RunRecord before = store_->ListRuns({}).value()[0];
+  v1::LedgerHead restored = HeadOf(before);
+  restored.set_run_id("older");
+  restored.set_sequence(before.sequence - 1);
+  *restored.mutable_high() = SimulatedWatermark(500);
+  std::string id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 950, restored).ok());
+  ASSERT_TRUE(Abort(Next(v1::Task::kAbort)).ok());
+  EXPECT_THAT(store_->GetRun(id)->error, HasSubstr("behind"));
+  EXPECT_EQ(ValueOf(*StoredJob().last_watermark), 900);
+
+  ASSERT_TRUE(core_->AdoptJob("orders", "ann").ok());
+  id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 950, restored).ok());
+  EXPECT_EQ(ValueOf(*StoredJob().last_watermark), 500);
+  EXPECT_EQ(StoredJob().last_sequence, before.sequence) << "what was once committed there stays superseded";
+  EXPECT_FALSE(StoredJob().adopting);
+  EXPECT_THAT(LastAudit().detail, testing::AllOf(HasSubstr("500"), HasSubstr("900")));
+  ASSERT_TRUE(Abort(Next(v1::Task::kAbort)).ok());
+  const v1::Task again = Next(v1::Task::kDescribe);
+  EXPECT_EQ(ValueOf(again.describe().window().low()), 500);
+  EXPECT_GT(again.sequence(), before.sequence);
+  ASSERT_TRUE(Describe(again, 950, restored).ok());
+  EXPECT_EQ(store_->GetRun(id)->phase, RunPhase::kMoving);
+}
+
+TEST_F(CoordinatorTest, AdoptingATargetWithoutALedgerIsAFirstRun) {
+  ASSERT_TRUE(core_->AdoptJob("orders", "ann").ok());
+  const std::string id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900).ok());
+  EXPECT_FALSE(StoredJob().adopting);
+  EXPECT_EQ(LastAudit().action, "job.adopt") << "there was nothing to adopt";
+  EXPECT_EQ(store_->GetRun(id)->phase, RunPhase::kMoving);
+  EXPECT_FALSE(store_->GetRun(id)->window.adopt()) << "its later describes take nothing from anybody";
+}
+
+TEST_F(CoordinatorTest, AWatermarkIsNotGivenUpForATargetWithoutALedger) {
+  FirstRun(900);
+  ASSERT_TRUE(core_->AdoptJob("orders", "ann").ok());
+  const std::string id = Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 950).ok());
+  ASSERT_TRUE(Abort(Next(v1::Task::kAbort)).ok());
+  EXPECT_THAT(store_->GetRun(id)->error, HasSubstr("no ledger to go on from"));
+  EXPECT_EQ(ValueOf(*StoredJob().last_watermark), 900);
+  EXPECT_TRUE(StoredJob().adopting);
+}
+
+TEST_F(CoordinatorTest, AFullLoadAdoptsAboveWhatItReplaces) {
+  job_.mutable_target()->set_strategy(v1::LOAD_STRATEGY_FULL);
+  ASSERT_TRUE(core_->ApplyProject(connections_, {job_}).ok());
+  ASSERT_TRUE(core_->AdoptJob("orders", "ann").ok());
+  const std::string id = Start();
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  EXPECT_TRUE(describe.describe().window().adopt());
+  EXPECT_FALSE(describe.describe().window().full_refresh());
+  ASSERT_TRUE(Describe(describe, 900, Owned(Foreign(57, 700))).ok());
+  EXPECT_FALSE(StoredJob().adopting);
+  EXPECT_EQ(store_->GetRun(id)->phase, RunPhase::kMoving);
+  EXPECT_EQ(Next(v1::Task::kMove).sequence(), 58);
+}
+
+TEST_F(CoordinatorTest, APreviewOfAnAdoptionChangesNothing) {
+  ASSERT_TRUE(core_->AdoptJob("orders", "ann").ok());
+  const std::string id = core_->StartPreview("orders", {}).value();
+  const v1::Task first = Next(v1::Task::kDescribe);
+  EXPECT_TRUE(first.describe().dry_run());
+  EXPECT_TRUE(first.describe().window().adopt());
+  ASSERT_TRUE(Describe(first, 900, Foreign(57, 700)).ok());
+  const v1::Task second = Next(v1::Task::kDescribe);
+  EXPECT_TRUE(second.describe().dry_run());
+  EXPECT_EQ(ValueOf(second.describe().window().low()), 700);
+  ASSERT_TRUE(Describe(second, 900, Foreign(57, 700)).ok());
+  const Preview preview = (**core_->TakePreview(id)).value();
+  EXPECT_EQ(ValueOf(preview.window.low()), 700);
+  EXPECT_EQ(ValueOf(preview.window.high()), 900);
+  EXPECT_TRUE(StoredJob().adopting);
+  EXPECT_FALSE(StoredJob().last_watermark.has_value());
+  EXPECT_EQ(LastAudit().action, "job.adopt");
+}
+
+TEST_F(CoordinatorTest, APreviewOfAnAdoptionRefusesWhatTheRunWould) {
+  job_.mutable_target()->set_strategy(v1::LOAD_STRATEGY_INCREMENTAL);
+  ASSERT_TRUE(core_->ApplyProject(connections_, {job_}).ok());
+  ASSERT_TRUE(core_->AdoptJob("orders", "ann").ok());
+  v1::LedgerHead full = Foreign(57, 700);
+  full.set_kind(v1::WINDOW_KIND_FULL);
+  const std::string id = core_->StartPreview("orders", {}).value();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900, full).ok());
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900, full).ok());
+  EXPECT_THAT(std::string((**core_->TakePreview(id)).status().message()), HasSubstr("twice"));
+}
+
+TEST_F(CoordinatorTest, ARunThatFailsBeforeItsDescribeDoesNotUseTheWordUp) {
+  ASSERT_TRUE(core_->AdoptJob("orders", "ann").ok());
+  const std::string id = Start();
+  ASSERT_TRUE(Fail(Next(v1::Task::kDescribe), SimulatedError(3, "no such table", false)).ok());
+  EXPECT_EQ(store_->GetRun(id)->status, RunStatus::kFailed);
+  EXPECT_TRUE(StoredJob().adopting);
+  const std::string cancelled = Start();
+  ASSERT_TRUE(core_->CancelRun(cancelled).ok());
+  EXPECT_TRUE(StoredJob().adopting);
+  Start();
+  EXPECT_TRUE(Next(v1::Task::kDescribe).describe().window().adopt());
 }
 
 TEST_F(CoordinatorTest, AnEmptyWindowDropsWhatAnEarlierAttemptHasPrepared) {

@@ -37,6 +37,19 @@ bool HasNullWatermarks(const RunRecord& run, const v1::DescribeResult& descripti
   return false;
 }
 
+std::optional<v1::Watermark> LowOf(const v1::Window& window) {
+  return window.has_low() ? std::optional(window.low()) : std::nullopt;
+}
+
+std::optional<v1::Watermark> HighOf(const v1::LedgerHead& head) {
+  return head.has_high() ? std::optional(head.high()) : std::nullopt;
+}
+
+void StartAt(const v1::LedgerHead& head, v1::Window& window) {
+  window.clear_low();
+  if (head.has_high()) *window.mutable_low() = head.high();
+}
+
 AuditEvent Adopted(const Moment& now, const JobRecord& job, const v1::LedgerHead& head) {
   AuditEvent event;
   event.time = now.wall;
@@ -44,7 +57,7 @@ AuditEvent Adopted(const Moment& now, const JobRecord& job, const v1::LedgerHead
   event.action = "adopt_ledger";
   event.subject = absl::StrCat("job ", job.spec.name());
   event.detail = absl::StrCat("the target's ledger (run ", head.run_id(), ", sequence ", head.sequence(),
-                              ") stands at ", Text(head.high()), ", the store at ",
+                              ") stands at ", head.has_high() ? Text(head.high()) : "no watermark", ", the store at ",
                               job.last_watermark.has_value() ? Text(*job.last_watermark) : "no watermark");
   return event;
 }
@@ -85,26 +98,22 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
   const RunRecord& run = draft.run();
   const bool final_horizon = run.wait_time > absl::ZeroDuration();
 
-  absl::StatusOr<ChainVerdict> chain = CheckChain(run, *context.job, result, cluster_id_, context.history);
-  if (!chain.ok()) return Fail(change, context, std::string(chain.status().message()), /*drop_staging=*/true);
   const v1::LedgerHead& head = result.ledger();
   const bool preview = draft.base().preview;
-  // A preview leaves the job as it is and looks at what the run would see.
-  const bool adopted = preview && run.window.has_low() && Same(run.window.low(), head.high());
-  if (chain->kind == ChainVerdict::Kind::kAdopt && !adopted) {
+  JobRecord standing = *context.job;
+  // A preview leaves the job as it is and looks at what the run would see once it has adopted the ledger: its window
+  // says that it has.
+  if (preview && head.exists() && StandsAt(LowOf(run.window), head)) standing.last_watermark = HighOf(head);
+  absl::StatusOr<ChainVerdict> chain = CheckChain(run, standing, result, cluster_id_, context.history);
+  if (!chain.ok()) return Fail(change, context, std::string(chain.status().message()), /*drop_staging=*/true);
+  if (chain->kind == ChainVerdict::Kind::kAdopt) {
     if (preview) {
       v1::Window window = run.window;
-      *window.mutable_low() = head.high();
+      StartAt(head, window);
       return Take(DescribeAgain{.window = window, .sequence = chain->sequence}, draft, context.now);
     }
     if (run.window.adopt()) {
-      // Whichever way it leads.
-      JobRecord job = *context.job;
-      job.last_watermark = head.high();
-      job.last_sequence = std::max(job.last_sequence, head.sequence());
-      job.source_identity = result.source_identity();
-      job.adopting = false;
-      change.with.jobs.push_back(std::move(job));
+      Adopt(change, context, result);
     } else {
       change.with.watermarks.push_back({.job_uid = context.job->uid,
                                         .run_id = head.run_id(),
@@ -112,23 +121,18 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
                                         .high = head.high(),
                                         .sequence = head.sequence(),
                                         .source_identity = result.source_identity()});
+      change.with.audit.push_back(Adopted(context.now, *context.job, head));
     }
-    change.with.audit.push_back(Adopted(context.now, *context.job, head));
-    v1::Window window = run.window;
-    *window.mutable_low() = head.high();
+    v1::Window window = draft.run().window;
+    StartAt(head, window);
     return DescribeAnew(change, context, window, chain->sequence);
   }
-  if (context.job->adopting && run.window.adopt() && !preview) {
-    // The describe has taken the target's fence.
-    JobRecord job = *context.job;
-    job.adopting = false;
-    change.with.jobs.push_back(std::move(job));
-  }
+  if (run.window.adopt() && !preview) Adopt(change, context, result);
   if (result.should_wait() && !final_horizon && !preview) {
     return Take(WaitForHorizon{.description = result}, draft, context.now);
   }
 
-  v1::Window window = run.window;
+  v1::Window window = draft.run().window;
   window.set_overlap(chain->overlap);
   window.set_nulls(HasNullWatermarks(run, result));
   // Where no rule gives a horizon there is no window; where a window is empty its bound may stand below its low.
@@ -174,6 +178,24 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
   draft.mutable_run().error.clear();
   if (plan->ranges.empty()) return Take(BeginCommit(), draft, context.now);
   return absl::OkStatus();
+}
+
+void RunController::Adopt(RunChange& change, const Context& context, const v1::DescribeResult& result) const {
+  JobRecord job = *context.job;
+  job.adopting = false;
+  const v1::LedgerHead& head = result.ledger();
+  // A full refresh has taken the table, and leaves the chain to whoever it was.
+  const bool owned = head.exists() && head.cluster_id() == cluster_id_ && head.job_uid() == job.uid;
+  if (owned && !StandsAt(job.last_watermark, head)) {
+    // Whichever way it leads.
+    change.with.audit.push_back(Adopted(context.now, job, head));
+    job.last_watermark = HighOf(head);
+    job.source_identity = result.source_identity();
+  }
+  if (owned) job.last_sequence = std::max(job.last_sequence, head.sequence());
+  change.with.jobs.push_back(std::move(job));
+  // Whoever takes the target over from now on does not lose it to this run.
+  change.draft.mutable_run().window.clear_adopt();
 }
 
 absl::Status RunController::DescribeAnew(RunChange& change, const Context& context, const v1::Window& window,

@@ -90,6 +90,8 @@ class RunController {
 
  private:
   absl::Status Finished(RunChange& change, const Context& context, const v1::RowCounts& counts) const;
+  // The describe has taken the target over as it stands: its ledger is the truth about the job.
+  void Adopt(RunChange& change, const Context& context, const v1::DescribeResult& result) const;
   // Drops what was staged, then describes again.
   absl::Status DescribeAnew(RunChange& change, const Context& context, const v1::Window& window,
                             int64_t sequence) const;

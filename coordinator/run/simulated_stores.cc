@@ -1,5 +1,7 @@
 #include "coordinator/run/simulated_stores.h"
 
+#include <algorithm>
+
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -44,7 +46,13 @@ std::vector<int64_t> RowsOf(const v1::MoveWork& work, const v1::JobSpec& job, in
   return keys;
 }
 
+bool SimulatedTarget::Owns(const v1::Task& task) const {
+  return cluster_id_ == task.cluster_id() && job_uid_ == task.job_uid();
+}
+
 std::optional<v1::TaskError> SimulatedTarget::CheckFence(const v1::Task& task) {
+  if (!Owns(task))
+    return SimulatedError(static_cast<int>(absl::StatusCode::kFailedPrecondition), "another owner's", false);
   if (task.epoch() < fence_) {
     v1::TaskError error = SimulatedError(static_cast<int>(absl::StatusCode::kFailedPrecondition), "fenced out", false);
     error.set_fence_epoch(fence_);
@@ -61,8 +69,33 @@ const LedgerRow* SimulatedTarget::Find(const std::string& run_id) const {
   return nullptr;
 }
 
+void SimulatedTarget::AdoptChain(const v1::Task& task) {
+  if (ledger_.empty()) return;
+  const std::string cluster_id = ledger_.back().cluster_id;
+  const std::string job_uid = ledger_.back().job_uid;
+  if (cluster_id == task.cluster_id() && job_uid == task.job_uid()) return;
+  int64_t last = 0;
+  for (const LedgerRow& row : ledger_) {
+    if (row.cluster_id == task.cluster_id() && row.job_uid == task.job_uid()) last = std::max(last, row.sequence);
+  }
+  for (LedgerRow& row : ledger_) {
+    if (row.cluster_id != cluster_id || row.job_uid != job_uid) continue;
+    row.cluster_id = task.cluster_id();
+    row.job_uid = task.job_uid();
+    row.sequence += last;
+  }
+}
+
 std::optional<v1::TaskError> SimulatedTarget::Prepare(const v1::Task& task) {
+  const v1::Window& window = task.describe().window();
+  if (!Owns(task) && (cluster_id_.empty() || window.full_refresh() || window.adopt())) {
+    cluster_id_ = task.cluster_id();
+    job_uid_ = task.job_uid();
+    fence_ = 0;
+    staging_.clear();
+  }
   if (std::optional<v1::TaskError> fenced = CheckFence(task)) return fenced;
+  if (window.adopt() && !window.full_refresh()) AdoptChain(task);
   staging_[task.run_id()].clear();
   return std::nullopt;
 }
@@ -100,8 +133,10 @@ std::optional<v1::TaskError> SimulatedTarget::Commit(const v1::Task& task, v1::C
     }
   }
   const v1::Window& window = task.commit().window();
-  const int64_t head = ledger_.empty() ? 0 : ledger_.back().high;
-  if (!ledger_.empty() && task.sequence() <= ledger_.back().sequence) return refuse("superseded");
+  const bool own =
+      !ledger_.empty() && ledger_.back().cluster_id == task.cluster_id() && ledger_.back().job_uid == task.job_uid();
+  const int64_t head = own ? ledger_.back().high : 0;
+  if (own && task.sequence() <= ledger_.back().sequence) return refuse("superseded");
   if (window.kind() == v1::WINDOW_KIND_WINDOW && ValueOf(window.low()) != head)
     return refuse("not the next of the chain");
 
@@ -135,7 +170,8 @@ v1::ProbeResult SimulatedTarget::Probe(const v1::Task& task) const {
 }
 
 std::optional<v1::TaskError> SimulatedTarget::Abort(const v1::Task& task) {
-  if (std::optional<v1::TaskError> fenced = CheckFence(task)) return fenced;
+  // What the run left is its own, whoever owns the table now.
+  if (std::optional<v1::TaskError> fenced = CheckFence(task); fenced.has_value() && Owns(task)) return fenced;
   staging_.erase(task.run_id());
   return std::nullopt;
 }

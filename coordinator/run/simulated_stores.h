@@ -45,7 +45,7 @@ struct LedgerRow {
 // One target table with its control tables. Every method is one transaction.
 class SimulatedTarget {
  public:
-  // `fence_epoch` of the error if the fence refuses.
+  // `fence_epoch` of the error if the fence refuses. The window says whether the table may be taken from another owner.
   std::optional<v1::TaskError> Prepare(const v1::Task& task);
   // Stages the rows of a partition; true if an earlier attempt had.
   std::optional<v1::TaskError> Move(const v1::Task& task, const std::vector<int64_t>& rows, v1::MoveResult& result);
@@ -61,8 +61,14 @@ class SimulatedTarget {
 
  private:
   std::optional<v1::TaskError> CheckFence(const v1::Task& task);
+  bool Owns(const v1::Task& task) const;
+  // The chain of whoever loaded the table last becomes the task's job's.
+  void AdoptChain(const v1::Task& task);
   const LedgerRow* Find(const std::string& run_id) const;
 
+  // Nobody's at first.
+  std::string cluster_id_;
+  std::string job_uid_;
   int64_t fence_ = 0;
   // By run, by partition.
   std::map<std::string, std::map<int, std::vector<int64_t>>> staging_;

@@ -322,7 +322,13 @@ void SimulatedWorker::Finish(Running& running) {
     case v1::Task::kDescribe: {
       *outcome.mutable_describe() = Describe(task);
       const v1::DescribeResult& result = outcome.describe();
-      if (!result.should_wait() && !result.empty_window() && !task.describe().dry_run()) error = target.Prepare(task);
+      const bool moves = !result.should_wait() && !result.empty_window();
+      const bool adopts = task.describe().window().adopt() && !task.describe().window().full_refresh();
+      if (!task.describe().dry_run() && (moves || adopts)) error = target.Prepare(task);
+      if (!task.describe().dry_run() && adopts && !error.has_value()) {
+        if (!moves) error = target.Abort(task);
+        *outcome.mutable_describe()->mutable_ledger() = target.Head();
+      }
       running.extracted = true;
       if (error.has_value() || !result.has_snapshot()) CloseSession(task.session().session_id());
       break;
