@@ -63,7 +63,7 @@ absl::StatusOr<std::unique_ptr<AdminClient>> AdminClient::Connect(const ServerOp
   if (!ParseHostPort(server.address)) {
     return absl::InvalidArgumentError(absl::StrCat("--server: expected HOST:PORT, found \"", server.address, "\""));
   }
-  TM_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, NewChannel(server.address, server.tls));
+  TM_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelInterface> channel, NewChannel(server.address, server.tls));
   auto services = std::make_unique<Services>();
   services->address = server.address;
   services->timeout = timeout;
