@@ -102,6 +102,7 @@ absl::StatusOr<v1::Connection> Admin::UpdateConnection(const v1::UpdateConnectio
   ConnectionChange change;
   TM_ASSIGN_OR_RETURN(change.revision, ReadEtag(request.connection().etag()));
   change.allow_missing = request.allow_missing();
+  change.validate_only = request.validate_only();
   change.actor = actor;
   change.spec = request.connection().spec();
   change.spec.set_name(id);

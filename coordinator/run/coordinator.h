@@ -94,6 +94,7 @@ struct ConnectionChange {
   // As in JobChange.
   int64_t revision = 0;
   bool allow_missing = false;
+  bool validate_only = false;
   std::string request_id;
   std::string actor;
 };

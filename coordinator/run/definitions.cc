@@ -223,6 +223,11 @@ absl::StatusOr<ConnectionRecord> CoordinatorCore::PutConnection(const Connection
     record.created = options_.clock->Now();
   }
   record.updated = options_.clock->Now();
+  // What would be written would have another revision than what is.
+  if (change.validate_only) {
+    ++record.revision;
+    return record;
+  }
   record.redacted_dsn = RedactDsn(spec.dsn());
   record.spec = spec;
   record.spec.set_dsn(options_.sealer->Seal(spec.dsn(), PlaceOfDsn(spec.name())));

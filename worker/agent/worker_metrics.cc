@@ -23,6 +23,8 @@ std::string_view KindOf(const v1::Task& task) {
       return "abort";
     case v1::Task::kHorizon:
       return "horizon";
+    case v1::Task::kTest:
+      return "test";
     case v1::Task::WORK_NOT_SET:
       break;
   }
