@@ -282,7 +282,7 @@ v1::DescribeResult SimulatedWorker::Describe(const v1::Task& task) {
     result.set_empty_window(rows <= ValueOf(window.low()));
   }
   if (result.empty_window()) return result;
-  if (!task.describe().horizon_is_final() && window.has_low() && world_->rng->Below(4) == 0) {
+  if (!task.describe().horizon_is_final() && window.kind() == v1::WINDOW_KIND_WINDOW && world_->rng->Below(4) == 0) {
     result.set_should_wait(true);
     *result.mutable_wait_until() = SimulatedWatermark(rows + 1);
     return result;
