@@ -78,7 +78,7 @@ class Admin {
   absl::StatusOr<JobRecord> StoredJob(std::string_view resource_name) const;
   // The specification complete, or what is wrong with it.
   absl::StatusOr<v1::JobSpec> Judge(const v1::JobSpec& spec, std::string_view field) const;
-  std::vector<struct SpecProblem> ProblemsOf(v1::JobSpec* spec, absl::Status* failed) const;
+  std::vector<struct SpecProblem> ProblemsOf(v1::JobSpec* spec) const;
   absl::StatusOr<v1::Job> SetEnabled(std::string_view resource_name, bool enabled, const std::string& actor);
   absl::StatusOr<v1::Run> Start(std::string_view resource_name, const RunRequest& request);
 

@@ -137,9 +137,9 @@ absl::StatusOr<v1::HorizonResult> TaskRunner::RunHorizon() {
 }
 
 absl::StatusOr<v1::TestResult> TaskRunner::RunTest() {
-  TM_ASSIGN_OR_RETURN(Connector * connector, environment_.connectors->Find(task_.source().dsn()));
-  auto result =
-      TestConnection(task_, *connector, {ApplicationNameOf(task_), environment_.connect_timeout}, *environment_.clock);
+  TM_ASSIGN_OR_RETURN(Connector * connector, environment_.connectors->Find(source_connection_.dsn()));
+  auto result = TestConnection(source_connection_, *connector, {ApplicationNameOf(task_), environment_.connect_timeout},
+                               *environment_.clock);
   // The connection it opened for itself was the grant's, and is closed.
   ReturnSource(/*keep=*/false);
   return result;

@@ -8,10 +8,10 @@
 
 namespace tidemark {
 
-absl::StatusOr<v1::TestResult> TestConnection(const v1::Task& task, Connector& connector, const SessionOptions& options,
-                                              const Clock& clock) {
+absl::StatusOr<v1::TestResult> TestConnection(const v1::ConnectionSpec& connection, Connector& connector,
+                                              const SessionOptions& options, const Clock& clock) {
   const absl::Duration begin = clock.Monotonic();
-  absl::StatusOr<std::string> server = connector.Test(task.source(), options);
+  absl::StatusOr<std::string> server = connector.Test(connection, options);
   if (!server.ok()) return FromSource(server.status());
   v1::TestResult result;
   result.set_server(*std::move(server));

@@ -7,8 +7,8 @@
 
 namespace tidemark {
 
-// Connects to the task's source, asks the server who it is, and closes the connection.
-absl::StatusOr<v1::TestResult> TestConnection(const v1::Task& task, Connector& connector, const SessionOptions& options,
-                                              const Clock& clock);
+// Connects, asks the server who it is, and closes the connection.
+absl::StatusOr<v1::TestResult> TestConnection(const v1::ConnectionSpec& connection, Connector& connector,
+                                              const SessionOptions& options, const Clock& clock);
 
 }  // namespace tidemark
