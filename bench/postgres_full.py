@@ -13,15 +13,14 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import statistics
 import subprocess
 import tempfile
 import time
 
+from support.postgres import AS_POSTGRES, Server
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
-AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
 
 LINEITEM = """
 CREATE TABLE lineitem AS
@@ -37,35 +36,6 @@ CREATE TABLE lineitem AS
 ALTER TABLE lineitem ADD PRIMARY KEY (id);
 VACUUM ANALYZE lineitem
 """
-
-
-class Server:
-    def __init__(self, directory):
-        self.data = directory / "data"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        subprocess.run([*AS_POSTGRES, PG_BIN / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "--no-sync"],
-                       check=True, stdout=subprocess.DEVNULL)
-        settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": directory, "autovacuum": "off",
-                    "shared_buffers": "1GB", "max_wal_size": "8GB", "maintenance_work_mem": "512MB"}
-        with open(self.data / "postgresql.conf", "a") as conf:
-            conf.writelines(f"{key} = '{value}'\n" for key, value in settings.items())
-        self.process = subprocess.Popen([*AS_POSTGRES, PG_BIN / "postgres", "-D", self.data], stderr=subprocess.DEVNULL)
-        self.dsn = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        for _ in range(100):
-            if subprocess.run(["psql", "-qAt", self.dsn, "-c", "SELECT 1"], capture_output=True).returncode == 0:
-                return
-            time.sleep(0.1)
-        raise SystemExit("the server did not start")
-
-    def run(self, sql):
-        done = subprocess.run(["psql", "-qAt", "-v", "ON_ERROR_STOP=1", self.dsn], input=sql, text=True, check=True, stdout=subprocess.PIPE)
-        return done.stdout.strip()
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
 
 
 def floor(source, target):
@@ -96,7 +66,7 @@ def main():
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--sessions", type=int, default=2)
-    options = parser.parse_args()
+    options, _ = parser.parse_known_args()
 
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tidemark-bench-", dir="/tmp"))
     servers = []

@@ -3,8 +3,10 @@
 #include <functional>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/config/spec_value.h"
 #include "coordinator/cache/job_cache.h"
@@ -24,8 +26,6 @@ struct AdminOptions {
   JobCache* jobs = nullptr;
   // Shown by GetStatus.
   std::string version;
-  // HOST:PORT of this admin service.
-  std::string address;
   // Where connections live in memory alone, ConnectionService shows those of the coordinator.
   bool connections_stored = true;
 };
@@ -35,6 +35,9 @@ struct AdminOptions {
 class Admin {
  public:
   explicit Admin(AdminOptions options);
+
+  // HOST:PORT where others reach this admin service, once that is known; shown by GetStatus.
+  void SetAddress(std::string address);
 
   absl::StatusOr<v1::Job> CreateJob(const v1::CreateJobRequest& request, const std::string& actor);
   absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request);
@@ -97,6 +100,8 @@ class Admin {
   const AdminOptions options_;
   const ValueChecks checks_;
   const absl::Duration started_;
+  absl::Mutex mutex_;
+  std::string address_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tidemark::coordinator

@@ -20,11 +20,19 @@ Admin::Admin(AdminOptions options)
       checks_{.cron = [](std::string_view cron) { return CronSchedule::Parse(cron).status(); }, .dsn = {}},
       started_(options_.coordinator->clock().Monotonic()) {}
 
+void Admin::SetAddress(std::string address) {
+  absl::MutexLock lock(&mutex_);
+  address_ = std::move(address);
+}
+
 absl::StatusOr<v1::ClusterStatus> Admin::GetStatus(const v1::GetStatusRequest& request) {
   const ClusterView view = options_.coordinator->Cluster();
   v1::ClusterStatus status;
   status.set_cluster_id(options_.coordinator->cluster_id());
-  status.set_leader(options_.coordinator->deposed() ? "" : options_.address);
+  if (!options_.coordinator->deposed()) {
+    absl::MutexLock lock(&mutex_);
+    status.set_leader(address_);
+  }
   status.set_epoch(view.epoch);
   status.set_version(options_.version);
   status.set_workers(view.workers);

@@ -1,5 +1,7 @@
 #include "coordinator/server/coordinator_server.h"
 
+#include <unistd.h>
+
 #include <utility>
 #include <vector>
 
@@ -19,6 +21,19 @@
 #include "grpcpp/impl/service_type.h"
 
 namespace tidemark::coordinator {
+namespace {
+
+// Where others find who listens on `address`: one that stands for all of this machine's says nothing to them.
+std::string ReachableAddress(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  if (host != "0.0.0.0" && host != "[::]") return address;
+  char name[256] = "";
+  if (gethostname(name, sizeof(name) - 1) != 0) return address;
+  return absl::StrCat(name, address.substr(colon));
+}
+
+}  // namespace
 
 class CoordinatorServer::Impl {
  public:
@@ -91,13 +106,13 @@ class CoordinatorServer::Impl {
     options.store = &store_;
     options.jobs = cache_.get();
     options.version = options_.version;
-    options.address = options_.admin_listen;
     options.connections_stored = options_.connections_stored;
     admin_ = std::make_unique<Admin>(options);
     admin_services_ = NewAdminServices(admin_.get());
     std::vector<grpc::Service*> services;
     for (const auto& service : admin_services_) services.push_back(service.get());
     TM_ASSIGN_OR_RETURN(admin_server_, Serve(options_.admin_listen, std::move(services)));
+    admin_->SetAddress(ReachableAddress(admin_server_->address()));
     return absl::OkStatus();
   }
 
