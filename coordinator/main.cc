@@ -4,9 +4,11 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -48,6 +50,13 @@ std::string HolderName(Rng& rng, absl::Time now) {
   return absl::StrCat(host, " (process ", getpid(), ", ", NewId(now, rng), ")");
 }
 
+// Where the keys are if nobody says.
+std::string DefaultKeyFile() {
+  if (geteuid() == 0) return "/var/lib/tidemark/coordinator.keys";
+  const char* home = getenv("HOME");
+  return absl::StrCat(home == nullptr ? "." : home, "/.tidemark/coordinator.keys");
+}
+
 // The life of one coordinator, on a thread of its own.
 class Daemon {
  public:
@@ -62,10 +71,7 @@ class Daemon {
   absl::Status Run(const absl::Notification& stop) {
     TM_ASSIGN_OR_RETURN(const std::unique_ptr<MetadataStore> store, Open(stop));
     if (store == nullptr) return absl::OkStatus();
-    std::optional<Sealer> sealer;
-    if (!settings_.key_file().empty()) {
-      TM_ASSIGN_OR_RETURN(sealer, Sealer::FromKeyFile(settings_.key_file()));
-    }
+    TM_ASSIGN_OR_RETURN(const Sealer sealer, OpenKeys());
     CoordinatorServerOptions options;
     options.store = store.get();
     options.clock = &clock_;
@@ -75,7 +81,7 @@ class Daemon {
     options.coordinator.lease = absl::Seconds(settings_.lease_seconds());
     options.coordinator.leader_lease = absl::Seconds(settings_.lease_seconds());
     options.coordinator.schedule = true;
-    options.coordinator.sealer = sealer.has_value() ? &*sealer : nullptr;
+    options.coordinator.sealer = &sealer;
     options.redis = settings_.redis();
     options.admin_listen = settings_.admin_listen();
     options.worker_listen = settings_.worker_listen();
@@ -96,6 +102,26 @@ class Daemon {
 
  private:
   void Log(const std::string& line) { log_.Write(redactor_.Redact(line)); }
+
+  absl::StatusOr<Sealer> OpenKeys() {
+    std::string path = settings_.key_file();
+    if (path.empty()) {
+      path = DefaultKeyFile();
+      std::error_code ignored;
+      std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
+      const absl::Status made = CreateKeyFile(path);
+      if (made.ok()) {
+        Log(absl::StrCat("no key_file is set: a key was made in ", path,
+                         "; keep it, and give it to every coordinator of this store"));
+      } else if (!absl::IsAlreadyExists(made)) {
+        return absl::InvalidArgumentError(absl::StrCat("key_file is not set, and ", made.message()));
+      }
+    }
+    if (const absl::Status mode = CheckKeyFileMode(path); absl::IsFailedPrecondition(mode)) {
+      Log(std::string(mode.message()));
+    }
+    return Sealer::FromKeyFile(path);
+  }
 
   // Says what stands in the way, once for each new reason.
   void LogOnce(const absl::Status& status) {

@@ -22,11 +22,11 @@ namespace tidemark {
 // Immutable: thread-safe. Keys are kept in locked memory and wiped.
 class Sealer {
  public:
-  // The key file holds keys, one a line, as "id:base64 of 32 bytes"; blank lines and those that begin with # count for
-  // nothing. The first one seals, all unseal: to rotate, put a new one above the others, seal again what needs it, and
-  // then take the old one out. An id is 1 to 32 letters, digits, -, _ and dots.
-  // NotFound without a file. FailedPrecondition if others could read it: its mode must be 0600 or less, or 0640 or
-  // less if root owns it, which is how an orchestrator mounts secrets for a group. InvalidArgument names the bad line.
+  // The key file holds keys of 32 bytes, one a line, as "id:KEY" or "KEY" in base64 or hexadecimal digits, or is one
+  // key's bytes as they are; blank lines and those that begin with # count for nothing. A key without an id has one
+  // that is made of a hash of it. The first one seals, all unseal: to rotate, put a new one above the others, seal
+  // again what needs it, and then take the old one out. An id is 1 to 32 letters, digits, -, _ and dots. NotFound
+  // without a file. InvalidArgument names the bad line.
   static absl::StatusOr<Sealer> FromKeyFile(const std::string& path);
   // The same from the text of a key file.
   static absl::StatusOr<Sealer> FromKeys(std::string_view keys);
@@ -47,6 +47,8 @@ class Sealer {
   struct Key;
   struct Keys;
   explicit Sealer(std::unique_ptr<const Keys> keys);
+  static absl::StatusOr<Key> MakeKey(std::string_view id);
+  static absl::StatusOr<Sealer> FromRawKey(std::string_view bytes);
 
   std::unique_ptr<const Keys> keys_;
 };
@@ -54,8 +56,12 @@ class Sealer {
 // By its beginning: no DSN begins like a sealed text.
 bool IsSealed(std::string_view text);
 
+// FailedPrecondition if others could read the file: its mode should be 0600 or less, or 0640 or less if root owns it,
+// which is how an orchestrator mounts secrets for a group. Worth a warning.
+absl::Status CheckKeyFileMode(const std::string& path);
+
 // Makes a key file with one fresh random key, mode 0600, all of it or nothing. AlreadyExists if there is a file, which
-// is left as it is. For `tidemark dev` and `keys`; a coordinator never makes its own.
+// is left as it is.
 absl::Status CreateKeyFile(const std::string& path);
 
 }  // namespace tidemark

@@ -147,8 +147,8 @@ TEST(SealingTest, KeysAreJudgedByLine) {
   };
   EXPECT_EQ(error(""), "holds no key");
   EXPECT_EQ(error("# only this\n"), "holds no key");
-  EXPECT_THAT(error(good + "eHh4eHh4"), StartsWith("line 2: expected id:base64"));
-  EXPECT_THAT(error("b:eHh4eHh4"), StartsWith("line 1: its key is not the base64 of 32 bytes"));
+  EXPECT_THAT(error(good + "eHh4eHh4"), StartsWith("line 2: expected id:KEY or KEY"));
+  EXPECT_THAT(error("b:eHh4eHh4"), StartsWith("line 1: expected id:KEY or KEY"));
   EXPECT_THAT(error("b:" + absl::Base64Escape(std::string(33, 'x'))), StartsWith("line 1: its key is not"));
   EXPECT_THAT(error("b c:" + absl::Base64Escape(std::string(32, 'x'))), StartsWith("line 1: an id is"));
   EXPECT_THAT(error(good + KeyLine("a", 'x')), StartsWith("line 2: its id is"));
@@ -183,7 +183,7 @@ TEST(SealingTest, OfManyThatMakeAKeyFileOneDoes) {
   EXPECT_TRUE(Sealer::FromKeyFile(path).ok());
 }
 
-TEST(SealingTest, AKeyFileThatOthersCouldReadIsRefused) {
+TEST(SealingTest, AKeyFileThatOthersCouldReadIsToldOf) {
   const test::TempDir directory;
   const std::string path = directory.Write("keys", KeyLine("a", 'x'));
   const bool root = geteuid() == 0;
@@ -196,12 +196,33 @@ TEST(SealingTest, AKeyFileThatOthersCouldReadIsRefused) {
                                                                            {0620, false},
                                                                            {0666, false}}) {
     ASSERT_EQ(chmod(path.c_str(), mode), 0);
-    const absl::Status status = Sealer::FromKeyFile(path).status();
+    EXPECT_TRUE(Sealer::FromKeyFile(path).ok());
+    const absl::Status status = CheckKeyFileMode(path);
     EXPECT_EQ(status.ok(), accepted) << mode << status;
     if (accepted) continue;
     EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr("make it 0600"));
   }
+}
+
+TEST(SealingTest, AKeyIsReadInAnyOfItsUsualSpellings) {
+  const test::TempDir directory;
+  const std::string raw(32, 'x');
+  std::string hex;
+  for (int i = 0; i < 32; ++i) hex += "78";
+  const std::string base64 = "eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg";
+  const auto sealer = Sealer::FromKeyFile(directory.Write("keys", raw));
+  ASSERT_TRUE(sealer.ok()) << sealer.status();
+  const std::string sealed = sealer->Seal("secret", "here");
+  for (const std::string& spelling : {hex, base64, base64 + "=", hex + "\n"}) {
+    const auto same = Sealer::FromKeyFile(directory.Write("keys", spelling));
+    ASSERT_TRUE(same.ok()) << spelling << same.status();
+    EXPECT_EQ(same->Unseal(sealed, "here").value_or(""), "secret") << spelling;
+    EXPECT_FALSE(same->NeedsReseal(sealed));
+  }
+  const auto other = Sealer::FromKeyFile(directory.Write("keys", std::string(32, 'y')));
+  ASSERT_TRUE(other.ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(other->Unseal(sealed, "here").status()));
 }
 
 TEST(SealingTest, AKeyFileThatIsNone) {
@@ -215,7 +236,7 @@ TEST(SealingTest, AKeyFileThatIsNone) {
   ASSERT_EQ(chmod(path.c_str(), 0600), 0);
   EXPECT_THAT(std::string(Sealer::FromKeyFile(path).status().message()), HasSubstr("too large"));
   directory.Write("keys", "canary\n");
-  EXPECT_THAT(std::string(Sealer::FromKeyFile(path).status().message()), HasSubstr("keys: line 1: expected id:base64"));
+  EXPECT_THAT(std::string(Sealer::FromKeyFile(path).status().message()), HasSubstr("keys: line 1: expected id:KEY"));
 }
 
 }  // namespace

@@ -92,11 +92,24 @@ bool Split(std::string_view sealed, SealedParts* parts) {
   return IsKeyId(parts->id);
 }
 
-absl::Status CheckMode(const struct stat& info, const std::string& path) {
-  const mode_t forbidden = info.st_uid == 0 ? 0137 : 0177;
-  if ((info.st_mode & forbidden) == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrFormat(
-      "key_file %s: its mode %04o lets others read or run it; make it 0600", path, info.st_mode & 07777));
+// Takes any of the usual spellings.
+bool DecodeKey(absl::string_view text, unsigned char* key) {
+  size_t size = 0;
+  for (const int variant : {sodium_base64_VARIANT_ORIGINAL, sodium_base64_VARIANT_ORIGINAL_NO_PADDING,
+                            sodium_base64_VARIANT_URLSAFE, sodium_base64_VARIANT_URLSAFE_NO_PADDING}) {
+    const bool read = sodium_base642bin(key, kKeySize, text.data(), text.size(), nullptr, &size, nullptr, variant) == 0;
+    if (read && size == kKeySize) return true;
+  }
+  return sodium_hex2bin(key, kKeySize, text.data(), text.size(), nullptr, &size, nullptr) == 0 && size == kKeySize &&
+         text.size() == 2 * kKeySize;
+}
+
+// Of a key that was given none: tells two keys apart and nothing of either.
+std::string IdOfKey(const unsigned char* key) {
+  std::array<unsigned char, crypto_generichash_BYTES_MIN> hash;
+  constexpr std::string_view kPurpose = "tidemark key id";
+  crypto_generichash(hash.data(), hash.size(), key, kKeySize, Bytes(kPurpose), kPurpose.size());
+  return absl::StrFormat("key-%02x%02x%02x%02x", hash[0], hash[1], hash[2], hash[3]);
 }
 
 absl::Status WriteAll(int fd, std::string_view text) {
@@ -130,6 +143,24 @@ Sealer::Sealer(Sealer&&) noexcept = default;
 Sealer& Sealer::operator=(Sealer&&) noexcept = default;
 Sealer::~Sealer() = default;
 
+absl::StatusOr<Sealer::Key> Sealer::MakeKey(std::string_view id) {
+  Key key;
+  key.id = std::string(id);
+  key.bytes.reset(static_cast<unsigned char*>(sodium_malloc(kKeySize)));
+  if (key.bytes == nullptr) return absl::ResourceExhaustedError("no locked memory for a key");
+  return key;
+}
+
+absl::StatusOr<Sealer> Sealer::FromRawKey(std::string_view bytes) {
+  TM_RETURN_IF_ERROR(Initialize());
+  TM_ASSIGN_OR_RETURN(Key key, MakeKey(""));
+  std::copy(bytes.begin(), bytes.end(), key.bytes.get());
+  key.id = IdOfKey(key.bytes.get());
+  auto keys = std::make_unique<Keys>();
+  keys->keys.push_back(std::move(key));
+  return Sealer(std::move(keys));
+}
+
 absl::StatusOr<Sealer> Sealer::FromKeys(std::string_view text) {
   TM_RETURN_IF_ERROR(Initialize());
   auto keys = std::make_unique<Keys>();
@@ -142,21 +173,14 @@ absl::StatusOr<Sealer> Sealer::FromKeys(std::string_view text) {
       return absl::InvalidArgumentError(absl::StrCat("line ", number, ": ", why));
     };
     const size_t colon = line.find(':');
-    if (colon == line.npos) return bad("expected id:base64 of 32 bytes");
-    const std::string_view id = Std(line.substr(0, colon));
-    if (!IsKeyId(id)) return bad("an id is 1 to 32 letters, digits, -, _ and dots");
-    if (keys->Find(id) != nullptr) return bad("its id is that of a line above");
-    Key key;
-    key.id = std::string(id);
-    key.bytes.reset(static_cast<unsigned char*>(sodium_malloc(kKeySize)));
-    if (key.bytes == nullptr) return absl::ResourceExhaustedError("no locked memory for a key");
-    const absl::string_view base64 = line.substr(colon + 1);
-    size_t size = 0;
-    if (sodium_base642bin(key.bytes.get(), kKeySize, base64.data(), base64.size(), nullptr, &size, nullptr,
-                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
-        size != kKeySize) {
-      return bad("its key is not the base64 of 32 bytes");
+    const std::string_view id = colon == line.npos ? "" : Std(line.substr(0, colon));
+    if (colon != line.npos && !IsKeyId(id)) return bad("an id is 1 to 32 letters, digits, -, _ and dots");
+    TM_ASSIGN_OR_RETURN(Key key, MakeKey(id));
+    if (!DecodeKey(colon == line.npos ? line : line.substr(colon + 1), key.bytes.get())) {
+      return bad("expected id:KEY or KEY, KEY being the base64 or the hexadecimal digits of 32 bytes");
     }
+    if (key.id.empty()) key.id = IdOfKey(key.bytes.get());
+    if (keys->Find(key.id) != nullptr) return bad("its id is that of a line above");
     sodium_mprotect_readonly(key.bytes.get());
     keys->keys.push_back(std::move(key));
   }
@@ -173,7 +197,6 @@ absl::StatusOr<Sealer> Sealer::FromKeyFile(const std::string& path) {
   struct stat info;
   if (fstat(fd, &info) != 0) return absl::ErrnoToStatus(errno, named);
   if (!S_ISREG(info.st_mode)) return absl::FailedPreconditionError(absl::StrCat(named, ": not a file"));
-  TM_RETURN_IF_ERROR(CheckMode(info, path));
   WipedString text(kLargestFile + 1);
   size_t size = 0;
   while (size < text.size()) {
@@ -185,6 +208,8 @@ absl::StatusOr<Sealer> Sealer::FromKeyFile(const std::string& path) {
   }
   if (size > kLargestFile) return absl::InvalidArgumentError(absl::StrCat(named, ": too large for a key file"));
   absl::StatusOr<Sealer> sealer = FromKeys(text.Prefix(size));
+  // What a generator of keys writes as it is.
+  if (!sealer.ok() && size == kKeySize) return FromRawKey(text.Prefix(size));
   if (sealer.ok()) return sealer;
   return absl::Status(sealer.status().code(), absl::StrCat(named, ": ", sealer.status().message()));
 }
@@ -234,6 +259,15 @@ bool Sealer::NeedsReseal(std::string_view sealed) const {
 }
 
 bool IsSealed(std::string_view text) { return text.starts_with(kPrefix); }
+
+absl::Status CheckKeyFileMode(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return absl::ErrnoToStatus(errno, absl::StrCat("key_file ", path));
+  const mode_t forbidden = info.st_uid == 0 ? 0137 : 0177;
+  if ((info.st_mode & forbidden) == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrFormat(
+      "key_file %s: its mode %04o lets others read or run it; make it 0600", path, info.st_mode & 07777));
+}
 
 absl::Status CreateKeyFile(const std::string& path) {
   TM_RETURN_IF_ERROR(Initialize());

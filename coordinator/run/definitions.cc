@@ -164,6 +164,14 @@ absl::Status CoordinatorCore::DeleteJob(std::string_view name, int64_t revision,
         absl::StrCat("job ", Abs(name), " cannot be deleted while its run ", *unfinished.begin(), " goes on"));
   }
   const std::string uid = job->uid;
+  // A preview of it would miss it.
+  std::vector<std::string> previews;
+  for (const auto& [id, state] : state_.runs()) {
+    if (state->preview && state->run.job_uid == uid) previews.push_back(id);
+  }
+  for (const std::string& preview : previews) {
+    TM_RETURN_IF_ERROR(GiveUp(*state_.FindRun(preview), absl::StrCat("job ", Abs(name), " is being deleted")));
+  }
   WriteBatch batch;
   batch.dropped_jobs.push_back(uid);
   batch.audit.push_back(Audit(options_.clock->Now(), actor, "job.delete", JobName(*job)));
