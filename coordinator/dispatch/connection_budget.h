@@ -17,7 +17,6 @@ namespace tidemark::coordinator {
 // permits; the store is written first. Not thread-safe.
 class ConnectionBudget {
  public:
-
   // Replaces the limits; permits stay, those of connections that are gone too.
   void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
 
@@ -26,6 +25,8 @@ class ConnectionBudget {
   int Held(std::string_view connection) const;
   // More sessions that may be opened now; never below 0.
   int Spare(std::string_view connection) const;
+  // Of the server and database: the same for connections that share one budget.
+  std::string Identity(std::string_view connection) const;
   // Whether the two share one budget.
   bool Same(std::string_view connection, std::string_view other) const;
 
@@ -59,8 +60,6 @@ class ConnectionBudget {
     PermitRecord permit;
     std::optional<absl::Duration> gone_at;
   };
-
-  std::string Identity(std::string_view connection) const;
 
   std::map<std::string, std::string, std::less<>> identities_;  // By connection.
   std::map<std::string, int, std::less<>> limits_;              // By identity.

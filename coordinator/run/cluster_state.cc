@@ -22,6 +22,15 @@ bool IsEmpty(const WriteBatch& batch) {
          batch.audit.empty();
 }
 
+// Takes `id` out of the set at `key`, and the set with its last element.
+void Drop(std::map<std::string, std::set<std::string>, std::less<>>& index, const std::string& key,
+          const std::string& id) {
+  const auto at = index.find(key);
+  if (at == index.end()) return;
+  at->second.erase(id);
+  if (at->second.empty()) index.erase(at);
+}
+
 // Trying again does not help by itself.
 bool NeedsMending(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status) || absl::IsDataLoss(status);
@@ -90,13 +99,14 @@ absl::Status ClusterState::Read() {
     TM_ASSIGN_OR_RETURN(unfinished, store_->ListUnfinishedRuns());
   }
   TM_ASSIGN_OR_RETURN(const std::vector<PermitRecord> permits, store_->ListPermits());
-  for (const RunRecord& run : unfinished) TM_RETURN_IF_ERROR(ReadRun(run));
+  std::set<std::string_view> going_on;
+  for (const RunRecord& run : unfinished) {
+    TM_RETURN_IF_ERROR(ReadRun(run));
+    going_on.insert(run.id);
+  }
   // Runs that have ended in the store while the image was in doubt.
   for (auto& [id, state] : runs_) {
-    if (state->preview || Ended(state->run.phase)) continue;
-    const bool still =
-        std::any_of(unfinished.begin(), unfinished.end(), [&id = id](const RunRecord& run) { return run.id == id; });
-    if (still) continue;
+    if (state->preview || Ended(state->run.phase) || going_on.contains(id)) continue;
     TM_ASSIGN_OR_RETURN(state->run, store_->GetRun(id));
     Index(state.get());
   }
@@ -161,14 +171,25 @@ void ClusterState::Unindex(const RunState& state) {
   begun_.erase(id);
   ended_.erase(id);
   queued_previews_.erase(id);
-  const auto drop = [&id](auto& index, const std::string& key) {
-    const auto at = index.find(key);
-    if (at == index.end()) return;
-    at->second.erase(id);
-    if (at->second.empty()) index.erase(at);
-  };
-  drop(queued_, state.run.spec.source().connection());
-  drop(unfinished_, state.run.job_uid);
+  Drop(unfinished_, state.run.job_uid, id);
+  Drop(begun_of_, state.run.job_uid, id);
+  StandInLine(state.run.job_uid);
+}
+
+void ClusterState::StandInLine(const std::string& job_uid) {
+  const auto unfinished = unfinished_.find(job_uid);
+  const bool idle = unfinished != unfinished_.end() && !begun_of_.contains(job_uid);
+  const std::string next = idle ? *unfinished->second.begin() : "";
+  const auto now = in_line_.find(job_uid);
+  if (now != in_line_.end() && now->second == next) return;
+  const auto line_of = [this](const std::string& id) { return FindRun(id)->run.spec.source().connection(); };
+  if (now != in_line_.end()) {
+    Drop(lines_, line_of(now->second), now->second);
+    in_line_.erase(now);
+  }
+  if (next.empty()) return;
+  lines_[line_of(next)].insert(next);
+  in_line_[job_uid] = next;
 }
 
 void ClusterState::Index(RunState* state) {
@@ -178,14 +199,15 @@ void ClusterState::Index(RunState* state) {
     ended_.insert(run.id);
     return;
   }
-  if (!state->preview) unfinished_[run.job_uid].insert(run.id);
-  if (run.phase != RunPhase::kQueued) {
-    begun_[run.id] = state;
-  } else if (state->preview) {
-    queued_previews_.insert(run.id);
-  } else {
-    queued_[run.spec.source().connection()].insert(run.id);
+  const bool begun = run.phase != RunPhase::kQueued;
+  if (begun) begun_[run.id] = state;
+  if (state->preview) {
+    if (!begun) queued_previews_.insert(run.id);
+    return;
   }
+  unfinished_[run.job_uid].insert(run.id);
+  if (begun) begun_of_[run.job_uid].insert(run.id);
+  StandInLine(run.job_uid);
 }
 
 const std::set<std::string>& ClusterState::UnfinishedOf(std::string_view job_uid) const {
@@ -199,13 +221,6 @@ std::vector<RunState*> ClusterState::Begun() const {
   begun.reserve(begun_.size());
   for (const auto& [id, state] : begun_) begun.push_back(state);
   return begun;
-}
-
-bool ClusterState::HasBegun(std::string_view job_uid) const {
-  for (const std::string& id : UnfinishedOf(job_uid)) {
-    if (begun_.contains(id)) return true;
-  }
-  return false;
 }
 
 absl::Status ClusterState::Write(WriteBatch batch, const std::vector<RunDraft*>& drafts) {

@@ -57,12 +57,12 @@ class ClusterState {
   // Those that have begun, by id; what happens to them meanwhile does not change this list. There may be any number of
   // queued ones, which nothing but their turn concerns.
   std::vector<RunState*> Begun() const;
-  // The queued ones by their source's connection, oldest first; previews stand in no line.
-  const std::map<std::string, std::set<std::string>, std::less<>>& queued() const { return queued_; }
+  // Who may begin next, by its source's connection, oldest first: of each job that does nothing else the oldest queued
+  // run. However many a job has queued behind it, they are not looked at. Previews stand in no line.
+  const std::map<std::string, std::set<std::string>, std::less<>>& lines() const { return lines_; }
   const std::set<std::string>& queued_previews() const { return queued_previews_; }
   // Runs of the job that have not ended, oldest first; previews are no runs.
   const std::set<std::string>& UnfinishedOf(std::string_view job_uid) const;
-  bool HasBegun(std::string_view job_uid) const;
   // Those that have ended and were not taken out yet.
   const std::set<std::string>& ended() const { return ended_; }
   RunState* FindRun(std::string_view id) const;
@@ -100,6 +100,8 @@ class ClusterState {
   // After any change of the run's phase.
   void Index(RunState* state);
   void Unindex(const RunState& state);
+  // Puts the run into the line that is to begin next of the job.
+  void StandInLine(const std::string& job_uid);
 
   // Notes how the store has answered and passes it on.
   absl::Status Answered(absl::Status answer);
@@ -118,8 +120,12 @@ class ClusterState {
   std::map<std::string, std::unique_ptr<RunState>, std::less<>> runs_;
   // See the accessors.
   std::map<std::string, RunState*, std::less<>> begun_;
-  std::map<std::string, std::set<std::string>, std::less<>> queued_;
   std::map<std::string, std::set<std::string>, std::less<>> unfinished_;
+  // By job: its runs that have begun.
+  std::map<std::string, std::set<std::string>, std::less<>> begun_of_;
+  std::map<std::string, std::set<std::string>, std::less<>> lines_;
+  // By job: its run that stands in a line.
+  std::map<std::string, std::string, std::less<>> in_line_;
   std::set<std::string> queued_previews_;
   std::set<std::string> ended_;
   ConnectionsByName connections_;

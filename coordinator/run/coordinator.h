@@ -61,7 +61,7 @@ struct CoordinatorOptions {
 
 struct RunRequest {
   // Makes StartRun idempotent: the same job and request id name one run. Empty: a new run every time.
-  std::string request_id;
+  std::string request_id = {};
   // Replaces the target by what the source holds, and starts the job's chain anew.
   bool full_refresh = false;
   // A backfill of from < watermark <= to: both or neither. As a user writes them; the source reads them as its
@@ -74,7 +74,7 @@ struct RunRequest {
 
 // What becomes of a job.
 struct JobChange {
-  v1::JobSpec spec;
+  v1::JobSpec spec = {};
   // Of the record that the change rests on; 0: whatever it is now.
   int64_t revision = 0;
   // Creates what is not there.
@@ -82,21 +82,21 @@ struct JobChange {
   // Says what would come of it, and changes nothing.
   bool validate_only = false;
   // Of a creation: asked for again, it returns what the first call made.
-  std::string request_id;
+  std::string request_id = {};
   // For the audit.
-  std::string actor;
+  std::string actor = {};
 };
 
 // What becomes of a connection.
 struct ConnectionChange {
   // A dsn that is empty stays what it is.
-  v1::ConnectionSpec spec;
+  v1::ConnectionSpec spec = {};
   // As in JobChange.
   int64_t revision = 0;
   bool allow_missing = false;
   bool validate_only = false;
-  std::string request_id;
-  std::string actor;
+  std::string request_id = {};
+  std::string actor = {};
 };
 
 // How busy a connection is, over the whole cluster.

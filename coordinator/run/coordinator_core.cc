@@ -88,6 +88,17 @@ absl::Status CoordinatorCore::Recover() {
   return Settle();
 }
 
+absl::Status CoordinatorCore::Refresh() {
+  definitions_in_doubt_ |= state_.in_doubt();
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  if (!definitions_in_doubt_) return absl::OkStatus();
+  TM_RETURN_IF_ERROR(ReadConnections());
+  // What was given out before stays given out.
+  for (const auto& [uid, job] : state_.jobs()) Reschedule(job, std::max(job.scheduled_from, job.created));
+  definitions_in_doubt_ = false;
+  return absl::OkStatus();
+}
+
 Moment CoordinatorCore::Now() const { return {options_.clock->Now(), options_.clock->Monotonic()}; }
 
 RunController::Context CoordinatorCore::ContextOf(const RunState& state) const {
@@ -141,7 +152,7 @@ absl::StatusOr<std::string> CoordinatorCore::StartRun(std::string_view job_name,
 absl::StatusOr<std::string> CoordinatorCore::AddRun(std::string_view job_name, const RunRequest& request,
                                                     const std::string& retry_of) {
   if (!options_.resume) return absl::FailedPreconditionError("this coordinator makes previews and starts no run");
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const JobRecord* job = state_.FindJobByName(job_name);
   if (job == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(job_name)));
   if (!request.request_id.empty()) {
@@ -175,7 +186,7 @@ absl::StatusOr<std::string> CoordinatorCore::AddRun(std::string_view job_name, c
 
 absl::StatusOr<std::string> CoordinatorCore::RetryRun(std::string_view id, const std::string& request_id,
                                                       const std::string& actor) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   TM_ASSIGN_OR_RETURN(const RunRecord run, GetRun(id));
   const auto refuse = [&](const auto&... why) {
     return absl::FailedPreconditionError(absl::StrCat("run ", Abs(id), " cannot be tried again: ", why...));
@@ -200,7 +211,7 @@ absl::StatusOr<std::string> CoordinatorCore::RetryRun(std::string_view id, const
 }
 
 absl::StatusOr<std::string> CoordinatorCore::StartPreview(std::string_view job_name, const RunRequest& request) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const JobRecord* job = state_.FindJobByName(job_name);
   if (job == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(job_name)));
   TM_ASSIGN_OR_RETURN(RunRecord run, NewRun(*job, request));
@@ -211,7 +222,7 @@ absl::StatusOr<std::string> CoordinatorCore::StartPreview(std::string_view job_n
 }
 
 absl::StatusOr<std::string> CoordinatorCore::StartConnectionTest(std::string_view connection) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   if (state_.FindConnection(connection) == nullptr) {
     return absl::NotFoundError(absl::StrCat("no connection ", Abs(connection)));
   }
@@ -229,7 +240,7 @@ absl::StatusOr<std::string> CoordinatorCore::StartConnectionTest(std::string_vie
 }
 
 absl::Status CoordinatorCore::CancelRun(std::string_view id, const std::string& actor) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   RunState* state = state_.FindRun(id);
   if (state == nullptr) {
     TM_ASSIGN_OR_RETURN(const RunRecord run, state_.store().GetRun(id));
@@ -352,19 +363,21 @@ absl::Status CoordinatorCore::StopIfItsOwn(RunState& state, const absl::Status& 
 }
 
 bool CoordinatorCore::WantsFirstSession(const RunState& state) const {
-  const bool reads = state.run.phase == RunPhase::kDescribing || state.run.phase == RunPhase::kMoving;
+  // One whose rows are all read has only its target to wait for.
+  const bool reads = std::any_of(state.tasks.begin(), state.tasks.end(), [](const auto& task) {
+    return task.second.state == TaskState::kQueued && ReadsSource(task.second.kind);
+  });
   return reads && state_.budget().OfRun(state.run.id).empty();
 }
 
-RunState* CoordinatorCore::NextInTurn(std::string_view connection) const {
-  const auto queue = state_.queued().find(connection);
-  if (queue == state_.queued().end()) return nullptr;
-  for (const std::string& id : queue->second) {
-    RunState* const state = state_.FindRun(id);
-    const std::string& job = state->run.job_uid;
-    if (!state_.HasBegun(job) && *state_.UnfinishedOf(job).begin() == id) return state;
+RunState* CoordinatorCore::NextInTurn(const std::vector<std::string>& connections) const {
+  const std::string* oldest = nullptr;
+  for (const std::string& connection : connections) {
+    const auto line = state_.lines().find(connection);
+    if (line == state_.lines().end()) continue;
+    if (oldest == nullptr || *line->second.begin() < *oldest) oldest = &*line->second.begin();
   }
-  return nullptr;
+  return oldest == nullptr ? nullptr : state_.FindRun(*oldest);
 }
 
 absl::Status CoordinatorCore::BeginQueued(bool& again) {
@@ -372,15 +385,20 @@ absl::Status CoordinatorCore::BeginQueued(bool& again) {
     RunState& state = *state_.FindRun(id);
     TM_RETURN_IF_ERROR(StopIfItsOwn(state, Begin(state, again), again));
   }
-  std::vector<std::string> connections;
-  for (const auto& [connection, queue] : state_.queued()) connections.push_back(connection);
-  for (const std::string& connection : connections) {
-    int waiting = 0;
-    for (const RunState* state : state_.Begun()) {
-      waiting += WantsFirstSession(*state) && state_.budget().Same(state->run.spec.source().connection(), connection);
-    }
-    for (; waiting < std::max(1, state_.budget().Limit(connection)); ++waiting) {
-      RunState* const next = NextInTurn(connection);
+  // Connections that share a budget share a line.
+  std::map<std::string, std::vector<std::string>> lines;
+  for (const auto& [connection, line] : state_.lines()) {
+    lines[state_.budget().Identity(connection)].push_back(connection);
+  }
+  if (lines.empty()) return absl::OkStatus();
+  std::map<std::string, int> waiting;
+  for (const RunState* state : state_.Begun()) {
+    if (WantsFirstSession(*state)) ++waiting[state_.budget().Identity(state->run.spec.source().connection())];
+  }
+  for (const auto& [identity, connections] : lines) {
+    const int limit = std::max(1, state_.budget().Limit(connections.front()));
+    for (int places = limit - waiting[identity]; places > 0; --places) {
+      RunState* const next = NextInTurn(connections);
       if (next == nullptr || (!ConnectionsKnown(*next) && !connections_known_)) break;
       TM_RETURN_IF_ERROR(StopIfItsOwn(*next, Begin(*next, again), again));
     }
@@ -437,7 +455,7 @@ absl::Status CoordinatorCore::RenewIfDue() {
 }
 
 absl::Status CoordinatorCore::Tick() {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const absl::Duration now = options_.clock->Monotonic();
   TM_RETURN_IF_ERROR(RenewIfDue());
   for (const Worker& worker : workers_.Expired(now, options_.lease)) TM_RETURN_IF_ERROR(LoseWorker(worker));

@@ -20,6 +20,9 @@
 
 namespace tidemark::coordinator {
 
+// How long a worker that was lost is still shown.
+inline constexpr absl::Duration kLostShown = absl::Hours(1);
+
 // The coordinator without threads: every method is a step that reads clock and store, decides, stores, and returns what
 // others must be told. Not thread-safe. See Coordinator for what the methods promise.
 class CoordinatorCore {
@@ -85,6 +88,8 @@ class CoordinatorCore {
 
   // -- coordinator_core.cc: the life of runs
   absl::Status Recover();
+  // Before every decision: what a write left in doubt is read anew, connections and schedules included.
+  absl::Status Refresh();
   Moment Now() const;
   absl::Status RenewIfDue();
   RunController::Context ContextOf(const RunState& state) const;
@@ -100,8 +105,9 @@ class CoordinatorCore {
   // dispatcher always sees who waits, and any number of runs in line cost nothing.
   absl::Status BeginQueued(bool& again);
   absl::Status Begin(RunState& state, bool& again);
-  // The oldest queued run of the connection whose job does nothing else; null if there is none.
-  RunState* NextInTurn(std::string_view connection) const;
+  // The oldest of those who stand in these connections' lines; null if there is none.
+  RunState* NextInTurn(const std::vector<std::string>& connections) const;
+  // It waits for a session to go on, and has none.
   bool WantsFirstSession(const RunState& state) const;
   // What one step of a run came to: OK, too, if the trouble is the run's own, which stops it.
   absl::Status StopIfItsOwn(RunState& state, const absl::Status& settled, bool& again);
@@ -133,6 +139,8 @@ class CoordinatorCore {
   // After a change of the job's definition; fires up to `after` are done with.
   void Reschedule(const JobRecord& job, absl::Time after);
   absl::Status ScheduleJobs();
+  // Takes new fires over into due_.
+  void TakeFires();
   absl::Status FireDue();
   absl::Status MakeRuns(const std::vector<DueFire>& fires);
   // Takes those out of the first `count` of due_ whose runs are stored.
@@ -181,6 +189,8 @@ class CoordinatorCore {
   // Given out by the scheduler, and not stored yet.
   std::deque<DueFire> due_;
   bool connections_known_ = false;
+  // What is known of connections and schedules may not be what is stored.
+  bool definitions_in_doubt_ = false;
   absl::Duration next_renewal_;
   // By id: workers whose lease ran out.
   std::map<std::string, WorkerView, std::less<>> lost_workers_;

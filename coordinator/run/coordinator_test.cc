@@ -207,7 +207,7 @@ class CoordinatorTest : public testing::Test {
     return head;
   }
   JobRecord StoredJob() { return store_->GetJob("orders").value(); }
-  AuditEvent LastAudit() { return store_->ListAudit(1).value()[0]; }
+  AuditEvent LastAudit() { return store_->ListAudit({.limit = 1}).value()[0]; }
 
   std::vector<v1::ConnectionSpec> connections_;
   v1::JobSpec job_;

@@ -60,7 +60,7 @@ void Respecify(JobRecord& job, const v1::JobSpec& spec, absl::Time now) {
 }  // namespace
 
 absl::StatusOr<JobRecord> CoordinatorCore::CreateJob(const JobChange& change) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const JobRecord* stored = state_.FindJobByName(change.spec.name());
   if (stored == nullptr) return PutJob(nullptr, change);
   if (!change.request_id.empty() && stored->request_id == change.request_id) return *stored;
@@ -68,7 +68,7 @@ absl::StatusOr<JobRecord> CoordinatorCore::CreateJob(const JobChange& change) {
 }
 
 absl::StatusOr<JobRecord> CoordinatorCore::UpdateJob(const JobChange& change) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const JobRecord* stored = state_.FindJobByName(change.spec.name());
   if (stored == nullptr && !change.allow_missing) {
     return absl::NotFoundError(absl::StrCat("no job ", change.spec.name()));
@@ -87,6 +87,8 @@ absl::StatusOr<JobRecord> CoordinatorCore::PutJob(const JobRecord* stored, const
   for (const auto& [uid, other] : state_.jobs()) {
     const bool self = stored != nullptr && uid == stored->uid;
     if (self || other.spec.target().table() != change.spec.target().table()) continue;
+    // One that was stored by an earlier project file may name a connection that this one does not have.
+    if (state_.FindConnection(other.spec.target().connection()) == nullptr) continue;
     if (TargetOf(other.spec, state_.connections()) == target) return TwoLoaders(other.spec, change.spec);
   }
   const absl::Time now = options_.clock->Now();
@@ -118,7 +120,7 @@ absl::StatusOr<JobRecord> CoordinatorCore::WriteJob(JobRecord job, const std::st
 
 absl::StatusOr<JobRecord> CoordinatorCore::SetJobEnabled(std::string_view name, bool enabled,
                                                          const std::string& actor) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const JobRecord* stored = state_.FindJobByName(name);
   if (stored == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(name)));
   if (stored->enabled == enabled) return *stored;
@@ -133,7 +135,7 @@ absl::StatusOr<JobRecord> CoordinatorCore::SetJobEnabled(std::string_view name, 
 }
 
 absl::StatusOr<JobRecord> CoordinatorCore::AdoptJob(std::string_view name, const std::string& actor) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const JobRecord* stored = state_.FindJobByName(name);
   if (stored == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(name)));
   TM_RETURN_IF_ERROR(NoneUnfinished(*stored, "adopt"));
@@ -153,7 +155,7 @@ absl::Status CoordinatorCore::NoneUnfinished(const JobRecord& job, std::string_v
 }
 
 absl::Status CoordinatorCore::DeleteJob(std::string_view name, int64_t revision, const std::string& actor) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const JobRecord* job = state_.FindJobByName(name);
   if (job == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(name)));
   if (revision != 0 && revision != job->revision) {
@@ -181,7 +183,7 @@ absl::Status CoordinatorCore::DeleteJob(std::string_view name, int64_t revision,
 }
 
 absl::StatusOr<ConnectionRecord> CoordinatorCore::CreateConnection(const ConnectionChange& change) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const absl::StatusOr<ConnectionRecord> stored = state_.store().GetConnection(change.spec.name());
   if (absl::IsNotFound(stored.status())) return PutConnection(nullptr, change);
   TM_RETURN_IF_ERROR(stored.status());
@@ -190,7 +192,7 @@ absl::StatusOr<ConnectionRecord> CoordinatorCore::CreateConnection(const Connect
 }
 
 absl::StatusOr<ConnectionRecord> CoordinatorCore::UpdateConnection(const ConnectionChange& change) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const absl::StatusOr<ConnectionRecord> stored = state_.store().GetConnection(change.spec.name());
   if (absl::IsNotFound(stored.status())) {
     if (!change.allow_missing) return absl::NotFoundError(absl::StrCat("no connection ", change.spec.name()));
@@ -231,16 +233,16 @@ absl::StatusOr<ConnectionRecord> CoordinatorCore::PutConnection(const Connection
     record.created = options_.clock->Now();
   }
   record.updated = options_.clock->Now();
-  // What would be written would have another revision than what is.
-  if (change.validate_only) {
-    ++record.revision;
-    return record;
-  }
   record.redacted_dsn = RedactDsn(spec.dsn());
   record.spec = spec;
   record.spec.set_dsn(options_.sealer->Seal(spec.dsn(), PlaceOfDsn(spec.name())));
   for (int i = 0; i < spec.replicas_size(); ++i) {
     record.spec.set_replicas(i, options_.sealer->Seal(spec.replicas(i), PlaceOfReplica(spec.name(), i)));
+  }
+  // What would be written would have another revision than what is.
+  if (change.validate_only) {
+    ++record.revision;
+    return record;
   }
   WriteBatch batch;
   batch.connections.push_back(record);
@@ -255,7 +257,7 @@ absl::StatusOr<ConnectionRecord> CoordinatorCore::PutConnection(const Connection
 }
 
 absl::Status CoordinatorCore::DeleteConnection(std::string_view name, int64_t revision, const std::string& actor) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   TM_RETURN_IF_ERROR(NeedsSealer());
   const absl::StatusOr<ConnectionRecord> stored = state_.store().GetConnection(name);
   if (absl::IsNotFound(stored.status())) return absl::NotFoundError(absl::StrCat("no connection ", Abs(name)));
@@ -328,7 +330,7 @@ void CoordinatorCore::SetConnections(const std::vector<v1::ConnectionSpec>& conn
 
 absl::Status CoordinatorCore::ApplyProject(const std::vector<v1::ConnectionSpec>& connections,
                                            const std::vector<v1::JobSpec>& jobs) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   TM_RETURN_IF_ERROR(CheckProject(connections, jobs));
   const absl::Time now = options_.clock->Now();
   WriteBatch batch;

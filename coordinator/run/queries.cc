@@ -10,12 +10,6 @@
 // What others may ask of a coordinator without changing it.
 
 namespace tidemark::coordinator {
-namespace {
-
-// How long a worker that was lost is still shown.
-constexpr absl::Duration kLostShown = absl::Hours(1);
-
-}  // namespace
 
 absl::StatusOr<RunRecord> CoordinatorCore::GetRun(std::string_view id) const {
   const RunState* state = state_.FindRun(id);

@@ -41,14 +41,37 @@ absl::Status CoordinatorCore::ScheduleJobs() {
   return absl::OkStatus();
 }
 
-absl::Status CoordinatorCore::FireDue() {
+void CoordinatorCore::TakeFires() {
+  std::map<std::string, absl::Time> older;
+  for (const DueFire& fire : due_) older[fire.uid] = fire.time;
+  std::set<std::string> superseded;
+  std::vector<DueFire> fires;
   for (const Fire& fire : scheduler_.Due(options_.clock->Now(), scheduler_.size())) {
     const JobRecord* job = state_.FindJob(fire.uid);
-    if (job == nullptr) continue;
-    if (fire.superseded > 0) options_.observer->FiresMissed(job->spec.name(), "superseded", fire.superseded);
+    if (job == nullptr) {
+      scheduler_.Remove(fire.uid);
+      continue;
+    }
+    int64_t missed = fire.superseded;
+    if (const auto before = older.find(fire.uid); before != older.end()) {
+      // Unless its run is stored after all, and only the answer was lost.
+      const std::set<std::string>& runs = state_.UnfinishedOf(fire.uid);
+      const bool made = std::any_of(runs.begin(), runs.end(), [&](const std::string& id) {
+        return state_.FindRun(id)->run.fire_time == before->second;
+      });
+      missed += !made;
+      superseded.insert(fire.uid);
+    }
+    if (missed > 0) options_.observer->FiresMissed(job->spec.name(), "superseded", missed);
     if (fire.too_late > 0) options_.observer->FiresMissed(job->spec.name(), "too_late", fire.too_late);
-    if (fire.run) due_.push_back({fire.uid, fire.time});
+    if (fire.run) fires.push_back({fire.uid, fire.time});
   }
+  std::erase_if(due_, [&](const DueFire& fire) { return superseded.contains(fire.uid); });
+  due_.insert(due_.end(), fires.begin(), fires.end());
+}
+
+absl::Status CoordinatorCore::FireDue() {
+  TakeFires();
   while (!due_.empty()) {
     const std::vector<DueFire> fires(due_.begin(), due_.begin() + std::min(due_.size(), kFiresAtOnce));
     const absl::Status made = MakeRuns(fires);
@@ -67,7 +90,7 @@ absl::Status CoordinatorCore::MakeRuns(const std::vector<DueFire>& fires) {
   WriteBatch batch;
   for (const DueFire& fire : fires) {
     const JobRecord* job = state_.FindJob(fire.uid);
-    if (job == nullptr) continue;
+    if (job == nullptr || !job->enabled) continue;
     TM_ASSIGN_OR_RETURN(RunRecord run, NewRun(*job, RunRequest()));
     run.run_key = RunKey(*job, fire.time);
     run.fire_time = fire.time;
@@ -114,8 +137,9 @@ absl::Status CoordinatorCore::ForgetMade(size_t count) {
 }
 
 absl::Status CoordinatorCore::TakeTriggers() {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   TM_ASSIGN_OR_RETURN(const std::vector<TriggerRecord> triggers, state_.store().ListTriggers());
+  absl::Status trouble;
   for (const TriggerRecord& trigger : triggers) {
     RunRequest request;
     request.request_id =
@@ -128,7 +152,7 @@ absl::Status CoordinatorCore::TakeTriggers() {
     WriteBatch batch;
     batch.dropped_triggers.push_back(trigger.id);
     if (absl::IsNotFound(started) || absl::IsFailedPrecondition(started) || absl::IsInvalidArgument(started)) {
-      TM_RETURN_IF_ERROR(state_.Refresh());
+      TM_RETURN_IF_ERROR(Refresh());
       options_.observer->TriggerRefused(trigger, Std(started.message()));
       batch.audit.push_back({.time = options_.clock->Now(),
                              .actor = "trigger",
@@ -136,11 +160,14 @@ absl::Status CoordinatorCore::TakeTriggers() {
                              .subject = absl::StrCat("jobs/", trigger.job_name),
                              .detail = std::string(started.message())});
     } else if (!started.ok()) {
-      return started;
+      // What is wrong with one job stays its own; it is tried again with the next triggers.
+      if (state_.in_doubt() || absl::IsUnavailable(started)) return started;
+      trouble.Update(started);
+      continue;
     }
     TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
   }
-  return absl::OkStatus();
+  return trouble;
 }
 
 }  // namespace tidemark::coordinator

@@ -37,7 +37,7 @@ absl::StatusOr<Worker*> CoordinatorCore::KnownWorker(std::string_view id, std::s
 }
 
 absl::StatusOr<v1::RegisterResponse> CoordinatorCore::Register(const v1::RegisterRequest& request) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   if (request.worker_id().empty() || request.incarnation().empty()) {
     return absl::InvalidArgumentError("a worker registers with its id and its incarnation");
   }
@@ -63,7 +63,7 @@ absl::StatusOr<v1::RegisterResponse> CoordinatorCore::Register(const v1::Registe
 }
 
 absl::StatusOr<v1::LeaseTasksResponse> CoordinatorCore::LeaseTasks(const v1::LeaseTasksRequest& request) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   TM_ASSIGN_OR_RETURN(Worker* const worker, KnownWorker(request.worker_id(), request.incarnation()));
   const std::string rate_key = RateKey(worker->id, worker->incarnation);
   for (const v1::RateShare& share : request.rate_shares()) rates_.Acknowledge(rate_key, share);
@@ -226,7 +226,7 @@ absl::Status CoordinatorCore::TakeBackUnreceived(const Worker& worker, const v1:
 }
 
 absl::StatusOr<v1::HeartbeatResponse> CoordinatorCore::Heartbeat(const v1::HeartbeatRequest& request) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   v1::HeartbeatResponse response;
   response.set_epoch(state_.epoch());
   Worker* const worker = workers_.Find(request.worker_id(), request.incarnation());
@@ -271,7 +271,7 @@ absl::StatusOr<v1::HeartbeatResponse> CoordinatorCore::Heartbeat(const v1::Heart
 }
 
 absl::StatusOr<v1::CompleteTaskResponse> CoordinatorCore::CompleteTask(const v1::CompleteTaskRequest& request) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   v1::CompleteTaskResponse response;
   response.set_epoch(state_.epoch());
   RunState* const state = state_.FindRun(RunOfTask(request.task_id()));
@@ -374,7 +374,7 @@ absl::Status CoordinatorCore::LoseTask(RunState& state, const std::string& task_
 }
 
 absl::StatusOr<WorkerView> CoordinatorCore::DrainWorker(std::string_view id, const std::string& actor) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   const Worker* known = workers_.FindById(id);
   if (known == nullptr) return absl::NotFoundError(absl::StrCat("no worker ", Abs(id), " is known"));
   Worker* const worker = workers_.Find(known->id, known->incarnation);
@@ -414,6 +414,8 @@ absl::Status CoordinatorCore::LoseWorker(const Worker& worker) {
   }
   const absl::Duration gone_at = worker.last_heartbeat + options_.lease + options_.server_side_timeouts;
   for (const std::string& session : sessions) state_.budget().Condemn(session, gone_at);
+  std::erase_if(lost_workers_,
+                [&](const auto& lost) { return options_.clock->Now() - lost.second.last_heartbeat >= kLostShown; });
   lost_workers_[worker.id] = ViewOf(worker, WorkerView::State::kLost);
   workers_.Remove(worker.id);
   return absl::OkStatus();
