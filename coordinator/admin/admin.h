@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -95,6 +96,8 @@ class Admin {
   absl::StatusOr<std::vector<ConnectionRecord>> StoredConnections() const;
   absl::StatusOr<ConnectionRecord> StoredConnection(const std::string& name) const;
   absl::StatusOr<v1::ConnectionSpec> Judge(const v1::ConnectionSpec& spec) const;
+  // By connection.
+  std::map<std::string, int> OpenSessions() const;
   v1::Connection Show(const ConnectionRecord& record) const;
 
   const AdminOptions options_;

@@ -39,12 +39,14 @@ absl::StatusOr<ConnectionRecord> Admin::StoredConnection(const std::string& name
   return absl::NotFoundError(absl::StrCat("no connection ", name));
 }
 
+std::map<std::string, int> Admin::OpenSessions() const {
+  std::map<std::string, int> open;
+  for (const ConnectionUse& use : options_.coordinator->Connections()) open[use.name] = use.open_sessions;
+  return open;
+}
+
 v1::Connection Admin::Show(const ConnectionRecord& record) const {
-  int open = 0;
-  for (const ConnectionUse& use : options_.coordinator->Connections()) {
-    if (use.name == record.name) open = use.open_sessions;
-  }
-  return ToConnection(record, open);
+  return ToConnection(record, OpenSessions()[record.name]);
 }
 
 absl::StatusOr<v1::ConnectionSpec> Admin::Judge(const v1::ConnectionSpec& spec) const {
@@ -78,6 +80,7 @@ absl::StatusOr<v1::ListConnectionsResponse> Admin::ListConnections(const v1::Lis
   TM_ASSIGN_OR_RETURN(const Page page, ReadPage(request.page_size(), request.page_token()));
   TM_ASSIGN_OR_RETURN(const ListFilter filter, ListFilter::Parse(request.filter(), *v1::Connection::descriptor()));
   TM_ASSIGN_OR_RETURN(const std::vector<ConnectionRecord> records, StoredConnections());
+  std::map<std::string, int> open = OpenSessions();
   v1::ListConnectionsResponse response;
   std::string last;
   for (const ConnectionRecord& record : records) {
@@ -87,7 +90,7 @@ absl::StatusOr<v1::ListConnectionsResponse> Admin::ListConnections(const v1::Lis
       break;
     }
     last = record.name;
-    v1::Connection connection = Show(record);
+    v1::Connection connection = ToConnection(record, open[record.name]);
     if (filter.Matches(connection)) *response.add_connections() = std::move(connection);
   }
   return response;
@@ -106,6 +109,8 @@ absl::StatusOr<v1::Connection> Admin::UpdateConnection(const v1::UpdateConnectio
   change.actor = actor;
   change.spec = request.connection().spec();
   change.spec.set_name(id);
+  const absl::StatusOr<ConnectionRecord> stored = StoredConnection(id);
+  if (!stored.ok() && !(absl::IsNotFound(stored.status()) && request.allow_missing())) return stored.status();
   // Who sends no DSN leaves it as it is: nobody is ever shown it.
   v1::ConnectionSpec known;
   for (const v1::ConnectionSpec& spec : options_.coordinator->ConnectionSpecs()) {
@@ -116,6 +121,8 @@ absl::StatusOr<v1::Connection> Admin::UpdateConnection(const v1::UpdateConnectio
     TM_RETURN_IF_ERROR(ApplyMask(request.update_mask(), request.connection().spec(), &merged));
     merged.set_name(id);
     change.spec = std::move(merged);
+    // What was merged must rest on what is replaced.
+    if (stored.ok() && change.revision == 0) change.revision = stored->revision;
   } else if (change.spec.dsn().empty()) {
     change.spec.set_dsn(known.dsn());
     *change.spec.mutable_replicas() = known.replicas();

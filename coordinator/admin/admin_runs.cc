@@ -150,7 +150,8 @@ absl::StatusOr<v1::ListTasksResponse> Admin::ListTasks(const v1::ListTasksReques
   auto next = tasks.begin();
   if (!page.after.empty()) {
     next = std::find_if(tasks.begin(), tasks.end(), [&](const TaskRecord& task) { return task.id == page.after; });
-    if (next != tasks.end()) ++next;
+    if (next == tasks.end()) return InvalidField("page_token", "is not one that a list has given");
+    ++next;
   }
   v1::ListTasksResponse response;
   for (; next != tasks.end() && response.tasks_size() < page.size; ++next) {

@@ -23,7 +23,9 @@ absl::Status Apply(const google::protobuf::FieldMask& mask, const Spec& from, Sp
       return absl::OkStatus();
     }
     absl::string_view rest = path;
-    if (!absl::ConsumePrefix(&rest, "spec.") || !FieldMaskUtil::IsValidPath<Spec>(std::string(rest))) {
+    // The empty path is valid, too: it names everything.
+    const bool below_spec = absl::ConsumePrefix(&rest, "spec.") && !rest.empty();
+    if (!below_spec || !FieldMaskUtil::IsValidPath<Spec>(std::string(rest))) {
       return InvalidField("update_mask", absl::StrCat("\"", absl::CHexEscape(path), "\" is no path below spec"));
     }
     below.add_paths(std::string(rest));

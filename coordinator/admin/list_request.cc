@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
@@ -68,6 +69,33 @@ std::string EnumWord(const google::protobuf::EnumValueDescriptor& value, bool sh
   return absl::StartsWith(full, prefix) ? full.substr(prefix.size()) : full;
 }
 
+// Whether `field` can have the value that a filter gives for it.
+bool CanBe(const FieldDescriptor& field, const std::string& value) {
+  int64_t number = 0;
+  absl::Time time;
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_STRING:
+      return true;
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return value == "true" || value == "false";
+    case FieldDescriptor::CPPTYPE_INT32:
+    case FieldDescriptor::CPPTYPE_INT64:
+      return absl::SimpleAtoi(value, &number);
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      const std::string word = absl::AsciiStrToLower(value);
+      for (int i = 0; i < field.enum_type()->value_count(); ++i) {
+        const auto& known = *field.enum_type()->value(i);
+        if (word == EnumWord(known, /*short_form=*/true) || word == EnumWord(known, /*short_form=*/false)) return true;
+      }
+      return false;
+    }
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      return absl::ParseTime(absl::RFC3339_full, value, &time, nullptr);
+    default:
+      return false;
+  }
+}
+
 bool ScalarMatches(const Message& message, const FieldDescriptor& field, const std::string& wanted) {
   const google::protobuf::Reflection& reflection = *message.GetReflection();
   switch (field.cpp_type()) {
@@ -76,9 +104,12 @@ bool ScalarMatches(const Message& message, const FieldDescriptor& field, const s
     case FieldDescriptor::CPPTYPE_BOOL:
       return wanted == (reflection.GetBool(message, &field) ? "true" : "false");
     case FieldDescriptor::CPPTYPE_INT32:
-      return absl::StrCat(reflection.GetInt32(message, &field)) == wanted;
-    case FieldDescriptor::CPPTYPE_INT64:
-      return absl::StrCat(reflection.GetInt64(message, &field)) == wanted;
+    case FieldDescriptor::CPPTYPE_INT64: {
+      const bool narrow = field.cpp_type() == FieldDescriptor::CPPTYPE_INT32;
+      int64_t number = 0;
+      return absl::SimpleAtoi(wanted, &number) &&
+             number == (narrow ? reflection.GetInt32(message, &field) : reflection.GetInt64(message, &field));
+    }
     case FieldDescriptor::CPPTYPE_ENUM: {
       const auto& value = *reflection.GetEnum(message, &field);
       const std::string word = absl::AsciiStrToLower(wanted);
@@ -109,7 +140,7 @@ bool PathMatches(const Message& resource, const std::string& path, const std::st
   return false;
 }
 
-absl::Status CheckPath(const std::string& path, const Descriptor& resource) {
+absl::StatusOr<const FieldDescriptor*> FieldAt(const std::string& path, const Descriptor& resource) {
   const Descriptor* at = &resource;
   const FieldDescriptor* field = nullptr;
   for (const absl::string_view step : absl::StrSplit(path, '.')) {
@@ -123,7 +154,7 @@ absl::Status CheckPath(const std::string& path, const Descriptor& resource) {
   if (at != nullptr && at != google::protobuf::Timestamp::descriptor()) {
     return Bad(absl::StrCat("\"", path, "\" has fields of its own: name one of them"));
   }
-  return absl::OkStatus();
+  return field;
 }
 
 }  // namespace
@@ -135,11 +166,14 @@ absl::StatusOr<ListFilter> ListFilter::Parse(std::string_view text, const Descri
     TM_ASSIGN_OR_RETURN(const std::string field, NextToken(text, &quoted));
     if (field.empty() && !quoted && filter.conditions_.empty()) return filter;
     if (field.empty() || quoted || field == "=") return Bad("expected FIELD = \"VALUE\", joined by AND");
-    TM_RETURN_IF_ERROR(CheckPath(field, resource));
+    TM_ASSIGN_OR_RETURN(const FieldDescriptor* const described, FieldAt(field, resource));
     TM_ASSIGN_OR_RETURN(const std::string equals, NextToken(text, &quoted));
     if (equals != "=" || quoted) return Bad(absl::StrCat("expected = after ", field));
     TM_ASSIGN_OR_RETURN(std::string value, NextToken(text, &quoted));
     if (value.empty() && !quoted) return Bad(absl::StrCat("expected a value after ", field, " ="));
+    if (!CanBe(*described, value)) {
+      return Bad(absl::StrCat("\"", absl::CHexEscape(value), "\" is no value that ", field, " can have"));
+    }
     filter.conditions_.emplace_back(field, std::move(value));
     TM_ASSIGN_OR_RETURN(const std::string joined, NextToken(text, &quoted));
     if (joined.empty() && !quoted) return filter;

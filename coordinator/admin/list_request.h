@@ -17,7 +17,8 @@ namespace tidemark::coordinator {
 // without its prefix, in any case; a timestamp by RFC 3339. Pure.
 class ListFilter {
  public:
-  // InvalidArgument names the field "filter" and what cannot be read, or the field that `resource` does not have.
+  // InvalidArgument names the field "filter" and what cannot be read, the field that `resource` does not have, or the
+  // value that its field cannot have.
   static absl::StatusOr<ListFilter> Parse(std::string_view text, const google::protobuf::Descriptor& resource);
 
   // A field that is absent has the default of its type; one of an absent message matches nothing.

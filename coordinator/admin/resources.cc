@@ -161,6 +161,7 @@ v1::Worker ToWorker(const WorkerView& view) {
 
 v1::AuditEvent ToAuditEvent(const AuditEvent& event) {
   v1::AuditEvent shown;
+  shown.set_name(absl::StrCat("auditEvents/", event.id));
   *shown.mutable_time() = ToProto(event.time);
   shown.set_actor(event.actor);
   shown.set_action(event.action);

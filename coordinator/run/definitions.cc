@@ -184,6 +184,7 @@ absl::Status CoordinatorCore::DeleteJob(std::string_view name, int64_t revision,
 
 absl::StatusOr<ConnectionRecord> CoordinatorCore::CreateConnection(const ConnectionChange& change) {
   TM_RETURN_IF_ERROR(Refresh());
+  TM_RETURN_IF_ERROR(NeedsSealer());
   const absl::StatusOr<ConnectionRecord> stored = state_.store().GetConnection(change.spec.name());
   if (absl::IsNotFound(stored.status())) return PutConnection(nullptr, change);
   TM_RETURN_IF_ERROR(stored.status());
@@ -193,6 +194,7 @@ absl::StatusOr<ConnectionRecord> CoordinatorCore::CreateConnection(const Connect
 
 absl::StatusOr<ConnectionRecord> CoordinatorCore::UpdateConnection(const ConnectionChange& change) {
   TM_RETURN_IF_ERROR(Refresh());
+  TM_RETURN_IF_ERROR(NeedsSealer());
   const absl::StatusOr<ConnectionRecord> stored = state_.store().GetConnection(change.spec.name());
   if (absl::IsNotFound(stored.status())) {
     if (!change.allow_missing) return absl::NotFoundError(absl::StrCat("no connection ", change.spec.name()));
@@ -207,7 +209,6 @@ absl::StatusOr<ConnectionRecord> CoordinatorCore::UpdateConnection(const Connect
 
 absl::StatusOr<ConnectionRecord> CoordinatorCore::PutConnection(const ConnectionRecord* stored,
                                                                 const ConnectionChange& change) {
-  TM_RETURN_IF_ERROR(NeedsSealer());
   v1::ConnectionSpec spec = change.spec;
   const v1::ConnectionSpec* known = state_.FindConnection(spec.name());
   if (spec.dsn().empty() && known != nullptr) {

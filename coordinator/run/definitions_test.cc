@@ -301,6 +301,8 @@ TEST_F(DefinitionsTest, ConnectionsOfAProjectFileAreChangedThere) {
   Boot();
   EXPECT_TRUE(absl::IsFailedPrecondition(
       core_->CreateConnection({.spec = Connection("c", "postgresql://host/c", 1)}).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      core_->UpdateConnection({.spec = Connection("c", "postgresql://host/c", 1)}).status()));
   EXPECT_TRUE(absl::IsFailedPrecondition(core_->DeleteConnection("src", 0, "ann")));
 }
 
