@@ -149,7 +149,7 @@ TEST(SealingTest, KeysAreJudgedByLine) {
   EXPECT_EQ(error("# only this\n"), "holds no key");
   EXPECT_THAT(error(good + "eHh4eHh4"), StartsWith("line 2: expected id:KEY or KEY"));
   EXPECT_THAT(error("b:eHh4eHh4"), StartsWith("line 1: expected id:KEY or KEY"));
-  EXPECT_THAT(error("b:" + absl::Base64Escape(std::string(33, 'x'))), StartsWith("line 1: its key is not"));
+  EXPECT_THAT(error("b:" + absl::Base64Escape(std::string(33, 'x'))), StartsWith("line 1: expected id:KEY"));
   EXPECT_THAT(error("b c:" + absl::Base64Escape(std::string(32, 'x'))), StartsWith("line 1: an id is"));
   EXPECT_THAT(error(good + KeyLine("a", 'x')), StartsWith("line 2: its id is"));
 }
