@@ -144,7 +144,8 @@ class SpecChecker final : public WrittenJob {
       if (!key.fallback.empty()) (void)SetValue(key.fallback, key.fallback, key, field, checks_, message);
       return;
     }
-    given_.insert(path);
+    // A specification comes back completed, and then says no more than before.
+    if (key.fallback.empty() || text != key.fallback) given_.insert(path);
     absl::Status status;
     if (key.kind == Kind::kDsn) {
       status = CheckDsn(text, key, field, message);

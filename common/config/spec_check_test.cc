@@ -120,6 +120,15 @@ TEST(JobSpecTest, AllAtOnceByTheirFields) {
                   "warning: enabled: false: the schedule does not count"));
 }
 
+TEST(JobSpecTest, OnceCompletedItStandsAsItIs) {
+  auto job = FromText<v1::JobSpec>(
+      "name: 'o' source { connection: 'shop' table: 't' } "
+      "target { connection: 'wh' table: 't' strategy: LOAD_STRATEGY_FULL }");
+  EXPECT_THAT(Lines(CheckJobSpec(Neighbours(), Checks(), &job)), IsEmpty());
+  EXPECT_TRUE(job.source().has_horizon_wait());
+  EXPECT_THAT(Lines(CheckJobSpec(Neighbours(), Checks(), &job)), IsEmpty());
+}
+
 TEST(JobSpecTest, RulesAreThoseOfTheFile) {
   constexpr char kTarget[] = " target { connection: 'wh' table: 't' }";
   EXPECT_THAT(
