@@ -123,12 +123,13 @@ class Daemon {
     return Sealer::FromKeyFile(path);
   }
 
-  // Says what stands in the way, once for each new reason.
+  // Says what stands in the way, once for each new reason. While another leads that is one reason: the message names
+  // the end of its lease, which it renews all the time.
   void LogOnce(const absl::Status& status) {
-    std::string line(status.message());
-    if (line == said_) return;
-    Log(line);
-    said_ = std::move(line);
+    std::string reason(IsLedByAnother(status) ? "led by another" : status.message());
+    if (reason == said_) return;
+    Log(std::string(status.message()));
+    said_ = std::move(reason);
   }
 
   // Null if it was stopped meanwhile.
