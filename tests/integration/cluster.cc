@@ -57,9 +57,10 @@ Cluster::Cluster(Options options)
   if (!CreateKeyFile(directory_.File("keys")).ok()) Die("no key file could be made");
   const auto migrated = RunProcess({TidemarkProgram(), "migrate", "--store", store()}, kClusterPatience);
   if (!migrated.ok() || migrated->exit_code != 0) Die(absl::StrCat("migrate: ", migrated.ok() ? migrated->err : ""));
+  output_ = migrated->out + migrated->err;
   for (Coordinator& coordinator : coordinators_) {
-    coordinator.admin_port = FreePort().value();
-    coordinator.worker_port = FreePort().value();
+    coordinator.admin_port = FreeFixedPort().value();
+    coordinator.worker_port = FreeFixedPort().value();
   }
   StartCoordinator(0);
   AwaitLeader(0);
