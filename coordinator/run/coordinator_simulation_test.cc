@@ -46,6 +46,7 @@ class Simulation {
     AddConnections();
     AddJob("full", v1::LOAD_STRATEGY_FULL, "src");
     AddJob("append", v1::LOAD_STRATEGY_INCREMENTAL, "src");
+    jobs_.back().mutable_schedule()->set_cron("* * * * *");
     // Another name for the same database: one budget.
     AddJob("upsert", v1::LOAD_STRATEGY_UPSERT, "same");
   }
@@ -63,6 +64,7 @@ class Simulation {
       if (coordinator_ != nullptr) {
         if (coordinator_->NextWake() <= absl::ZeroDuration()) (void)coordinator_->Tick();
         StartRuns();
+        DrainWorkers();
       }
       CheckStep(step);
       if (coordinator_ != nullptr && Done()) {
@@ -137,6 +139,9 @@ class Simulation {
     options.lease = kLease;
     options.server_side_timeouts = kServerSide;
     options.workers_died_with_us = plot_.embedded;
+    options.schedule = true;
+    // A drain is not remembered.
+    draining_.clear();
     absl::StatusOr<std::unique_ptr<CoordinatorCore>> started = CoordinatorCore::Start(options);
     ASSERT_TRUE(started.ok()) << started.status();
     coordinator_ = *std::move(started);
@@ -156,6 +161,17 @@ class Simulation {
       if (left == 0 || rng_.Below(60) != 0) continue;
       RunRequest request;
       request.request_id = job + std::to_string(left);
+      if (rng_.Below(4) == 0) {
+        // Asked for in the store, where it is taken up some time.
+        TriggerRecord trigger;
+        trigger.id = request.request_id;
+        trigger.job_name = job;
+        trigger.request_id = request.request_id;
+        trigger.requested = clock_.Now();
+        ASSERT_TRUE(store_->AddTrigger(trigger).ok());
+        --left;
+        continue;
+      }
       // A trigger may come twice.
       const absl::StatusOr<std::string> first = coordinator_->StartRun(job, request);
       if (plot_.doubtful_write > 0 && absl::IsUnavailable(first.status())) continue;
@@ -165,13 +181,41 @@ class Simulation {
       --left;
       if (rng_.Below(10) == 0) (void)coordinator_->CancelRun(*first);
     }
+    if (rng_.Below(10) == 0) (void)coordinator_->TakeTriggers();
+  }
+
+  // Drains one now and then, and starts it anew when it has nothing left.
+  void DrainWorkers() {
+    for (const WorkerView& view : coordinator_->Workers()) {
+      if (view.state == WorkerView::State::kReady) {
+        draining_.erase(view.id);
+        if (rng_.Below(1000) != 0 || !coordinator_->DrainWorker(view.id, "somebody").ok()) continue;
+        draining_[view.id] = LeasedTo(view.id);
+      } else if (view.state == WorkerView::State::kDrained && draining_.erase(view.id) > 0) {
+        workers_[static_cast<size_t>(view.id[1] - '0')]->Die(world_.server_side_timeouts);
+      } else if (view.state == WorkerView::State::kLost) {
+        draining_.erase(view.id);
+      }
+    }
+  }
+
+  // Attempts, as "task/attempt".
+  std::set<std::string> LeasedTo(const std::string& worker) {
+    std::set<std::string> leased;
+    for (const RunRecord& run : UnfinishedRuns()) {
+      for (const TaskRecord& task : TasksOf(run)) {
+        if (task.state != TaskState::kLeased || task.worker_id != worker) continue;
+        leased.insert(task.id + "/" + std::to_string(task.attempt));
+      }
+    }
+    return leased;
   }
 
   bool Done() {
     for (const auto& [job, left] : left_) {
       if (left > 0) return false;
     }
-    return coordinator_->UnfinishedRuns("").empty();
+    return coordinator_->UnfinishedRuns("").empty() && store_->ListTriggers()->empty();
   }
 
   std::vector<RunRecord> UnfinishedRuns() { return store_->ListUnfinishedRuns().value(); }
@@ -212,6 +256,11 @@ class Simulation {
     }
     ASSERT_LE(rate, kRate) << "step " << step;
 
+    // One that drains gets nothing new.
+    for (const auto& [worker, had] : draining_) {
+      for (const std::string& attempt : LeasedTo(worker)) ASSERT_TRUE(had.contains(attempt)) << "step " << step;
+    }
+
     // A job never runs twice at once.
     std::map<std::string, int> running;
     for (const RunRecord& run : UnfinishedRuns()) {
@@ -247,8 +296,17 @@ class Simulation {
       std::map<std::string, const LedgerRow*> ledger;
       for (const LedgerRow& row : target.ledger())
         ASSERT_TRUE(ledger.emplace(row.run_id, &row).second) << "two ledger rows";
+      std::optional<absl::Time> later_fire;
       for (const RunRecord& run : RunsOf(job)) {
         ASSERT_NE(run.status, RunStatus::kRunning);
+        // Newest first: nobody is away for a minute, so that every one of them has its run, and has it once.
+        if (run.fire_time.has_value()) {
+          ASSERT_EQ(job.name(), "append");
+          ASSERT_EQ(later_fire.value_or(*run.fire_time + absl::Minutes(1)) - *run.fire_time, absl::Minutes(1))
+              << run.id;
+          later_fire = run.fire_time;
+        }
+        if (run.status == RunStatus::kSkipped) continue;
         ASSERT_LE(run.peak_source_connections, limit_);
         if (run.status != RunStatus::kSuccess) {
           ASSERT_FALSE(run.error.empty());
@@ -287,6 +345,8 @@ class Simulation {
   std::vector<v1::JobSpec> jobs_;
   std::map<std::string, int> left_;
   std::map<std::string, int64_t> watermarks_;
+  // By worker that drains: what it had when it began to.
+  std::map<std::string, std::set<std::string>> draining_;
   int loses_store_at_ = -1;
   // The next coordinator begins by it.
   bool adopts_ = false;

@@ -41,7 +41,7 @@ class RecordingObserver final : public CoordinatorObserver {
   std::vector<std::string> refused;
 };
 
-// A coordinator over a store in memory, and one worker, both driven by hand.
+// A coordinator over a store in memory, and its workers, one at a time, driven by hand.
 class CoordinatorSteps : public testing::Test {
  protected:
   CoordinatorSteps() {
@@ -95,7 +95,7 @@ class CoordinatorSteps : public testing::Test {
 
   void Register(int slots) {
     v1::RegisterRequest request;
-    request.set_worker_id("w");
+    request.set_worker_id(worker_);
     request.set_incarnation("1");
     request.set_slots(slots);
     ASSERT_TRUE(core_->Register(request).ok());
@@ -103,7 +103,7 @@ class CoordinatorSteps : public testing::Test {
 
   std::vector<v1::Task> Poll() {
     v1::LeaseTasksRequest request;
-    request.set_worker_id("w");
+    request.set_worker_id(worker_);
     request.set_incarnation("1");
     request.set_free_slots(1);
     const v1::LeaseTasksResponse response = core_->LeaseTasks(request).value();
@@ -118,9 +118,9 @@ class CoordinatorSteps : public testing::Test {
     return tasks[0];
   }
 
-  static v1::CompleteTaskRequest Report(const v1::Task& task, v1::SessionState::State session) {
+  v1::CompleteTaskRequest Report(const v1::Task& task, v1::SessionState::State session) {
     v1::CompleteTaskRequest request;
-    request.set_worker_id("w");
+    request.set_worker_id(worker_);
     request.set_incarnation("1");
     request.set_task_id(task.task_id());
     request.set_attempt(task.attempt());
@@ -197,6 +197,8 @@ class CoordinatorSteps : public testing::Test {
     return actions;
   }
 
+  // Who polls and reports.
+  std::string worker_ = "w";
   SimulatedClock clock_;
   Rng rng_{1};
   std::unique_ptr<MetadataStore> store_ = NewMemoryStore(&clock_, 1);

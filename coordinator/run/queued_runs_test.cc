@@ -342,6 +342,32 @@ TEST_F(QueuedRunsTest, AWorkerThatDrainsFinishesWhatItHas) {
   EXPECT_EQ(core_->Workers()[0].free_slots, 4);
 }
 
+TEST_F(QueuedRunsTest, AWorkerThatDrainsLetsGoOfTheSnapshotThatOthersWaitFor) {
+  connections_[0].set_max_connections(1);
+  Apply({Job("a")});
+  const std::string id = Start("a");
+  Register(4);
+  const v1::Task describe = Next(v1::Task::kDescribe);
+  ASSERT_TRUE(Describe(describe, 900).ok());
+  EXPECT_EQ(core_->DrainWorker("w", "ann")->state, WorkerView::State::kDraining);
+  v1::HeartbeatRequest beat;
+  beat.set_worker_id("w");
+  beat.set_incarnation("1");
+  EXPECT_THAT(core_->Heartbeat(beat)->close_sessions(), ElementsAre(describe.session().session_id()));
+  v1::SessionState& closed = *beat.add_sessions();
+  closed.set_session_id(describe.session().session_id());
+  closed.set_state(v1::SessionState::STATE_CLOSED);
+  ASSERT_TRUE(core_->Heartbeat(beat).ok());
+  EXPECT_EQ(core_->Workers()[0].state, WorkerView::State::kDrained);
+  // The run starts again elsewhere.
+  worker_ = "w2";
+  Register(4);
+  v1::CompleteTaskRequest dropped = Report(Next(v1::Task::kAbort), v1::SessionState::STATE_CLOSED);
+  dropped.mutable_abort();
+  ASSERT_TRUE(Complete(dropped).ok());
+  EXPECT_EQ(Next(v1::Task::kDescribe).run_id(), id);
+}
+
 TEST_F(QueuedRunsTest, AWorkerThatIsLostIsShownForAnHour) {
   Register(4);
   clock_.Advance(absl::Seconds(16));

@@ -126,6 +126,9 @@ bool CoordinatorCore::SessionNeeded(const PermitRecord& permit, const std::vecto
   const RunState* state = state_.FindRun(permit.run_id);
   if (state == nullptr || state->run.phase != RunPhase::kMoving) return false;
   if (!InSnapshot(state->run) || !permit.in_snapshot) return false;
+  // Who drains reads no further range; others would wait for its session in vain.
+  const Worker* holder = workers_.Find(permit.worker_id, permit.incarnation);
+  if (holder != nullptr && holder->draining) return false;
   const int held = static_cast<int>(state_.budget().OfRun(permit.run_id).size());
   if (held > 1 && Dispatcher::ShouldYield(state->run.job_uid, permit.connection, held, offers, state_.budget()))
     return false;

@@ -387,6 +387,7 @@ absl::StatusOr<WorkerView> CoordinatorCore::DrainWorker(std::string_view id, con
                            .detail = ""});
     TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
     worker->draining = true;
+    TM_RETURN_IF_ERROR(Settle());
   }
   return ViewOf(*worker);
 }
