@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "cli/command_line.h"
 #include "common/model/byte_size.h"
+#include "common/model/host_port.h"
 
 namespace tidemark::cli {
 namespace {
@@ -50,6 +51,7 @@ class Grammar {
                              kExitCodes));
     AddInit();
     AddRun();
+    AddDev();
     AddValidate();
     AddPlan();
     AddApply();
@@ -174,11 +176,54 @@ class Grammar {
         command->add_option("--to", run_.to, "Backfill: rows up to this watermark")->option_text("WATERMARK");
     from->needs(to)->excludes(full);
     to->needs(from)->excludes(full);
-    command->add_option("--workers", run_.workers, "Workers in this process")
+    AddProcessLimits(command, &run_.process);
+    command->footer(absl::StrCat(
+        Examples("  tidemark run tidemark.yaml\n"
+                 "  tidemark run tidemark.yaml orders --full-refresh\n"
+                 "  tidemark run tidemark.yaml orders --from 2026-01-01 --to 2026-02-01\n"
+                 "  tidemark run tidemark.yaml -o json | jq .rows_loaded\n\n"),
+        "Ctrl-C cancels the runs at the server. A run that a killed process left is finished first.\n", kExitCodes));
+    Set(command, [this] {
+      run_.process.memory_bytes = *ParseByteSize(memory_);
+      return run_;
+    });
+  }
+
+  void AddDev() {
+    CLI::App* command = app_.add_subcommand(
+        "dev", "A cluster in this process that stays up: schedules, the API, metrics; state in .tidemark/ beside FILE");
+    command->add_option("FILE", dev_.file, "Project file")->required();
+    AddListen(command, "--admin-listen", "Where the API is served", &dev_.admin_listen);
+    AddListen(command, "--metrics-listen", "Where /metrics is served", &dev_.metrics_listen);
+    AddProcessLimits(command, &dev_.process);
+    command->footer(absl::StrCat(
+        Examples("  tidemark dev tidemark.yaml\n"
+                 "  tidemark jobs run orders --wait\n"
+                 "  tidemark dev tidemark.yaml --admin-listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0\n\n"),
+        "Port 0 takes a free one; the real ports are printed. FILE is read once: start anew after a change. Jobs that\n"
+        "it names no more are disabled. Ctrl-C ends it: what has begun is finished first; a second one ends it at "
+        "once.\n"));
+    Set(command, [this] {
+      dev_.process.memory_bytes = *ParseByteSize(memory_);
+      return dev_;
+    });
+  }
+
+  void AddListen(CLI::App* command, const char* option, const char* help, std::string* address) {
+    command->add_option(option, *address, help)
+        ->check(CLI::Validator(
+            [](std::string& text) { return ParseHostPort(text) ? "" : "expected HOST:PORT, such as 127.0.0.1:8470"; },
+            ""))
+        ->option_text("HOST:PORT")
+        ->capture_default_str();
+  }
+
+  void AddProcessLimits(CLI::App* command, ProcessLimits* limits) {
+    command->add_option("--workers", limits->workers, "Workers in this process")
         ->check(CLI::Range(1, 64))
         ->option_text("N")
         ->capture_default_str();
-    command->add_option("--slots", run_.slots, "Tasks at once, per worker")
+    command->add_option("--slots", limits->slots, "Tasks at once, per worker")
         ->check(CLI::Range(1, 256))
         ->option_text("N")
         ->capture_default_str();
@@ -191,16 +236,6 @@ class Grammar {
             ""))
         ->option_text("SIZE")
         ->capture_default_str();
-    command->footer(absl::StrCat(
-        Examples("  tidemark run tidemark.yaml\n"
-                 "  tidemark run tidemark.yaml orders --full-refresh\n"
-                 "  tidemark run tidemark.yaml orders --from 2026-01-01 --to 2026-02-01\n"
-                 "  tidemark run tidemark.yaml -o json | jq .rows_loaded\n\n"),
-        "Ctrl-C cancels the runs at the server. A run that a killed process left is finished first.\n", kExitCodes));
-    Set(command, [this] {
-      run_.memory_bytes = *ParseByteSize(memory_);
-      return run_;
-    });
   }
 
   void AddValidate() {
@@ -431,6 +466,7 @@ class Grammar {
   CommandLine line_;
   InitCommand init_;
   RunCommand run_;
+  DevCommand dev_;
   std::string memory_ = "1GiB";
   ValidateCommand validate_;
   PlanCommand plan_;

@@ -17,6 +17,14 @@ enum class OutputFormat { kTable, kJson, kNdjson, kYaml };
 struct InitCommand {
   std::string directory = ".";
 };
+// What a cluster within this process may use.
+struct ProcessLimits {
+  int workers = 1;
+  // Tasks at once, per worker.
+  int slots = 4;
+  // Of the whole process.
+  int64_t memory_bytes = int64_t{1} << 30;
+};
 struct RunCommand {
   std::string file;
   // Empty: all.
@@ -24,9 +32,14 @@ struct RunCommand {
   bool full_refresh = false;
   std::optional<std::string> from;
   std::optional<std::string> to;
-  int workers = 1;
-  int slots = 4;
-  int64_t memory_bytes = int64_t{1} << 30;
+  ProcessLimits process;
+};
+struct DevCommand {
+  std::string file;
+  // HOST:PORT; port 0 takes a free one.
+  std::string admin_listen = "127.0.0.1:8470";
+  std::string metrics_listen = "127.0.0.1:9470";
+  ProcessLimits process;
 };
 struct ValidateCommand {
   std::string file;
@@ -136,13 +149,13 @@ struct CompleteCommand {
 struct SchemaCommand {};
 struct VersionCommand {};
 
-using Command = std::variant<InitCommand, RunCommand, ValidateCommand, PlanCommand, ApplyCommand, JobsListCommand,
-                             JobsGetCommand, JobsDeleteCommand, JobsPauseCommand, JobsResumeCommand, JobsAdoptCommand,
-                             JobsRunCommand, BackfillCommand, RunsListCommand, RunsGetCommand, RunsWatchCommand,
-                             RunsCancelCommand, RunsRetryCommand, RunsReplayLoadCommand, ConnectionsListCommand,
-                             ConnectionsTestCommand, WorkersListCommand, WorkersDrainCommand, StatusCommand,
-                             CompletionCommand, CompleteCommand, MigrateCommand, SchemaCommand,
-                             VersionCommand>;
+using Command =
+    std::variant<InitCommand, RunCommand, DevCommand, ValidateCommand, PlanCommand, ApplyCommand, JobsListCommand,
+                 JobsGetCommand, JobsDeleteCommand, JobsPauseCommand, JobsResumeCommand, JobsAdoptCommand,
+                 JobsRunCommand, BackfillCommand, RunsListCommand, RunsGetCommand, RunsWatchCommand, RunsCancelCommand,
+                 RunsRetryCommand, RunsReplayLoadCommand, ConnectionsListCommand, ConnectionsTestCommand,
+                 WorkersListCommand, WorkersDrainCommand, StatusCommand, CompletionCommand, CompleteCommand,
+                 MigrateCommand, SchemaCommand, VersionCommand>;
 
 // Where the admin services are, and how to speak to them: in plain text unless a file is named.
 struct ServerOptions {

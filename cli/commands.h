@@ -18,6 +18,7 @@ struct CommandContext {
 // One function per command: does its work, prints, returns the exit code.
 ExitCode Execute(const InitCommand& command, const CommandContext& context);
 ExitCode Execute(const RunCommand& command, const CommandContext& context);
+ExitCode Execute(const DevCommand& command, const CommandContext& context);
 ExitCode Execute(const ValidateCommand& command, const CommandContext& context);
 ExitCode Execute(const PlanCommand& command, const CommandContext& context);
 ExitCode Execute(const ApplyCommand& command, const CommandContext& context);

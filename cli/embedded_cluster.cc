@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "cli/grpc_in_process_server.h"
-#include "cli/version.h"
 #include "common/base/status_macros.h"
+#include "common/base/version.h"
+#include "common/telemetry/metrics.h"
 #include "worker/agent/grpc_coordinator_client.h"
 
 namespace tidemark::cli {
@@ -41,46 +41,71 @@ absl::StatusOr<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::Start(const Pr
   TM_ASSIGN_OR_RETURN(cluster->store_, coordinator::OpenSqliteStore(StateFile(project.file), &cluster->clock_));
   TM_ASSIGN_OR_RETURN(cluster->unfinished_runs_, cluster->store_->ListUnfinishedRuns());
 
-  coordinator::CoordinatorOptions coordinator_options;
-  coordinator_options.store = cluster->store_.get();
-  coordinator_options.clock = &cluster->clock_;
-  coordinator_options.rng = &cluster->rng_;
-  coordinator_options.holder = kHolder;
-  coordinator_options.workers_died_with_us = true;
-  coordinator_options.resume = options.resume;
-  TM_ASSIGN_OR_RETURN(cluster->coordinator_, coordinator::Coordinator::Start(coordinator_options));
-  std::vector<v1::ConnectionSpec> connections = project.connections;
-  for (v1::ConnectionSpec& connection : connections) connection.clear_worker();
-  TM_RETURN_IF_ERROR(cluster->coordinator_->ApplyProject(connections, project.jobs));
-  cluster->ticker_ = std::make_unique<coordinator::Ticker>(cluster->coordinator_.get());
-  cluster->server_ = std::make_unique<InProcessServer>(cluster->coordinator_.get());
+  TM_RETURN_IF_ERROR(cluster->StartCoordinator(project, options));
   TM_RETURN_IF_ERROR(cluster->StartWorkers(directory + "/spill", connectors, options));
   return cluster;
+}
+
+absl::Status EmbeddedCluster::StartCoordinator(const Project& project, const Options& options) {
+  std::vector<v1::ConnectionSpec> connections = project.connections;
+  for (v1::ConnectionSpec& connection : connections) connection.clear_worker();
+  coordinator::CoordinatorServerOptions server;
+  server.store = store_.get();
+  server.clock = &clock_;
+  server.registry = &registry_;
+  server.coordinator.rng = &rng_;
+  server.coordinator.holder = kHolder;
+  server.coordinator.workers_died_with_us = true;
+  server.coordinator.resume = options.resume;
+  server.coordinator.schedule = options.schedule;
+  server.admin_listen = options.admin_listen;
+  server.metrics_listen = options.metrics_listen;
+  server.version = Version();
+  server.connections_stored = false;
+  server.prepare = [&](coordinator::Coordinator& coordinator) -> absl::Status {
+    if (options.schedule) {
+      TM_ASSIGN_OR_RETURN(disabled_jobs_, coordinator.DisableOthers(project.jobs));
+    }
+    return coordinator.ApplyProject(connections, project.jobs);
+  };
+  server.log = options.log;
+  server.run_ended = options.run_ended;
+  TM_ASSIGN_OR_RETURN(server_, coordinator::CoordinatorServer::Start(std::move(server)));
+  return absl::OkStatus();
 }
 
 absl::Status EmbeddedCluster::StartWorkers(const std::string& spill_directory, const ConnectorRegistry* connectors,
                                            const Options& options) {
   for (int i = 1; i <= options.workers; ++i) {
-    clients_.push_back(NewGrpcCoordinatorClient(server_->Channel()));
+    clients_.push_back(NewGrpcCoordinatorClient(server_->WorkerChannel()));
     WorkerAgent::Options worker;
     worker.worker_id = absl::StrCat("embedded-", i);
     worker.slots = options.slots;
     worker.memory_bytes = options.memory_bytes / options.workers;
     worker.spill_dir = spill_directory;
-    worker.version = kVersion;
+    worker.version = Version();
+    worker.log = options.log;
+    worker.redact = options.redact;
+    worker.attempt_ended = [this](const v1::Task& task, const v1::CompleteTaskRequest& outcome,
+                                  const v1::TaskProgress& progress) {
+      worker_metrics_.AttemptEnded(task, outcome, progress);
+    };
     workers_.push_back(
         std::make_unique<WorkerAgent>(std::move(worker), connectors, clients_.back().get(), &clock_, &rng_));
     TM_RETURN_IF_ERROR(workers_.back()->Start());
   }
+  std::vector<const WorkerAgent*> agents;
+  for (const std::unique_ptr<WorkerAgent>& worker : workers_) agents.push_back(worker.get());
+  watch_ = worker_metrics_.Watch(std::move(agents));
   return absl::OkStatus();
 }
 
-EmbeddedCluster::EmbeddedCluster() : rng_(Rng::EntropySeed()) {}
+EmbeddedCluster::EmbeddedCluster() : rng_(Rng::EntropySeed()), worker_metrics_(&registry_) {
+  registry_.Get(metrics::kBuildInfo, Version()).Set(1);
+}
 
 EmbeddedCluster::~EmbeddedCluster() {
   for (const std::unique_ptr<WorkerAgent>& worker : workers_) worker->Stop();
-  // Before the server: held calls end at once.
-  if (coordinator_ != nullptr) coordinator_->Shutdown();
   server_.reset();
 }
 

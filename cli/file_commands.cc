@@ -6,7 +6,7 @@
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/project_loading.h"
-#include "cli/version.h"
+#include "common/base/version.h"
 #include "worker/connectors/builtin.h"
 
 namespace tidemark::cli {
@@ -37,7 +37,7 @@ ExitCode Execute(const SchemaCommand& command, const CommandContext& context) {
 }
 
 ExitCode Execute(const VersionCommand& command, const CommandContext& context) {
-  PrintObject(context, {{"version", kVersion}}, [] { return absl::StrCat("tidemark ", kVersion, "\n"); });
+  PrintObject(context, {{"version", Version()}}, [] { return absl::StrCat("tidemark ", Version(), "\n"); });
   return kDone;
 }
 

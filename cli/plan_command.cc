@@ -10,6 +10,7 @@
 #include "cli/project_loading.h"
 #include "cli/signal_watcher.h"
 #include "common/base/status_macros.h"
+#include "coordinator/schedule/schedule_spec.h"
 #include "worker/connectors/builtin.h"
 
 namespace tidemark::cli {
@@ -52,7 +53,7 @@ ExitCode Execute(const PlanCommand& command, const CommandContext& context) {
       exit_code = ExitCodeOf(preview.status());
       continue;
     }
-    const std::vector<absl::Time> fire_times = NextFireTimes(job, clock.Now(), kFireTimes);
+    const std::vector<absl::Time> fire_times = coordinator::NextFireTimes(job.schedule(), clock.Now(), kFireTimes);
     PrintObject(context, PlanObject(job, *preview, fire_times), [&] { return PlanText(job, *preview, fire_times); });
   }
   return exit_code;

@@ -23,19 +23,6 @@ std::string Rfc3339Utc(absl::Time time) { return absl::FormatTime("%Y-%m-%d%ET%H
 
 }  // namespace
 
-std::vector<absl::Time> NextFireTimes(const v1::JobSpec& job, absl::Time now, int count) {
-  std::vector<absl::Time> times;
-  if (job.schedule().cron().empty()) return times;
-  const absl::StatusOr<coordinator::Schedule> schedule = coordinator::ToSchedule(job.schedule());
-  if (!schedule.ok()) return times;
-  for (absl::Time at = now; static_cast<int>(times.size()) < count;) {
-    at = schedule->cron.Next(at, schedule->zone);
-    if (at == absl::InfiniteFuture()) break;
-    times.push_back(at);
-  }
-  return times;
-}
-
 Value::Record PlanObject(const v1::JobSpec& job, const Preview& preview, const std::vector<absl::Time>& fire_times) {
   Value::List partitions;
   for (const v1::KeyRange& range : preview.plan.ranges) {

@@ -10,9 +10,6 @@
 
 namespace tidemark::cli {
 
-// The next fire times of a job's schedule after `now`; empty for a job on demand.
-std::vector<absl::Time> NextFireTimes(const v1::JobSpec& job, absl::Time now, int count);
-
 // The object that `plan -o json` prints for a job.
 Value::Record PlanObject(const v1::JobSpec& job, const coordinator::Preview& preview,
                          const std::vector<absl::Time>& fire_times);

@@ -4,19 +4,17 @@
 #include "cli/exit_code.h"
 #include "cli/message_value.h"
 #include "cli/plan_report.h"
-#include "cli/run_message.h"
 #include "cli/run_report.h"
 #include "cli/store_patience.h"
+#include "coordinator/admin/resources.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace tidemark::cli {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using ::testing::SizeIs;
 
 absl::Time At(const char* text) {
   absl::Time time;
@@ -65,7 +63,7 @@ coordinator::RunRecord FinishedRun() {
 
 TEST(RunReportTest, ObjectHasTheFieldsScriptsRead) {
   EXPECT_EQ(
-      ToJson(RunObject(ToMessage(FinishedRun())), false),
+      ToJson(RunObject(coordinator::ToRun(FinishedRun())), false),
       R"({"job":"orders","run_id":"01run","status":"success","phase":"done","rows_read":10000,"rows_loaded":9990,)"
       R"("rows_filtered":7,"rows_quarantined":3,"partitions":8,"watermark_low":"A","watermark_high":"B",)"
       R"x("completeness":"lookback(15m)","bytes_read":1048576,"duration_seconds":1.5,"peak_source_connections":2,"error":null})x");
@@ -73,12 +71,12 @@ TEST(RunReportTest, ObjectHasTheFieldsScriptsRead) {
 
 TEST(RunReportTest, ARunFromTheWireAndALocalOnePrintAlike) {
   v1::Run wire;
-  ASSERT_TRUE(wire.ParseFromString(ToMessage(FinishedRun()).SerializeAsString()));
+  ASSERT_TRUE(wire.ParseFromString(coordinator::ToRun(FinishedRun()).SerializeAsString()));
   wire.set_name("runs/01run");
   EXPECT_EQ(wire.status(), v1::Run::STATUS_SUCCESS);
   EXPECT_EQ(wire.phase(), "done");
   const std::string details = ToJson(RunDetails(wire), false);
-  EXPECT_EQ(details, ToJson(RunDetails(ToMessage(FinishedRun())), false));
+  EXPECT_EQ(details, ToJson(RunDetails(coordinator::ToRun(FinishedRun())), false));
   EXPECT_THAT(details, HasSubstr(R"("created":"2026-01-05T02:30:00.000Z","started":"2026-01-05T02:30:00.500Z")"));
   EXPECT_THAT(details, HasSubstr(R"("move_seconds":0.9)"));
   EXPECT_THAT(details, HasSubstr(R"("fire_time":null,"retry_of":null)"));
@@ -102,7 +100,7 @@ TEST(RunReportTest, WhatIsAbsentIsNull) {
   run.status = coordinator::RunStatus::kFailed;
   run.phase = coordinator::RunPhase::kFailed;
   run.error = "no such table";
-  const std::string json = ToJson(RunObject(ToMessage(run)), false);
+  const std::string json = ToJson(RunObject(coordinator::ToRun(run)), false);
   EXPECT_THAT(json, HasSubstr(R"("watermark_low":null,"watermark_high":null,"completeness":null)"));
   EXPECT_THAT(json, HasSubstr(R"("duration_seconds":0.0)"));
   EXPECT_THAT(json, HasSubstr(R"("error":"no such table")"));
@@ -111,7 +109,7 @@ TEST(RunReportTest, WhatIsAbsentIsNull) {
 TEST(RunReportTest, AJobThatGotNoRunHasNoId) {
   coordinator::RunRecord run;
   run.job_name = "orders";
-  EXPECT_THAT(ToJson(RunObject(ToMessage(run)), false), HasSubstr(R"({"job":"orders","run_id":null,)"));
+  EXPECT_THAT(ToJson(RunObject(coordinator::ToRun(run)), false), HasSubstr(R"({"job":"orders","run_id":null,)"));
 }
 
 TEST(RunReportTest, WhatIsWoundUpIsNotTriedAgain) {
@@ -143,7 +141,7 @@ TEST(ExitCodeTest, TellsWhatCannotBeReachedFromWhatIsWrong) {
 
 TEST(RunReportTest, SummaryBalancesAndNamesWindowCompletenessAndPhases) {
   const Console console(stdout, stderr, Console::Options());
-  EXPECT_EQ(RunSummary(ToMessage(FinishedRun()), console),
+  EXPECT_EQ(RunSummary(coordinator::ToRun(FinishedRun()), console),
             "orders: success in 1.5s  (run 01run)\n"
             "  read 10,000 = loaded 9,990 + filtered 7 + quarantined 3\n"
             "  filtered: superseded 7\n"
@@ -158,8 +156,8 @@ TEST(RunReportTest, SummaryBalancesAndNamesWindowCompletenessAndPhases) {
 TEST(RunReportTest, ColoursOnlyWhereTheyShow) {
   const Console plain(stdout, stderr, Console::Options());
   const Console colored(stdout, stderr, {.color = true});
-  EXPECT_THAT(RunSummary(ToMessage(FinishedRun()), plain), Not(HasSubstr("\x1b[")));
-  EXPECT_THAT(RunSummary(ToMessage(FinishedRun()), colored), HasSubstr("\x1b[32msuccess\x1b[0m"));
+  EXPECT_THAT(RunSummary(coordinator::ToRun(FinishedRun()), plain), Not(HasSubstr("\x1b[")));
+  EXPECT_THAT(RunSummary(coordinator::ToRun(FinishedRun()), colored), HasSubstr("\x1b[32msuccess\x1b[0m"));
 }
 
 v1::JobSpec OrdersJob() {
@@ -191,17 +189,6 @@ coordinator::Preview OrdersPreview() {
   preview.plan.ranges.push_back(range);
   preview.plan.format = v1::CHUNK_FORMAT_PG_COPY_BINARY;
   return preview;
-}
-
-TEST(PlanReportTest, FireTimesAreInTheJobsZone) {
-  const absl::Time now = At("2026-03-27T12:00:00Z");
-  // The night of 29 March has no 02:30 in Paris.
-  EXPECT_THAT(NextFireTimes(OrdersJob(), now, 3),
-              ElementsAre(At("2026-03-28T01:30:00Z"), At("2026-03-29T01:00:00Z"), At("2026-03-30T00:30:00Z")));
-  EXPECT_THAT(NextFireTimes(v1::JobSpec(), now, 3), SizeIs(0));
-  v1::JobSpec never = OrdersJob();
-  never.mutable_schedule()->set_cron("0 0 30 2 *");
-  EXPECT_THAT(NextFireTimes(never, now, 3), SizeIs(0));
 }
 
 TEST(PlanReportTest, ObjectHasTheFieldsScriptsRead) {

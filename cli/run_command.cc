@@ -7,11 +7,11 @@
 #include "cli/embedded_cluster.h"
 #include "cli/print.h"
 #include "cli/project_loading.h"
-#include "cli/run_message.h"
 #include "cli/run_report.h"
 #include "cli/run_watch.h"
 #include "cli/signal_watcher.h"
 #include "common/base/status_macros.h"
+#include "coordinator/admin/resources.h"
 #include "worker/connectors/builtin.h"
 
 namespace tidemark::cli {
@@ -56,21 +56,9 @@ class RunSession {
   // Runs that a killed process left come to their end before new ones begin. Their ends are talk: they were not asked
   // for now.
   absl::Status FinishRecovered(const Project& project, RunWatch::End* end) {
-    std::vector<std::string> runs;
-    for (const RunRecord& run : cluster_.unfinished_runs()) {
-      if (project.FindConnection(run.spec.source().connection()) == nullptr ||
-          project.FindConnection(run.spec.target().connection()) == nullptr) {
-        context_.console->Say(
-            absl::StrCat("run ", run.id, " of the job ", run.job_name,
-                         " was left unfinished and cannot go on: the project no longer names its connections"));
-        continue;
-      }
-      context_.console->Say(absl::StrCat("recovering run ", run.id, " of the job ", run.job_name, ", left unfinished (",
-                                         std::string(coordinator::Name(run.phase)), ") by an earlier process"));
-      runs.push_back(run.id);
-    }
+    const std::vector<std::string> runs = SayRecovering(cluster_, project, context_.console);
     return Await(runs, end, [this](const RunRecord& run) {
-      context_.console->Say(absl::StrCat("recovered ", RunSummary(ToMessage(run), *context_.console)));
+      context_.console->Say(absl::StrCat("recovered ", RunSummary(coordinator::ToRun(run), *context_.console)));
     });
   }
 
@@ -111,7 +99,8 @@ class RunSession {
   }
 
   void Print(const RunRecord& run) {
-    PrintObject(context_, RunObject(ToMessage(run)), [&] { return RunSummary(ToMessage(run), *context_.console); });
+    PrintObject(context_, RunObject(coordinator::ToRun(run)),
+                [&] { return RunSummary(coordinator::ToRun(run), *context_.console); });
   }
 
   // Scripts get an object for every job; people have read of it in the talk.
@@ -121,7 +110,7 @@ class RunSession {
     run.status = status;
     run.phase = phase;
     run.error = error;
-    PrintObject(context_, RunObject(ToMessage(run)), [] { return std::string(); });
+    PrintObject(context_, RunObject(coordinator::ToRun(run)), [] { return std::string(); });
   }
 
   void PrintUnfinished(const std::string& id, const std::string& job) {
@@ -172,8 +161,10 @@ ExitCode Execute(const RunCommand& command, const CommandContext& context) {
   if (!jobs.ok()) return Fail(context, jobs.status());
 
   const SignalWatcher signals;
-  const EmbeddedCluster::Options options = {
-      .workers = command.workers, .slots = command.slots, .memory_bytes = command.memory_bytes};
+  EmbeddedCluster::Options options;
+  options.workers = command.process.workers;
+  options.slots = command.process.slots;
+  options.memory_bytes = command.process.memory_bytes;
   absl::StatusOr<std::unique_ptr<EmbeddedCluster>> cluster = EmbeddedCluster::Start(*project, &connectors, options);
   if (!cluster.ok()) return Fail(context, cluster.status());
   return RunSession(command, context, cluster->get(), &signals).Execute(*project, *jobs);

@@ -18,6 +18,22 @@ constexpr absl::Duration kDrainTime = absl::Seconds(25);
 
 }  // namespace
 
+std::vector<std::string> SayRecovering(const EmbeddedCluster& cluster, const Project& project, Console* console) {
+  std::vector<std::string> runs;
+  for (const coordinator::RunRecord& run : cluster.unfinished_runs()) {
+    if (project.FindConnection(run.spec.source().connection()) == nullptr ||
+        project.FindConnection(run.spec.target().connection()) == nullptr) {
+      console->Say(absl::StrCat("run ", run.id, " of the job ", run.job_name,
+                                " was left unfinished and cannot go on: the project no longer names its connections"));
+      continue;
+    }
+    console->Say(absl::StrCat("recovering run ", run.id, " of the job ", run.job_name, ", left unfinished (",
+                              std::string(coordinator::Name(run.phase)), ") by an earlier process"));
+    runs.push_back(run.id);
+  }
+  return runs;
+}
+
 absl::StatusOr<RunWatch::End> RunWatch::Await(const std::vector<std::string>& run_ids,
                                               const std::function<void(const coordinator::RunRecord& run)>& ended) {
   std::set<std::string> open(run_ids.begin(), run_ids.end());

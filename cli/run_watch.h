@@ -14,8 +14,13 @@
 #include "cli/signal_watcher.h"
 #include "cli/store_patience.h"
 #include "common/base/clock.h"
+#include "common/config/project.h"
 
 namespace tidemark::cli {
+
+// Says of the runs that an earlier process left unfinished which go on; their ids. `project` is what the cluster was
+// started with.
+std::vector<std::string> SayRecovering(const EmbeddedCluster& cluster, const Project& project, Console* console);
 
 // Accompanies runs of an embedded cluster to their end: shows the bar, says what goes wrong and is tried again, cancels
 // the runs at SIGINT, drains at SIGTERM, and gives up on a metadata store that keeps failing.

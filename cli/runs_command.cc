@@ -12,13 +12,13 @@
 #include "cli/print.h"
 #include "cli/remote_run_watch.h"
 #include "cli/resource_name.h"
-#include "cli/run_message.h"
 #include "cli/run_report.h"
 #include "cli/server_call.h"
 #include "cli/signal_watcher.h"
 #include "common/base/clock.h"
 #include "common/base/status_macros.h"
 #include "common/model/enum_names.h"
+#include "coordinator/admin/resources.h"
 #include "coordinator/store/metadata_store.h"
 
 namespace tidemark::cli {
@@ -50,7 +50,7 @@ absl::StatusOr<RunRecord> FindRun(MetadataStore& store, const std::string& name)
 
 // What a store knows of a run beyond what a server tells.
 Value::Record LocalRunDetails(const RunRecord& run) {
-  Value::Record details = RunDetails(ToMessage(run));
+  Value::Record details = RunDetails(coordinator::ToRun(run));
   details.emplace_back("strategy", Value::OrNull(EnumName(run.spec.target().strategy())));
   details.emplace_back("sequence", run.sequence);
   return details;
@@ -141,7 +141,7 @@ ExitCode Execute(const RunsGetCommand& command, const CommandContext& context) {
   if (!store.ok()) return Fail(context, store.status());
   const absl::StatusOr<RunRecord> run = FindRun(**store, command.run);
   if (!run.ok()) return Fail(context, run.status());
-  PrintObject(context, LocalRunDetails(*run), [&] { return RunSummary(ToMessage(*run), *context.console); });
+  PrintObject(context, LocalRunDetails(*run), [&] { return RunSummary(coordinator::ToRun(*run), *context.console); });
   return kDone;
 }
 

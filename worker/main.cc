@@ -95,7 +95,7 @@ absl::Status Serve(const v1::WorkerSettings& settings, Termination& termination)
   options.redact = [&](std::string_view text) { return redactor.Redact(text); };
   WorkerAgent agent(options, &connectors, coordinators.get(), &clock, &rng);
   TM_RETURN_IF_ERROR(agent.Start());
-  const auto watch = counted.Watch(&agent);
+  const auto watch = counted.Watch({&agent});
   log.Write(absl::StrCat("worker ", settings.id(), " ", Version(), " serves ", settings.slots(), " slots"));
   Print(absl::StrCat("listening metrics ", metrics_server->address()));
   Print("ready");

@@ -224,13 +224,8 @@ absl::StatusOr<v1::PlanJobResponse> Admin::PlanJob(const v1::PlanJobRequest& req
   if (preview.description.formats_size() > 0) response.set_format(preview.description.formats(0));
   for (const std::string& note : preview.description.notes()) response.add_notes(note);
   *response.mutable_horizon_hold() = ToProto(absl::Seconds(preview.description.horizon_hold_seconds()));
-  if (const v1::ScheduleSpec& spec = job.spec.schedule(); !spec.cron().empty()) {
-    TM_ASSIGN_OR_RETURN(const Schedule schedule, ToSchedule(spec));
-    absl::Time at = options_.coordinator->clock().Now();
-    for (int i = 0; i < kFireTimes; ++i) {
-      at = schedule.cron.Next(at, schedule.zone);
-      *response.add_next_fire_times() = ToProto(at);
-    }
+  for (const absl::Time time : NextFireTimes(job.spec.schedule(), options_.coordinator->clock().Now(), kFireTimes)) {
+    *response.add_next_fire_times() = ToProto(time);
   }
   return response;
 }

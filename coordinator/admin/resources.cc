@@ -81,7 +81,7 @@ v1::Job ToJob(const JobRecord& record, std::optional<absl::Time> next_fire) {
 
 v1::Run ToRun(const RunRecord& record, const std::optional<RunProgress>& progress) {
   v1::Run run;
-  run.set_name(absl::StrCat("runs/", record.id));
+  if (!record.id.empty()) run.set_name(absl::StrCat("runs/", record.id));
   run.set_job(absl::StrCat("jobs/", record.job_name));
   run.set_status(ToStatus(record.status));
   run.set_phase(std::string(Name(record.phase)));

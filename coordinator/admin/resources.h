@@ -15,8 +15,8 @@
 namespace tidemark::coordinator {
 
 v1::Job ToJob(const JobRecord& record, std::optional<absl::Time> next_fire);
-// `progress` while the run has not ended.
-v1::Run ToRun(const RunRecord& record, const std::optional<RunProgress>& progress);
+// `progress` while the run has not ended. A record without an id has no name.
+v1::Run ToRun(const RunRecord& record, const std::optional<RunProgress>& progress = std::nullopt);
 v1::RunTask ToTask(const TaskRecord& record);
 // The DSNs of `record` are left out. `open_sessions`: of the whole cluster.
 v1::Connection ToConnection(const ConnectionRecord& record, int open_sessions);

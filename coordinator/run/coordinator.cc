@@ -81,6 +81,10 @@ absl::Status Coordinator::ApplyProject(const std::vector<v1::ConnectionSpec>& co
   return Change([&](CoordinatorCore& core) { return core.ApplyProject(connections, jobs); });
 }
 
+absl::StatusOr<std::vector<std::string>> Coordinator::DisableOthers(const std::vector<v1::JobSpec>& jobs) {
+  return Change([&](CoordinatorCore& core) { return core.DisableOthers(jobs); });
+}
+
 absl::StatusOr<JobRecord> Coordinator::CreateJob(const JobChange& change) {
   return Change([&](CoordinatorCore& core) { return core.CreateJob(change); });
 }

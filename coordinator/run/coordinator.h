@@ -205,6 +205,9 @@ class Coordinator {
   // by name; a job keeps its uid and watermark. Jobs that are not named stay as they are. InvalidArgument: a job names
   // an unknown connection, or two jobs name one target table.
   absl::Status ApplyProject(const std::vector<v1::ConnectionSpec>& connections, const std::vector<v1::JobSpec>& jobs);
+  // Disables the jobs that are not among `jobs`, as their specifications would; returns the names of those that were
+  // enabled. Named by ApplyProject again, they are what it says.
+  absl::StatusOr<std::vector<std::string>> DisableOthers(const std::vector<v1::JobSpec>& jobs);
 
   // Jobs, one by one. Each returns the job as it is then. NotFound: no such job, unless it may be missing. Aborted: its
   // revision is another. AlreadyExists: from CreateJob, unless this very request made it. InvalidArgument: it cannot

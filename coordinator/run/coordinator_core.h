@@ -33,6 +33,7 @@ class CoordinatorCore {
   const std::string& cluster_id() const { return state_.cluster_id(); }
 
   absl::Status ApplyProject(const std::vector<v1::ConnectionSpec>& connections, const std::vector<v1::JobSpec>& jobs);
+  absl::StatusOr<std::vector<std::string>> DisableOthers(const std::vector<v1::JobSpec>& jobs);
 
   absl::StatusOr<JobRecord> CreateJob(const JobChange& change);
   absl::StatusOr<JobRecord> UpdateJob(const JobChange& change);

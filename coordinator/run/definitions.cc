@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
@@ -354,6 +357,29 @@ absl::Status CoordinatorCore::ApplyProject(const std::vector<v1::ConnectionSpec>
   for (const JobRecord& job : changed) Reschedule(*state_.FindJob(job.uid), job.scheduled_from);
   SetConnections(connections);
   return Settle();
+}
+
+absl::StatusOr<std::vector<std::string>> CoordinatorCore::DisableOthers(const std::vector<v1::JobSpec>& jobs) {
+  TM_RETURN_IF_ERROR(state_.Refresh());
+  std::set<std::string> named;
+  for (const v1::JobSpec& job : jobs) named.insert(job.name());
+  const absl::Time now = options_.clock->Now();
+  std::vector<std::string> disabled;
+  WriteBatch batch;
+  for (const auto& [uid, stored] : state_.jobs()) {
+    if (!stored.spec.enabled() || named.contains(stored.spec.name())) continue;
+    if (stored.enabled) disabled.push_back(stored.spec.name());
+    v1::JobSpec spec = stored.spec;
+    spec.set_enabled(false);
+    JobRecord job = stored;
+    Respecify(job, spec, now);
+    batch.audit.push_back(Audit(now, "coordinator", "job.update", JobName(job)));
+    batch.jobs.push_back(std::move(job));
+  }
+  const std::vector<JobRecord> changed = batch.jobs;
+  TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
+  for (const JobRecord& job : changed) Reschedule(*state_.FindJob(job.uid), job.scheduled_from);
+  return disabled;
 }
 
 }  // namespace tidemark::coordinator

@@ -38,4 +38,17 @@ absl::StatusOr<Schedule> ToSchedule(const v1::ScheduleSpec& spec) {
   return schedule;
 }
 
+std::vector<absl::Time> NextFireTimes(const v1::ScheduleSpec& spec, absl::Time now, int count) {
+  std::vector<absl::Time> times;
+  if (spec.cron().empty()) return times;
+  const absl::StatusOr<Schedule> schedule = ToSchedule(spec);
+  if (!schedule.ok()) return times;
+  for (absl::Time at = now; static_cast<int>(times.size()) < count;) {
+    at = schedule->cron.Next(at, schedule->zone);
+    if (at == absl::InfiniteFuture()) break;
+    times.push_back(at);
+  }
+  return times;
+}
+
 }  // namespace tidemark::coordinator

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "coordinator/schedule/cron.h"
@@ -23,5 +25,8 @@ struct Schedule {
 // only. A catch_up shorter than kLeastCatchUp counts as that. Pure but for the first use of a zone, which reads the
 // system's time zone database.
 absl::StatusOr<Schedule> ToSchedule(const v1::ScheduleSpec& spec);
+
+// The next `count` fire times after `now`, fewer if the schedule ends; none of one without a cron, or that is wrong.
+std::vector<absl::Time> NextFireTimes(const v1::ScheduleSpec& spec, absl::Time now, int count);
 
 }  // namespace tidemark::coordinator

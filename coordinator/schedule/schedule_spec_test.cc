@@ -9,7 +9,9 @@
 namespace tidemark::coordinator {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 v1::ScheduleSpec Spec(const char* cron, const char* zone = "") {
   v1::ScheduleSpec spec;
@@ -56,6 +58,21 @@ TEST(ScheduleSpecTest, ErrorsNameTheField) {
   v1::ScheduleSpec negative = Spec("@daily");
   *negative.mutable_catch_up() = ToProto(-absl::Seconds(1));
   EXPECT_THAT(error(negative), HasSubstr("schedule.catch_up: "));
+}
+
+absl::Time At(const char* text) {
+  absl::Time time;
+  EXPECT_TRUE(absl::ParseTime(absl::RFC3339_full, text, &time, nullptr)) << text;
+  return time;
+}
+
+TEST(ScheduleSpecTest, FireTimesAreInTheJobsZone) {
+  const absl::Time now = At("2026-03-27T12:00:00Z");
+  // The night of 29 March has no 02:30 in Paris.
+  EXPECT_THAT(NextFireTimes(Spec("30 2 * * *", "Europe/Paris"), now, 3),
+              ElementsAre(At("2026-03-28T01:30:00Z"), At("2026-03-29T01:00:00Z"), At("2026-03-30T00:30:00Z")));
+  EXPECT_THAT(NextFireTimes(v1::ScheduleSpec(), now, 3), IsEmpty());
+  EXPECT_THAT(NextFireTimes(Spec("0 0 30 2 *"), now, 3), IsEmpty());
 }
 
 }  // namespace

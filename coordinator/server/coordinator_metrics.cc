@@ -37,9 +37,11 @@ double UnixSeconds(absl::Time time) { return absl::ToDoubleSeconds(time - absl::
 
 }  // namespace
 
-CoordinatorMetrics::CoordinatorMetrics(MetricRegistry* registry, std::function<void(const std::string& line)> log)
+CoordinatorMetrics::CoordinatorMetrics(MetricRegistry* registry, std::function<void(const std::string& line)> log,
+                                       std::function<void(const RunRecord& run)> run_ended)
     : registry_(*registry),
       log_(std::move(log)),
+      run_ended_(std::move(run_ended)),
       fires_superseded_(registry->Get(metrics::kScheduleMissed, "superseded")),
       fires_too_late_(registry->Get(metrics::kScheduleMissed, "too_late")),
       fires_skipped_(registry->Get(metrics::kScheduleMissed, "skipped")),
@@ -65,6 +67,7 @@ void CoordinatorMetrics::FiresMissed(std::string_view job, std::string_view reas
 }
 
 void CoordinatorMetrics::RunEnded(const RunRecord& run) {
+  if (run_ended_) run_ended_(run);
   const std::string& job = run.job_name;
   registry_.Get(metrics::kRuns, job, coordinator::Name(run.status)).Add();
   if (run.status == RunStatus::kSkipped) return;
@@ -86,7 +89,7 @@ void CoordinatorMetrics::RunEnded(const RunRecord& run) {
     if (high.has_value() && run.window.kind() != v1::WINDOW_KIND_RANGE) {
       registry_.Get(metrics::kWatermark, job).Set(UnixSeconds(*high));
     }
-  } else if (log_) {
+  } else if (log_ && !run_ended_) {
     log_(absl::StrCat("run ", run.id, " of job ", job, " ended as ", std::string(coordinator::Name(run.phase)), ": ",
                       run.error));
   }

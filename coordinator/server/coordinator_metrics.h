@@ -17,8 +17,9 @@ namespace tidemark::coordinator {
 // What a coordinator counts, and says in its log, of the runs it sees. Thread-safe.
 class CoordinatorMetrics final : public CoordinatorObserver {
  public:
-  // `registry` must outlive it.
-  CoordinatorMetrics(MetricRegistry* registry, std::function<void(const std::string& line)> log);
+  // `registry` must outlive it. `run_ended`, unless it is empty, hears of every run's end instead of the log.
+  CoordinatorMetrics(MetricRegistry* registry, std::function<void(const std::string& line)> log,
+                     std::function<void(const RunRecord& run)> run_ended);
 
   void RunFired(const RunRecord& run, absl::Duration lag) override;
   void FiresMissed(std::string_view job, std::string_view reason, int64_t count) override;
@@ -40,6 +41,7 @@ class CoordinatorMetrics final : public CoordinatorObserver {
 
   MetricRegistry& registry_;
   const std::function<void(const std::string& line)> log_;
+  const std::function<void(const RunRecord& run)> run_ended_;
   const Counter fires_superseded_;
   const Counter fires_too_late_;
   const Counter fires_skipped_;

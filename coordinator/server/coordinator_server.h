@@ -20,7 +20,8 @@ class ChannelInterface;
 namespace tidemark::coordinator {
 
 struct CoordinatorServerOptions {
-  // `store`, `observer` and `clock` aside, which the server fills in.
+  // `store`, `observer` and `clock` aside, which the server fills in. Without `schedule`, the triggers of the store are
+  // left alone too.
   CoordinatorOptions coordinator;
   // All three must outlive the server.
   MetadataStore* store = nullptr;
@@ -36,8 +37,14 @@ struct CoordinatorServerOptions {
   std::string version;
   // Connections live in the store; else in memory, see Coordinator::ApplyProject.
   bool connections_stored = true;
+  // Called once the coordinator leads, before it does anything that is due or serves anybody; an error is that of
+  // Start. May be empty.
+  std::function<absl::Status(Coordinator& coordinator)> prepare;
   // One line per event worth a person's attention. From any thread.
   std::function<void(const std::string& line)> log;
+  // Hears of the end of every run, which is then no event of the log. From any thread, which it must not hold up; may
+  // be empty.
+  std::function<void(const RunRecord& run)> run_ended;
 };
 
 // A coordinator that leads, with everything around it: its clock's ticks, the triggers of the store, the job cache, the

@@ -40,7 +40,7 @@ class CoordinatorServer::Impl {
   explicit Impl(CoordinatorServerOptions options)
       : options_(std::move(options)),
         store_(options_.store, options_.clock, options_.registry),
-        metrics_(options_.registry, options_.log),
+        metrics_(options_.registry, options_.log, options_.run_ended),
         job_list_(&store_) {}
 
   ~Impl() { Stop(absl::ZeroDuration()); }
@@ -51,6 +51,7 @@ class CoordinatorServer::Impl {
     options.clock = options_.clock;
     options.observer = &metrics_;
     TM_ASSIGN_OR_RETURN(coordinator_, Coordinator::Start(options));
+    if (options_.prepare) TM_RETURN_IF_ERROR(options_.prepare(*coordinator_));
     JobCacheOptions cache;
     cache.source = &job_list_;
     cache.clock = options_.clock;
@@ -69,7 +70,9 @@ class CoordinatorServer::Impl {
     if (!options_.admin_listen.empty()) TM_RETURN_IF_ERROR(ServeAdmin());
     watch_ = metrics_.Watch(coordinator_.get());
     ticker_ = std::make_unique<Ticker>(coordinator_.get());
-    listener_ = std::make_unique<TriggerListener>(coordinator_.get(), &store_, options_.log);
+    if (options.schedule) {
+      listener_ = std::make_unique<TriggerListener>(coordinator_.get(), &store_, options_.log);
+    }
     return absl::OkStatus();
   }
 

@@ -1,6 +1,7 @@
 #include "worker/agent/worker_metrics.h"
 
 #include <string_view>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "common/model/duration.h"
@@ -63,13 +64,18 @@ void WorkerMetrics::AttemptEnded(const v1::Task& task, const v1::CompleteTaskReq
   }
 }
 
-MetricRegistry::CollectHook WorkerMetrics::Watch(const WorkerAgent* agent) {
-  return registry_->OnCollect(
-      [agent, memory = registry_->Get(metrics::kWorkerMemory), spill = registry_->Get(metrics::kSpill)] {
-        const WorkerAgent::Usage usage = agent->usage();
-        memory.Set(static_cast<double>(usage.memory_bytes));
-        spill.Set(static_cast<double>(usage.spill_bytes));
-      });
+MetricRegistry::CollectHook WorkerMetrics::Watch(std::vector<const WorkerAgent*> agents) {
+  return registry_->OnCollect([agents = std::move(agents), memory = registry_->Get(metrics::kWorkerMemory),
+                               spill = registry_->Get(metrics::kSpill)] {
+    WorkerAgent::Usage sum;
+    for (const WorkerAgent* agent : agents) {
+      const WorkerAgent::Usage usage = agent->usage();
+      sum.memory_bytes += usage.memory_bytes;
+      sum.spill_bytes += usage.spill_bytes;
+    }
+    memory.Set(static_cast<double>(sum.memory_bytes));
+    spill.Set(static_cast<double>(sum.spill_bytes));
+  });
 }
 
 }  // namespace tidemark

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "common/telemetry/metric_registry.h"
 #include "tidemark/v1/worker_control.pb.h"
 #include "worker/agent/worker_agent.h"
@@ -16,8 +18,8 @@ class WorkerMetrics {
   // What became of a run's rows counts with the commit that made it so.
   void AttemptEnded(const v1::Task& task, const v1::CompleteTaskRequest& outcome, const v1::TaskProgress& progress);
 
-  // Shows what `agent` uses at every scrape, until the hook is destroyed, which must be before the agent.
-  [[nodiscard]] MetricRegistry::CollectHook Watch(const WorkerAgent* agent);
+  // Shows what `agents` use together at every scrape, until the hook is destroyed, which must be before the agents.
+  [[nodiscard]] MetricRegistry::CollectHook Watch(std::vector<const WorkerAgent*> agents);
 
  private:
   MetricRegistry* const registry_;

@@ -1,0 +1,134 @@
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "cli/commands.h"
+#include "cli/embedded_cluster.h"
+#include "cli/print.h"
+#include "cli/project_loading.h"
+#include "cli/run_report.h"
+#include "cli/run_watch.h"
+#include "cli/store_patience.h"
+#include "common/base/termination.h"
+#include "coordinator/admin/resources.h"
+#include "worker/connectors/builtin.h"
+
+namespace tidemark::cli {
+namespace {
+
+// How often it looks for what is to be said.
+constexpr absl::Duration kBeat = absl::Milliseconds(100);
+// How long the workers may take for what they have leased.
+constexpr absl::Duration kDrainTime = absl::Seconds(25);
+
+// Prints what a cluster does, on a thread of its own: a terminal that stands still holds up nobody else.
+class Chronicle {
+ public:
+  // `context` must outlive it.
+  explicit Chronicle(const CommandContext* context) : context_(*context) {}
+  ~Chronicle() { Stop(); }
+
+  // For EmbeddedCluster::Options.
+  void RunEnded(const coordinator::RunRecord& run) {
+    absl::MutexLock lock(&mutex_);
+    ended_.push_back(run);
+  }
+
+  // `cluster` must live until Stop.
+  void Start(EmbeddedCluster* cluster) {
+    thread_ = std::thread([this, cluster] {
+      while (!stop_.WaitForNotificationWithTimeout(kBeat)) {
+        PrintEnded();
+        const std::optional<std::string> line = store_.Observe(cluster->coordinator().store_failure());
+        if (line.has_value()) context_.console->Say(*line);
+      }
+      PrintEnded();
+    });
+  }
+  // Says all there is, then no more.
+  void Stop() {
+    if (!thread_.joinable()) return;
+    stop_.Notify();
+    thread_.join();
+  }
+
+ private:
+  void PrintEnded() {
+    std::deque<coordinator::RunRecord> ended;
+    {
+      absl::MutexLock lock(&mutex_);
+      ended.swap(ended_);
+    }
+    for (const coordinator::RunRecord& record : ended) {
+      const v1::Run run = coordinator::ToRun(record);
+      PrintObject(context_, RunObject(run), [&] { return RunSummary(run, *context_.console); });
+    }
+  }
+
+  const CommandContext& context_;
+  absl::Mutex mutex_;
+  std::deque<coordinator::RunRecord> ended_ ABSL_GUARDED_BY(mutex_);
+  StorePatience store_;
+  absl::Notification stop_;
+  std::thread thread_;
+};
+
+// Programs that read runs from stdout find nothing else there.
+void Announce(const CommandContext& context, const std::string& line) {
+  context.output == OutputFormat::kTable ? context.console->Text(line + "\n") : context.console->Say(line);
+}
+
+}  // namespace
+
+ExitCode Execute(const DevCommand& command, const CommandContext& context) {
+  const ConnectorRegistry connectors = BuiltinConnectors();
+  const absl::StatusOr<Project> project = OpenProject(command.file, connectors, context.console);
+  if (!project.ok()) return Fail(context, project.status());
+
+  Termination termination;
+  Chronicle chronicle(&context);
+  EmbeddedCluster::Options options;
+  options.workers = command.process.workers;
+  options.slots = command.process.slots;
+  options.memory_bytes = command.process.memory_bytes;
+  options.schedule = true;
+  options.admin_listen = command.admin_listen;
+  options.metrics_listen = command.metrics_listen;
+  options.log = [&](const std::string& line) { context.console->Say(line); };
+  options.run_ended = [&](const coordinator::RunRecord& run) { chronicle.RunEnded(run); };
+  options.redact = [&](std::string_view text) { return context.console->redactor().Redact(text); };
+  const absl::StatusOr<std::unique_ptr<EmbeddedCluster>> cluster =
+      EmbeddedCluster::Start(*project, &connectors, options);
+  if (!cluster.ok()) return Fail(context, cluster.status());
+  for (const std::string& job : (*cluster)->disabled_jobs()) {
+    context.console->Say(absl::StrCat(job, ": disabled, ", command.file, " does not name it any more"));
+  }
+  SayRecovering(**cluster, *project, context.console);
+  chronicle.Start(cluster->get());
+  Announce(context, absl::StrCat("listening admin ", (*cluster)->admin_address()));
+  Announce(context, absl::StrCat("listening metrics ", (*cluster)->metrics_address()));
+  Announce(context, "ready");
+
+  termination.Wait();
+  context.console->Say("a signal came: finishing what has begun; another one ends this process at once");
+  if (const absl::Status drained = (*cluster)->Drain(kDrainTime); !drained.ok()) {
+    context.console->Say(absl::StrCat("drain: ", drained.message()));
+  }
+  const size_t unfinished = (*cluster)->coordinator().UnfinishedRuns("").size();
+  chronicle.Stop();
+  if (unfinished > 0) {
+    context.console->Say(absl::StrCat(unfinished, unfinished == 1 ? " run is" : " runs are",
+                                      " not done: the next `tidemark dev` or `tidemark run` goes on from here"));
+  }
+  return kDone;
+}
+
+}  // namespace tidemark::cli
