@@ -83,8 +83,8 @@ class GrpcAdminServicesTest : public testing::Test {
     admin.store = store_.get();
     admin.jobs = cache_.get();
     admin.version = "1.2.3";
-    admin.address = "leader:8470";
     admin_ = std::make_unique<Admin>(admin);
+    admin_->SetAddress("leader:8470");
     services_ = NewAdminServices(admin_.get());
     GrpcServerOptions server;
     for (const auto& service : services_) server.services.push_back(service.get());
