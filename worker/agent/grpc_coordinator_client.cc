@@ -3,6 +3,7 @@
 #include <grpc/support/time.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -14,10 +15,19 @@
 namespace tidemark {
 namespace {
 
+// Of a call that found nobody, how long it still looks for somebody.
+constexpr absl::Duration kLook = absl::Milliseconds(200);
+
+// gRPC counts deadlines on its own clock.
+gpr_timespec In(absl::Duration time) {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                      gpr_time_from_micros(absl::ToInt64Microseconds(time), GPR_TIMESPAN));
+}
+
 class GrpcCoordinatorClient final : public CoordinatorClient {
  public:
   explicit GrpcCoordinatorClient(std::shared_ptr<grpc::ChannelInterface> channel)
-      : stub_(v1::WorkerControlService::NewStub(channel)) {}
+      : channel_(std::move(channel)), stub_(v1::WorkerControlService::NewStub(channel_)) {}
 
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request, absl::Duration timeout) override {
     return Call<v1::RegisterResponse>(&v1::WorkerControlService::Stub::Register, request, timeout, /*lease=*/false);
@@ -53,9 +63,7 @@ class GrpcCoordinatorClient final : public CoordinatorClient {
                                                                                        const Request&, Response*),
                                 const Request& request, absl::Duration timeout, bool lease) {
     grpc::ClientContext context;
-    // gRPC counts deadlines on its own clock.
-    context.set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                      gpr_time_from_micros(absl::ToInt64Microseconds(timeout), GPR_TIMESPAN)));
+    context.set_deadline(In(timeout));
     {
       absl::MutexLock lock(&mutex_);
       if (shut_down_) return absl::CancelledError("the worker is stopping");
@@ -70,9 +78,19 @@ class GrpcCoordinatorClient final : public CoordinatorClient {
       leases_.erase(&context);
     }
     if (status.ok()) return response;
+    if (status.error_code() == grpc::StatusCode::UNAVAILABLE) Look(std::min(timeout, kLook));
     return FromGrpcStatus(status);
   }
 
+  // A channel comes to know how its attempt to connect has ended only while somebody waits on it, and a call that fails
+  // at once, since the attempt before has failed, does not wait: without this, each attempt is given up unseen.
+  void Look(absl::Duration time) {
+    const grpc_connectivity_state state = channel_->GetState(/*try_to_connect=*/true);
+    // That of a channel within the process, which connects to nothing.
+    if (state != GRPC_CHANNEL_SHUTDOWN) channel_->WaitForConnected(In(time));
+  }
+
+  const std::shared_ptr<grpc::ChannelInterface> channel_;
   const std::unique_ptr<v1::WorkerControlService::Stub> stub_;
   absl::Mutex mutex_;
   bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
