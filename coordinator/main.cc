@@ -79,7 +79,8 @@ class Daemon {
     options.coordinator.rng = &rng_;
     options.coordinator.holder = HolderName(rng_, clock_.Now());
     options.coordinator.lease = absl::Seconds(settings_.lease_seconds());
-    options.coordinator.leader_lease = absl::Seconds(settings_.lease_seconds());
+    // A successor must be there before workers give up their sessions, at 2/3 of their lease.
+    options.coordinator.leader_lease = absl::Seconds(settings_.lease_seconds()) / 3;
     options.coordinator.schedule = true;
     options.coordinator.sealer = &sealer;
     options.redis = settings_.redis();

@@ -51,8 +51,8 @@ struct CoordinatorServerOptions {
 // services on their ports, its metrics. What the daemon and the embedded cluster share. Thread-safe.
 class CoordinatorServer {
  public:
-  // Takes the leader's lease and serves. FailedPrecondition names the living leader. Unavailable: the store does not
-  // answer, or a port cannot be listened on.
+  // Takes the leader's lease and serves. FailedPrecondition names the living leader (see IsLedByAnother), or a
+  // port that cannot be listened on. Unavailable: the store does not answer.
   static absl::StatusOr<std::unique_ptr<CoordinatorServer>> Start(CoordinatorServerOptions options);
   // Stops with no grace.
   ~CoordinatorServer();

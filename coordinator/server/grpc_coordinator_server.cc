@@ -33,6 +33,11 @@ std::string ReachableAddress(const std::string& address) {
   return absl::StrCat(name, address.substr(colon));
 }
 
+// A port that is taken stays so until someone changes the settings: not worth trying again.
+absl::Status CannotListen(const absl::Status& status) {
+  return absl::IsUnavailable(status) ? absl::FailedPreconditionError(status.message()) : status;
+}
+
 }  // namespace
 
 class CoordinatorServer::Impl {
@@ -65,7 +70,9 @@ class CoordinatorServer::Impl {
     control_service_ = NewWorkerControlService(coordinator_.get());
     TM_ASSIGN_OR_RETURN(control_server_, Serve(options_.worker_listen, {control_service_.get()}));
     if (!options_.metrics_listen.empty()) {
-      TM_ASSIGN_OR_RETURN(metrics_server_, MetricsServer::Start(options_.metrics_listen, *options_.registry));
+      auto metrics_server = MetricsServer::Start(options_.metrics_listen, *options_.registry);
+      if (!metrics_server.ok()) return CannotListen(metrics_server.status());
+      metrics_server_ = *std::move(metrics_server);
     }
     if (!options_.admin_listen.empty()) TM_RETURN_IF_ERROR(ServeAdmin());
     watch_ = metrics_.Watch(coordinator_.get());
@@ -100,7 +107,9 @@ class CoordinatorServer::Impl {
     options.services = std::move(services);
     options.clock = options_.clock;
     options.metrics = options_.registry;
-    return GrpcServer::Start(options);
+    absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(options);
+    if (!server.ok()) return CannotListen(server.status());
+    return server;
   }
 
   absl::Status ServeAdmin() {
