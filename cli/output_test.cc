@@ -147,9 +147,9 @@ TEST(CommandLineTest, Run) {
   const auto& run = std::get<RunCommand>(*line.command);
   EXPECT_EQ(run.file, "f.yaml");
   EXPECT_THAT(run.jobs, ElementsAre("orders", "customers"));
-  EXPECT_EQ(run.workers, 3);
-  EXPECT_EQ(run.slots, 4);
-  EXPECT_EQ(run.memory_bytes, 512 << 20);
+  EXPECT_EQ(run.process.workers, 3);
+  EXPECT_EQ(run.process.slots, 4);
+  EXPECT_EQ(run.process.memory_bytes, 512 << 20);
   EXPECT_FALSE(run.full_refresh);
   EXPECT_EQ(run.from, std::nullopt);
   EXPECT_EQ(line.output, OutputFormat::kJson);

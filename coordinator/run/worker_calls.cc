@@ -225,6 +225,17 @@ absl::Status CoordinatorCore::TakeBackUnreceived(const Worker& worker, const v1:
   return absl::OkStatus();
 }
 
+void CoordinatorCore::CloseUnheld(const Worker& worker, const v1::HeartbeatRequest& request) {
+  std::set<std::string> held;
+  for (const v1::SessionState& session : request.sessions()) held.insert(session.session_id());
+  std::vector<std::string> unheld;
+  for (const PermitRecord* permit : state_.budget().OfWorker(worker.id, worker.incarnation)) {
+    const bool read = permit->state != PermitRecord::State::kBusy || ReaderOf(*permit, "") != nullptr;
+    if (!read && !held.contains(permit->session_id)) unheld.push_back(permit->session_id);
+  }
+  for (const std::string& session : unheld) state_.budget().SetState(session, PermitRecord::State::kClosing);
+}
+
 absl::StatusOr<v1::HeartbeatResponse> CoordinatorCore::Heartbeat(const v1::HeartbeatRequest& request) {
   TM_RETURN_IF_ERROR(Refresh());
   v1::HeartbeatResponse response;
@@ -245,6 +256,7 @@ absl::StatusOr<v1::HeartbeatResponse> CoordinatorCore::Heartbeat(const v1::Heart
   NoteProgress(*worker, request);
   TM_RETURN_IF_ERROR(TakeSessionStates(request.sessions(), ""));
   TM_RETURN_IF_ERROR(TakeBackUnreceived(*worker, request));
+  CloseUnheld(*worker, request);
   TM_RETURN_IF_ERROR(Settle());
 
   worker->told_to_cancel.clear();
