@@ -12,6 +12,7 @@
 #include "coordinator/admin/list_request.h"
 #include "coordinator/admin/resource_name.h"
 #include "coordinator/admin/resources.h"
+#include "coordinator/admin/spec_error.h"
 
 // ConnectionService.
 
@@ -51,13 +52,8 @@ v1::Connection Admin::Show(const ConnectionRecord& record) const {
 
 absl::StatusOr<v1::ConnectionSpec> Admin::Judge(const v1::ConnectionSpec& spec) const {
   v1::ConnectionSpec complete = spec;
-  ErrorDetails details;
-  for (const SpecProblem& problem : CheckConnectionSpec(checks_, &complete)) {
-    if (problem.error) details.field_violations.push_back({"connection." + problem.field, problem.description});
-  }
-  if (details.field_violations.empty()) return complete;
-  const ErrorDetails::FieldViolation& first = details.field_violations.front();
-  return WithDetails(absl::InvalidArgumentError(absl::StrCat(first.field, ": ", first.description)), details);
+  TM_RETURN_IF_ERROR(SpecError(CheckConnectionSpec(checks_, &complete), "connection"));
+  return complete;
 }
 
 absl::StatusOr<v1::Connection> Admin::CreateConnection(const v1::CreateConnectionRequest& request,

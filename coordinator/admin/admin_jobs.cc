@@ -14,6 +14,7 @@
 #include "coordinator/admin/list_request.h"
 #include "coordinator/admin/resource_name.h"
 #include "coordinator/admin/resources.h"
+#include "coordinator/admin/spec_error.h"
 #include "coordinator/schedule/schedule_spec.h"
 
 // JobService.
@@ -45,19 +46,8 @@ std::vector<SpecProblem> Admin::ProblemsOf(v1::JobSpec* spec) const {
 
 absl::StatusOr<v1::JobSpec> Admin::Judge(const v1::JobSpec& spec, std::string_view field) const {
   v1::JobSpec complete = spec;
-  const std::vector<SpecProblem> problems = ProblemsOf(&complete);
-  if (!HasError(problems)) return complete;
-  ErrorDetails details;
-  std::vector<std::string> lines;
-  for (const SpecProblem& problem : problems) {
-    if (!problem.error) continue;
-    const std::string path = absl::StrCat(Abs(field), ".", problem.field);
-    details.field_violations.push_back({path, problem.description});
-    lines.push_back(absl::StrCat(path, ": ", problem.description));
-  }
-  std::string message = lines.front();
-  if (lines.size() > 1) absl::StrAppend(&message, " (and ", lines.size() - 1, " more)");
-  return WithDetails(absl::InvalidArgumentError(message), details);
+  TM_RETURN_IF_ERROR(SpecError(ProblemsOf(&complete), field));
+  return complete;
 }
 
 absl::StatusOr<v1::Job> Admin::CreateJob(const v1::CreateJobRequest& request, const std::string& actor) {

@@ -99,6 +99,15 @@ absl::Status CoordinatorCore::Refresh() {
   return absl::OkStatus();
 }
 
+AuditEvent CoordinatorCore::Audit(std::string actor, std::string action, std::string subject,
+                                  std::string detail) const {
+  return {.time = options_.clock->Now(),
+          .actor = std::move(actor),
+          .action = std::move(action),
+          .subject = std::move(subject),
+          .detail = std::move(detail)};
+}
+
 Moment CoordinatorCore::Now() const { return {options_.clock->Now(), options_.clock->Monotonic()}; }
 
 RunController::Context CoordinatorCore::ContextOf(const RunState& state) const {
@@ -170,11 +179,8 @@ absl::StatusOr<std::string> CoordinatorCore::AddRun(std::string_view job_name, c
   WriteBatch batch;
   batch.runs.push_back(run);
   if (!request.actor.empty()) {
-    batch.audit.push_back({.time = run.created,
-                           .actor = request.actor,
-                           .action = retry_of.empty() ? "job.run" : "run.retry",
-                           .subject = absl::StrCat("jobs/", run.job_name),
-                           .detail = absl::StrCat("runs/", run.id)});
+    batch.audit.push_back(Audit(request.actor, retry_of.empty() ? "job.run" : "run.retry",
+                                absl::StrCat("jobs/", run.job_name), absl::StrCat("runs/", run.id)));
   }
   TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
   run.revision = 1;
@@ -250,11 +256,7 @@ absl::Status CoordinatorCore::CancelRun(std::string_view id, const std::string& 
   RunChange change(state);
   TM_RETURN_IF_ERROR(controller_.Cancel(change, ContextOf(*state)));
   if (!actor.empty()) {
-    change.with.audit.push_back({.time = options_.clock->Now(),
-                                 .actor = actor,
-                                 .action = "run.cancel",
-                                 .subject = absl::StrCat("runs/", Abs(id)),
-                                 .detail = ""});
+    change.with.audit.push_back(Audit(actor, "run.cancel", absl::StrCat("runs/", Abs(id))));
   }
   TM_RETURN_IF_ERROR(Store(change));
   return Settle();

@@ -92,6 +92,7 @@ class CoordinatorCore {
   // Before every decision: what a write left in doubt is read anew, connections and schedules included.
   absl::Status Refresh();
   Moment Now() const;
+  AuditEvent Audit(std::string actor, std::string action, std::string subject, std::string detail = "") const;
   absl::Status RenewIfDue();
   RunController::Context ContextOf(const RunState& state) const;
   absl::StatusOr<v1::Window> WindowOf(const JobRecord& job, const RunRequest& request) const;
@@ -125,6 +126,9 @@ class CoordinatorCore {
   // -- definitions.cc: jobs and connections
   absl::StatusOr<JobRecord> PutJob(const JobRecord* stored, const JobChange& change);
   absl::StatusOr<JobRecord> WriteJob(JobRecord job, const std::string& actor, const std::string& action);
+  // Writes a batch with jobs, and schedules them as they are then.
+  absl::Status WriteJobs(WriteBatch batch);
+  // FailedPrecondition, naming what cannot be done ("deleted"), while a run of the job goes on.
   absl::Status NoneUnfinished(const JobRecord& job, std::string_view what) const;
   absl::StatusOr<ConnectionRecord> PutConnection(const ConnectionRecord* stored, const ConnectionChange& change);
   absl::Status CheckConnection(const v1::ConnectionSpec& spec) const;

@@ -24,8 +24,8 @@ class CoordinatorObserver {
 
   // `waited`: since it could have been leased, had there been a worker and a session.
   virtual void TaskLeased(v1::TaskKind kind, absl::Duration waited) {}
-  // "succeeded", "failed", or "lost" with its worker.
-  virtual void AttemptEnded(v1::TaskKind kind, std::string_view result) {}
+  // The attempt went with its worker. Those that end otherwise, their workers count.
+  virtual void AttemptLost(v1::TaskKind kind) {}
 
   // A trigger in the store asked for what cannot be done.
   virtual void TriggerRefused(const TriggerRecord& trigger, std::string_view why) {}

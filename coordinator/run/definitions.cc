@@ -24,15 +24,6 @@ std::string PlaceOfReplica(std::string_view connection, int index) {
   return absl::StrCat("connection/", Abs(connection), "/replicas/", index);
 }
 
-AuditEvent Audit(absl::Time now, const std::string& actor, std::string action, std::string subject,
-                 std::string detail = "") {
-  return {.time = now,
-          .actor = actor,
-          .action = std::move(action),
-          .subject = std::move(subject),
-          .detail = std::move(detail)};
-}
-
 std::string JobName(const JobRecord& job) { return absl::StrCat("jobs/", job.spec.name()); }
 
 absl::Status Changed(std::string_view what, int64_t expected, int64_t now) {
@@ -111,14 +102,23 @@ absl::StatusOr<JobRecord> CoordinatorCore::PutJob(const JobRecord* stored, const
 absl::StatusOr<JobRecord> CoordinatorCore::WriteJob(JobRecord job, const std::string& actor,
                                                     const std::string& action) {
   WriteBatch batch;
-  batch.audit.push_back(Audit(options_.clock->Now(), actor, action, JobName(job)));
+  batch.audit.push_back(Audit(actor, action, JobName(job)));
   const std::string uid = job.uid;
   batch.jobs.push_back(std::move(job));
-  TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
-  const JobRecord& written = *state_.FindJob(uid);
-  Reschedule(written, written.scheduled_from);
+  TM_RETURN_IF_ERROR(WriteJobs(std::move(batch)));
   TM_RETURN_IF_ERROR(Settle());
-  return written;
+  return *state_.FindJob(uid);
+}
+
+absl::Status CoordinatorCore::WriteJobs(WriteBatch batch) {
+  std::vector<std::string> uids;
+  for (const JobRecord& job : batch.jobs) uids.push_back(job.uid);
+  TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
+  for (const std::string& uid : uids) {
+    const JobRecord& written = *state_.FindJob(uid);
+    Reschedule(written, written.scheduled_from);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<JobRecord> CoordinatorCore::SetJobEnabled(std::string_view name, bool enabled,
@@ -141,7 +141,7 @@ absl::StatusOr<JobRecord> CoordinatorCore::AdoptJob(std::string_view name, const
   TM_RETURN_IF_ERROR(Refresh());
   const JobRecord* stored = state_.FindJobByName(name);
   if (stored == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(name)));
-  TM_RETURN_IF_ERROR(NoneUnfinished(*stored, "adopt"));
+  TM_RETURN_IF_ERROR(NoneUnfinished(*stored, "adopted"));
   if (stored->adopting) return *stored;
   JobRecord job = *stored;
   job.adopting = true;
@@ -153,7 +153,7 @@ absl::Status CoordinatorCore::NoneUnfinished(const JobRecord& job, std::string_v
   const std::set<std::string>& unfinished = state_.UnfinishedOf(job.uid);
   if (unfinished.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat("job ", job.spec.name(), " cannot be ", Abs(what),
-                                                    "ed while its run ", *unfinished.begin(),
+                                                    " while its run ", *unfinished.begin(),
                                                     " goes on: wait for it, or cancel it"));
 }
 
@@ -164,10 +164,7 @@ absl::Status CoordinatorCore::DeleteJob(std::string_view name, int64_t revision,
   if (revision != 0 && revision != job->revision) {
     return Changed(absl::StrCat("job ", Abs(name)), revision, job->revision);
   }
-  if (const std::set<std::string>& unfinished = state_.UnfinishedOf(job->uid); !unfinished.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("job ", Abs(name), " cannot be deleted while its run ", *unfinished.begin(), " goes on"));
-  }
+  TM_RETURN_IF_ERROR(NoneUnfinished(*job, "deleted"));
   const std::string uid = job->uid;
   // A preview of it would miss it.
   std::vector<std::string> previews;
@@ -179,7 +176,7 @@ absl::Status CoordinatorCore::DeleteJob(std::string_view name, int64_t revision,
   }
   WriteBatch batch;
   batch.dropped_jobs.push_back(uid);
-  batch.audit.push_back(Audit(options_.clock->Now(), actor, "job.delete", JobName(*job)));
+  batch.audit.push_back(Audit(actor, "job.delete", JobName(*job)));
   TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
   scheduler_.Remove(uid);
   return absl::OkStatus();
@@ -225,7 +222,13 @@ absl::StatusOr<ConnectionRecord> CoordinatorCore::PutConnection(const Connection
     if (name != spec.name()) connections.push_back(other);
   }
   std::vector<v1::JobSpec> jobs;
-  for (const auto& [uid, job] : state_.jobs()) jobs.push_back(job.spec);
+  for (const auto& [uid, job] : state_.jobs()) {
+    // One of an earlier project file may name what is not there, and must not stand in the way of what is.
+    const auto there = [&](const std::string& name) {
+      return name == spec.name() || state_.FindConnection(name) != nullptr;
+    };
+    if (there(job.spec.source().connection()) && there(job.spec.target().connection())) jobs.push_back(job.spec);
+  }
   TM_RETURN_IF_ERROR(CheckProject(connections, jobs));
 
   ConnectionRecord record;
@@ -250,8 +253,7 @@ absl::StatusOr<ConnectionRecord> CoordinatorCore::PutConnection(const Connection
   }
   WriteBatch batch;
   batch.connections.push_back(record);
-  batch.audit.push_back(Audit(options_.clock->Now(), change.actor,
-                              stored == nullptr ? "connection.create" : "connection.update",
+  batch.audit.push_back(Audit(change.actor, stored == nullptr ? "connection.create" : "connection.update",
                               absl::StrCat("connections/", spec.name())));
   TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
   ++record.revision;
@@ -276,8 +278,7 @@ absl::Status CoordinatorCore::DeleteConnection(std::string_view name, int64_t re
   }
   WriteBatch batch;
   batch.dropped_connections.push_back(std::string(name));
-  batch.audit.push_back(
-      Audit(options_.clock->Now(), actor, "connection.delete", absl::StrCat("connections/", Abs(name))));
+  batch.audit.push_back(Audit(actor, "connection.delete", absl::StrCat("connections/", Abs(name))));
   TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
   std::vector<v1::ConnectionSpec> connections;
   for (const auto& [other, spec] : state_.connections()) {
@@ -349,18 +350,16 @@ absl::Status CoordinatorCore::ApplyProject(const std::vector<v1::ConnectionSpec>
       job.created = now;
     }
     Respecify(job, spec, now);
-    batch.audit.push_back(Audit(now, "coordinator", stored == nullptr ? "job.create" : "job.update", JobName(job)));
+    batch.audit.push_back(Audit("coordinator", stored == nullptr ? "job.create" : "job.update", JobName(job)));
     batch.jobs.push_back(std::move(job));
   }
-  const std::vector<JobRecord> changed = batch.jobs;
-  TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
-  for (const JobRecord& job : changed) Reschedule(*state_.FindJob(job.uid), job.scheduled_from);
+  TM_RETURN_IF_ERROR(WriteJobs(std::move(batch)));
   SetConnections(connections);
   return Settle();
 }
 
 absl::StatusOr<std::vector<std::string>> CoordinatorCore::DisableOthers(const std::vector<v1::JobSpec>& jobs) {
-  TM_RETURN_IF_ERROR(state_.Refresh());
+  TM_RETURN_IF_ERROR(Refresh());
   std::set<std::string> named;
   for (const v1::JobSpec& job : jobs) named.insert(job.name());
   const absl::Time now = options_.clock->Now();
@@ -373,12 +372,10 @@ absl::StatusOr<std::vector<std::string>> CoordinatorCore::DisableOthers(const st
     spec.set_enabled(false);
     JobRecord job = stored;
     Respecify(job, spec, now);
-    batch.audit.push_back(Audit(now, "coordinator", "job.update", JobName(job)));
+    batch.audit.push_back(Audit("coordinator", "job.update", JobName(job)));
     batch.jobs.push_back(std::move(job));
   }
-  const std::vector<JobRecord> changed = batch.jobs;
-  TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
-  for (const JobRecord& job : changed) Reschedule(*state_.FindJob(job.uid), job.scheduled_from);
+  TM_RETURN_IF_ERROR(WriteJobs(std::move(batch)));
   return disabled;
 }
 

@@ -338,5 +338,21 @@ TEST_F(DefinitionsTest, NothingOfADsnIsStoredInTheOpen) {
   std::filesystem::remove_all(folder);
 }
 
+TEST_F(DefinitionsTest, WhatAnEarlierProjectFileLeftStandsInNobodysWay) {
+  options_.sealer = nullptr;
+  Boot();
+  ASSERT_EQ(core_->ApplyProject({Connection("old", "postgresql://host/old", 1)}, {[] {
+                                  v1::JobSpec job = Job("left");
+                                  job.mutable_source()->set_connection("old");
+                                  job.mutable_target()->set_connection("old");
+                                  return job;
+                                }()}),
+            absl::OkStatus());
+  options_.sealer = &sealer_;
+  Boot();
+  Create(Connection("new", "postgresql://host/new", 2));
+  EXPECT_NE(Known("new"), nullptr);
+}
+
 }  // namespace
 }  // namespace tidemark::coordinator

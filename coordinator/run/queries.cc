@@ -61,8 +61,14 @@ absl::StatusOr<RunProgress> CoordinatorCore::GetProgress(std::string_view id) co
 
 std::vector<std::string> CoordinatorCore::UnfinishedRuns(std::string_view job) const {
   std::vector<std::string> ids;
+  if (!job.empty()) {
+    const JobRecord* record = state_.FindJobByName(job);
+    if (record == nullptr) return ids;
+    const std::set<std::string>& unfinished = state_.UnfinishedOf(record->uid);
+    return {unfinished.begin(), unfinished.end()};
+  }
   for (const auto& [id, state] : state_.runs()) {
-    if (!state->preview && (job.empty() || state->run.job_name == job)) ids.push_back(id);
+    if (!state->preview) ids.push_back(id);
   }
   return ids;
 }

@@ -15,8 +15,9 @@ namespace {
 // Runs made in one write.
 constexpr size_t kFiresAtOnce = 2000;
 
+// No request's key: those have a colon after the uid.
 std::string RunKey(const JobRecord& job, absl::Time fire_time) {
-  return absl::StrCat(job.uid, ":", absl::FormatTime(absl::RFC3339_sec, fire_time, absl::UTCTimeZone()));
+  return absl::StrCat(job.uid, "@", absl::FormatTime(absl::RFC3339_sec, fire_time, absl::UTCTimeZone()));
 }
 
 }  // namespace
@@ -154,11 +155,8 @@ absl::Status CoordinatorCore::TakeTriggers() {
     if (absl::IsNotFound(started) || absl::IsFailedPrecondition(started) || absl::IsInvalidArgument(started)) {
       TM_RETURN_IF_ERROR(Refresh());
       options_.observer->TriggerRefused(trigger, Std(started.message()));
-      batch.audit.push_back({.time = options_.clock->Now(),
-                             .actor = "trigger",
-                             .action = "job.run_refused",
-                             .subject = absl::StrCat("jobs/", trigger.job_name),
-                             .detail = std::string(started.message())});
+      batch.audit.push_back(
+          Audit("trigger", "job.run_refused", absl::StrCat("jobs/", trigger.job_name), std::string(started.message())));
     } else if (!started.ok()) {
       // What is wrong with one job stays its own; it is tried again with the next triggers.
       if (state_.in_doubt() || absl::IsUnavailable(started)) return started;

@@ -86,6 +86,17 @@ TEST_F(ScheduleRunsTest, FiresAtTheMinuteAndTellsItsLag) {
   EXPECT_EQ(core_->PositionsOf({runs[0].job_uid}).at(runs[0].job_uid).next_fire, Minute(15));
 }
 
+TEST_F(ScheduleRunsTest, ARequestCannotTakeTheNameOfAFire) {
+  Apply({Scheduled("a", "*/5 * * * *")});
+  RunRequest request;
+  request.request_id = absl::FormatTime(absl::RFC3339_sec, Minute(5), absl::UTCTimeZone());
+  ASSERT_TRUE(core_->StartRun("a", request).ok());
+  EndRuns();
+  TickUntil(Minute(5));
+  EXPECT_THAT(RunsOf("a"), SizeIs(2));
+  EXPECT_THAT(observer_.fired, SizeIs(1));
+}
+
 TEST_F(ScheduleRunsTest, WithoutAScheduleToKeepNothingFires) {
   options_.schedule = false;
   BootWith({Scheduled("a", "* * * * *")});
@@ -195,8 +206,17 @@ TEST_F(ScheduleRunsTest, ALostAnswerAcrossTwoFiresIsNotCalledMissed) {
 
 TEST_F(ScheduleRunsTest, AFireThatAnotherMadeIsNotMadeAgain) {
   Apply({Scheduled("a", "* * * * *"), Scheduled("b", "* * * * *")});
-  // As if under the key of the fire.
-  ASSERT_TRUE(core_->StartRun("a", {.request_id = "2026-01-01T00:01:00+00:00"}).ok());
+  const JobRecord job = *store_->GetJob("a");
+  RunRecord made;
+  made.id = "made";
+  made.run_key = absl::StrCat(job.uid, "@2026-01-01T00:01:00+00:00");
+  made.job_uid = job.uid;
+  made.job_name = job.spec.name();
+  made.status = RunStatus::kSkipped;
+  made.phase = RunPhase::kSkipped;
+  made.created = clock_.Now();
+  made.ended = made.created;
+  ASSERT_EQ(store_->Apply(/*epoch=*/1, {.runs = {made}}), absl::OkStatus());
   TickUntil(Minute(1));
   EXPECT_THAT(RunsOf("a"), SizeIs(1));
   EXPECT_THAT(FireMinutes("b"), ElementsAre(1)) << "of the same batch";

@@ -308,9 +308,7 @@ absl::StatusOr<v1::CompleteTaskResponse> CoordinatorCore::CompleteTask(const v1:
   }
   TM_RETURN_IF_ERROR(TakeSessionStates(request.sessions(), task->id));
   const LeasedAttempt attempt = AttemptOf(*task);
-  const v1::TaskKind kind = task->kind;
   TM_RETURN_IF_ERROR(Report(*state, TaskRecord(*task), request));
-  options_.observer->AttemptEnded(kind, request.has_error() ? "failed" : "succeeded");
   state->draining.erase(attempt);
   TM_RETURN_IF_ERROR(Settle());
   return response;
@@ -379,7 +377,7 @@ absl::Status CoordinatorCore::Report(RunState& state, const TaskRecord& task, co
 
 absl::Status CoordinatorCore::LoseTask(RunState& state, const std::string& task_id, bool counts_as_failure) {
   RunChange change(&state);
-  options_.observer->AttemptEnded(state.tasks.at(task_id).kind, "lost");
+  options_.observer->AttemptLost(state.tasks.at(task_id).kind);
   TM_RETURN_IF_ERROR(
       controller_.Lost(change, ContextOf(state), TaskRecord(state.tasks.at(task_id)), counts_as_failure));
   return Store(change);
@@ -392,11 +390,7 @@ absl::StatusOr<WorkerView> CoordinatorCore::DrainWorker(std::string_view id, con
   Worker* const worker = workers_.Find(known->id, known->incarnation);
   if (!worker->draining) {
     WriteBatch batch;
-    batch.audit.push_back({.time = options_.clock->Now(),
-                           .actor = actor,
-                           .action = "worker.drain",
-                           .subject = absl::StrCat("workers/", Abs(id)),
-                           .detail = ""});
+    batch.audit.push_back(Audit(actor, "worker.drain", absl::StrCat("workers/", Abs(id))));
     TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
     worker->draining = true;
     TM_RETURN_IF_ERROR(Settle());

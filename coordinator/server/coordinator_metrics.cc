@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/base/absl_view.h"
 #include "common/model/enum_names.h"
 #include "common/model/watermark.h"
@@ -11,13 +10,6 @@
 
 namespace tidemark::coordinator {
 namespace {
-
-std::string KindName(v1::TaskKind kind) {
-  for (const std::string& name : EnumNames(*v1::TaskKind_descriptor())) {
-    if (EnumNumber(*v1::TaskKind_descriptor(), name) == static_cast<int>(kind)) return name;
-  }
-  return "unknown";
-}
 
 std::string_view Name(WorkerView::State state) {
   switch (state) {
@@ -33,6 +25,15 @@ std::string_view Name(WorkerView::State state) {
   return "";
 }
 
+// Calls `forget` with what was shown and is there no more.
+template <typename Forget>
+void ShowOnly(std::set<std::string> now, std::set<std::string>& shown, const Forget& forget) {
+  for (const std::string& label : shown) {
+    if (!now.contains(label)) forget(label);
+  }
+  shown = std::move(now);
+}
+
 double UnixSeconds(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
 
 }  // namespace
@@ -42,12 +43,11 @@ CoordinatorMetrics::CoordinatorMetrics(MetricRegistry* registry, std::function<v
     : registry_(*registry),
       log_(std::move(log)),
       run_ended_(std::move(run_ended)),
-      fires_superseded_(registry->Get(metrics::kScheduleMissed, "superseded")),
-      fires_too_late_(registry->Get(metrics::kScheduleMissed, "too_late")),
-      fires_skipped_(registry->Get(metrics::kScheduleMissed, "skipped")),
       lag_(registry->Get(metrics::kScheduleLag)),
       queue_wait_(registry->Get(metrics::kTaskQueueWait)) {
   registry->Get(metrics::kIsLeader).Set(1);
+  // Shown from the start: that none was missed is worth knowing.
+  for (const char* reason : {"superseded", "too_late", "skipped"}) registry->Get(metrics::kScheduleMissed, reason);
 }
 
 void CoordinatorMetrics::RunFired(const RunRecord& run, absl::Duration lag) {
@@ -55,10 +55,7 @@ void CoordinatorMetrics::RunFired(const RunRecord& run, absl::Duration lag) {
 }
 
 void CoordinatorMetrics::FiresMissed(std::string_view job, std::string_view reason, int64_t count) {
-  const Counter& counter = reason == "superseded" ? fires_superseded_
-                           : reason == "skipped"  ? fires_skipped_
-                                                  : fires_too_late_;
-  counter.Add(static_cast<double>(count));
+  registry_.Get(metrics::kScheduleMissed, reason).Add(static_cast<double>(count));
   // A skipped fire has a run that says so.
   if (log_ && reason != "skipped") {
     log_(absl::StrCat("job ", Abs(job), ": ", count, count == 1 ? " fire time" : " fire times", " missed (",
@@ -99,10 +96,8 @@ void CoordinatorMetrics::TaskLeased(v1::TaskKind kind, absl::Duration waited) {
   queue_wait_.Observe(absl::ToDoubleSeconds(waited));
 }
 
-void CoordinatorMetrics::AttemptEnded(v1::TaskKind kind, std::string_view result) {
-  // Those that a worker has lived to report, it counts itself; so it does with rows and bytes.
-  if (result != "lost") return;
-  registry_.Get(metrics::kTaskAttempts, KindName(kind), result).Add();
+void CoordinatorMetrics::AttemptLost(v1::TaskKind kind) {
+  registry_.Get(metrics::kTaskAttempts, EnumName(kind), "lost").Add();
 }
 
 void CoordinatorMetrics::TriggerRefused(const TriggerRecord& trigger, std::string_view why) {
@@ -115,20 +110,6 @@ void CoordinatorMetrics::CacheAsked(JobCacheResult result) {
 
 MetricRegistry::CollectHook CoordinatorMetrics::Watch(const Coordinator* coordinator) {
   return registry_.OnCollect([this, coordinator] { Collect(*coordinator); });
-}
-
-void CoordinatorMetrics::Forget(std::set<std::string>& shown, const std::set<std::string>& now, std::string_view what) {
-  for (const std::string& label : shown) {
-    if (now.contains(label)) continue;
-    if (what == "job") {
-      registry_.Remove(metrics::kJobNextRun, label);
-    } else {
-      registry_.Remove(metrics::kSourceConnections, label);
-      registry_.Remove(metrics::kSourceConnectionsLimit, label);
-      registry_.Remove(metrics::kSourceRateLimit, label);
-    }
-  }
-  shown = now;
 }
 
 void CoordinatorMetrics::Collect(const Coordinator& coordinator) {
@@ -151,13 +132,18 @@ void CoordinatorMetrics::Collect(const Coordinator& coordinator) {
     registry_.Get(metrics::kSourceConnectionsLimit, use.name).Set(use.max_connections);
     registry_.Get(metrics::kSourceRateLimit, use.name).Set(static_cast<double>(use.max_rows_per_second));
   }
-  Forget(connections_, connections, "connection");
+  ShowOnly(std::move(connections), connections_, [this](const std::string& connection) {
+    registry_.Remove(metrics::kSourceConnections, connection);
+    registry_.Remove(metrics::kSourceConnectionsLimit, connection);
+    registry_.Remove(metrics::kSourceRateLimit, connection);
+  });
   std::set<std::string> jobs;
   for (const auto& [job, time] : coordinator.NextFires()) {
     jobs.insert(job);
     registry_.Get(metrics::kJobNextRun, job).Set(UnixSeconds(time));
   }
-  Forget(scheduled_jobs_, jobs, "job");
+  ShowOnly(std::move(jobs), scheduled_jobs_,
+           [this](const std::string& job) { registry_.Remove(metrics::kJobNextRun, job); });
 }
 
 }  // namespace tidemark::coordinator

@@ -25,7 +25,7 @@ class CoordinatorMetrics final : public CoordinatorObserver {
   void FiresMissed(std::string_view job, std::string_view reason, int64_t count) override;
   void RunEnded(const RunRecord& run) override;
   void TaskLeased(v1::TaskKind kind, absl::Duration waited) override;
-  void AttemptEnded(v1::TaskKind kind, std::string_view result) override;
+  void AttemptLost(v1::TaskKind kind) override;
   void TriggerRefused(const TriggerRecord& trigger, std::string_view why) override;
 
   void CacheAsked(JobCacheResult result);
@@ -35,16 +35,10 @@ class CoordinatorMetrics final : public CoordinatorObserver {
 
  private:
   void Collect(const Coordinator& coordinator);
-  // Takes the gauges away whose label is not among `now`.
-  void Forget(std::set<std::string>& shown, const std::set<std::string>& now, std::string_view what)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   MetricRegistry& registry_;
   const std::function<void(const std::string& line)> log_;
   const std::function<void(const RunRecord& run)> run_ended_;
-  const Counter fires_superseded_;
-  const Counter fires_too_late_;
-  const Counter fires_skipped_;
   const Histogram lag_;
   const Histogram queue_wait_;
 

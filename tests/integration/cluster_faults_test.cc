@@ -105,14 +105,6 @@ jobs:
     RecordProperty("samples", absl::StrCat(samples.size()));
   }
 
-  // Tasks of the run that were tried more than once.
-  std::string RepeatedTasks(const std::string& run) {
-    return Scalar(cluster_->store(),
-                  absl::StrCat("SELECT coalesce(string_agg(id || ' ' || coalesce(error_msg, ''), ', '), '') FROM "
-                               "etl_tasks WHERE run_id = '",
-                               run, "' AND attempt > 1"));
-  }
-
   // Tasks of the run whose worker was lost: tried again, or, where the run's snapshot went with the worker, given up
   // for those of another describe.
   std::string LostTasks(const std::string& run) {
@@ -168,7 +160,7 @@ TEST_P(WorkerFaults, StoppedForThreeLeasesAndContinued) {
     absl::SleepFor(3 * kLease);
     frozen.Signal(SIGCONT);
     ExpectSuccess(run);
-    EXPECT_NE(RepeatedTasks(run), "") << "the stop hit no task";
+    EXPECT_NE(LostTasks(run), "") << "the stop hit no task";
     // It is of use again.
     EXPECT_TRUE(Eventually([&] {
       return nlohmann::json::parse(cluster_->Command({"status", "-o", "json"}).out)["workers"] == cluster_->workers();
@@ -187,7 +179,7 @@ TEST_P(WorkerFaults, DrainedInTheMiddleOfARun) {
     const absl::StatusOr<int> exit_code = cluster_->worker(leaving).Wait(absl::Seconds(30));
     EXPECT_EQ(exit_code.value_or(-1), 0) << exit_code.status() << cluster_->worker(leaving).err();
     ExpectSuccess(run);
-    EXPECT_EQ(RepeatedTasks(run), "");
+    EXPECT_EQ(LostTasks(run), "");
     cluster_->StartWorker(std::stoi(leaving.substr(1)));
   }
   ExpectLimitHeld();

@@ -10,26 +10,11 @@
 namespace tidemark {
 namespace {
 
-std::string_view KindOf(const v1::Task& task) {
-  switch (task.work_case()) {
-    case v1::Task::kDescribe:
-      return "describe";
-    case v1::Task::kMove:
-      return "move";
-    case v1::Task::kCommit:
-      return "commit";
-    case v1::Task::kProbe:
-      return "probe";
-    case v1::Task::kAbort:
-      return "abort";
-    case v1::Task::kHorizon:
-      return "horizon";
-    case v1::Task::kTest:
-      return "test";
-    case v1::Task::WORK_NOT_SET:
-      break;
-  }
-  return "unknown";
+// The name its work has in the contract: "describe", "move", ...
+std::string KindOf(const v1::Task& task) {
+  const google::protobuf::OneofDescriptor* work = v1::Task::descriptor()->FindOneofByName("work");
+  const google::protobuf::FieldDescriptor* set = v1::Task::GetReflection()->GetOneofFieldDescriptor(task, work);
+  return set == nullptr ? "unknown" : set->name();
 }
 
 std::string_view ResultOf(const v1::CompleteTaskRequest& outcome) {
