@@ -587,7 +587,7 @@ TEST_F(CoordinatorTest, ALedgerAheadOfTheStoreIsAdoptedAndAudited) {
   head.set_job_uid(store_->GetJob("orders")->uid);
   ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 900, head).ok());
   EXPECT_EQ(ValueOf(*store_->GetJob("orders")->last_watermark), 700);
-  EXPECT_EQ(store_->ListAudit({.limit = 1}).value()[0].action, "adopt_ledger");
+  EXPECT_EQ(store_->ListAudit({.limit = 1}).value()[0].action, "job.adopt_ledger");
   // What the first describe has prepared is for another window, and the next one may be empty.
   ASSERT_TRUE(Abort(Next(v1::Task::kAbort)).ok());
   const v1::Task again = Next(v1::Task::kDescribe);
@@ -611,7 +611,7 @@ TEST_F(CoordinatorTest, AForeignLedgerIsAdoptedByTheUsersWord) {
   EXPECT_EQ(ValueOf(*StoredJob().last_watermark), 700);
   EXPECT_EQ(StoredJob().last_sequence, 57);
   EXPECT_FALSE(StoredJob().adopting);
-  EXPECT_EQ(LastAudit().action, "adopt_ledger");
+  EXPECT_EQ(LastAudit().action, "job.adopt_ledger");
   EXPECT_THAT(LastAudit().detail, HasSubstr("700"));
   ASSERT_TRUE(Describe(describe, 900, Owned(foreign)).ok()) << "reported again";
   ASSERT_TRUE(Abort(Next(v1::Task::kAbort)).ok());

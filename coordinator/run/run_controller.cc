@@ -54,8 +54,8 @@ AuditEvent Adopted(const Moment& now, const JobRecord& job, const v1::LedgerHead
   AuditEvent event;
   event.time = now.wall;
   event.actor = "coordinator";
-  event.action = "adopt_ledger";
-  event.subject = absl::StrCat("job ", job.spec.name());
+  event.action = "job.adopt_ledger";
+  event.subject = absl::StrCat("jobs/", job.spec.name());
   event.detail = absl::StrCat("the target's ledger (run ", head.run_id(), ", sequence ", head.sequence(),
                               ") stands at ", head.has_high() ? Text(head.high()) : "no watermark", ", the store at ",
                               job.last_watermark.has_value() ? Text(*job.last_watermark) : "no watermark");

@@ -15,6 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/substitute.h"
+#include "absl/synchronization/blocking_counter.h"
 #include "tests/integration/cluster.h"
 #include "tests/integration/project.h"
 #include "tests/support/postgres_server.h"
@@ -188,6 +189,54 @@ TEST_F(ClusterApi, PrometheusFindsNoFaultWithTheMetrics) {
     EXPECT_THAT(metrics, Not(HasSubstr(good)));
     EXPECT_THAT(metrics, Not(HasSubstr(bad)));
   }
+}
+
+TEST_F(ClusterApi, AThousandClientsThatMissTheCacheLoadItAtMostOnce) {
+  auto redis = RedisServer::Start().value();
+  Cluster cluster({.store = server_.NewDatabase(), .redis = redis->Url(), .workers = 1});
+  cluster.Apply(Project(source_, target_));
+  struct Client {
+    std::unique_ptr<v1::JobService::Stub> jobs;
+    grpc::ClientContext context;
+    v1::ListJobsRequest request;
+    v1::ListJobsResponse response;
+    grpc::Status status;
+  };
+  std::vector<Client> clients(1000);
+  // With a connection each, which is there before any of them asks.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::minutes(2);
+  for (Client& client : clients) {
+    const auto channel =
+        grpc::CreateCustomChannel(cluster.admin_address(), grpc::InsecureChannelCredentials(), arguments);
+    ASSERT_TRUE(channel->WaitForConnected(deadline));
+    client.jobs = v1::JobService::NewStub(channel);
+    client.context.set_deadline(deadline);
+  }
+  const auto loads = [&] {
+    const std::string count = "tidemark_metadata_query_duration_seconds_count{operation=\"list_jobs\"} ";
+    const std::vector<std::string> parts = absl::StrSplit(Cluster::Metrics(cluster.coordinator()), count);
+    return parts.size() < 2 ? 0 : std::stoi(parts[1]);
+  };
+  // Neither the process nor Redis has the list of this revision.
+  EXPECT_EQ(cluster.Command({"jobs", "pause", "items"}).exit_code, 0);
+  redis->Flush();
+  const int before = loads();
+  absl::BlockingCounter done(static_cast<int>(clients.size()));
+  for (Client& client : clients) {
+    client.jobs->async()->ListJobs(&client.context, &client.request, &client.response, [&](grpc::Status status) {
+      client.status = std::move(status);
+      done.DecrementCount();
+    });
+  }
+  done.Wait();
+  for (const Client& client : clients) {
+    ASSERT_TRUE(client.status.ok()) << client.status.error_message();
+    ASSERT_EQ(client.response.jobs_size(), 1);
+    ASSERT_TRUE(client.response.jobs(0).paused());
+  }
+  EXPECT_EQ(loads(), before + 1);
 }
 
 TEST_F(ClusterApi, SecretsAreNowhere) {
