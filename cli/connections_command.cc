@@ -83,13 +83,13 @@ ExitCode TestRemote(const ConnectionsTestCommand& command, const CommandContext&
     for (const v1::Connection& connection : selected) {
       v1::TestConnectionRequest request;
       request.set_name(connection.name());
-      const absl::StatusOr<v1::TestConnectionResponse> response = client.Call(request);
-      if (!response.ok()) tested = kUnreachable;
-      const auto& warnings = response.ok() ? response->warnings() : v1::TestConnectionResponse().warnings();
+      const absl::StatusOr<v1::TestConnectionResponse> answered = client.Call(request);
+      if (!answered.ok()) tested = kUnreachable;
+      const v1::TestConnectionResponse response = answered.value_or(v1::TestConnectionResponse());
       rows.push_back(TestObject(IdOf(connection.name()), connection.redacted_dsn(),
-                                response.ok() ? absl::StatusOr<std::string>(response->server()) : response.status(),
-                                response.ok() ? FromProto(response->round_trip()) : absl::ZeroDuration(),
-                                Value::List(warnings.begin(), warnings.end())));
+                                answered.ok() ? absl::StatusOr<std::string>(response.server()) : answered.status(),
+                                FromProto(response.round_trip()),
+                                Value::List(response.warnings().begin(), response.warnings().end())));
     }
     PrintTests(context, rows);
     return absl::OkStatus();
