@@ -195,7 +195,7 @@ TEST_F(CacheTest, TheStoresJobsAreASource) {
   // Watermarks change with every run, and the list with none.
   WatermarkAdvance advance;
   advance.job_uid = "uid-a";
-  advance.high.set_text("7");
+  advance.high.emplace().set_text("7");
   advance.sequence = 1;
   WriteBatch watermark;
   watermark.watermarks = {advance};

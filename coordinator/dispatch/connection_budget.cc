@@ -49,15 +49,8 @@ bool ConnectionBudget::Same(std::string_view connection, std::string_view other)
 }
 
 void ConnectionBudget::Grant(PermitRecord permit) {
-  std::string id = permit.session_id;
-  permits_.insert_or_assign(std::move(id), Entry{std::move(permit), std::nullopt});
-}
-
-void ConnectionBudget::TakeStored(const PermitRecord& permit) {
-  const auto held = permits_.find(permit.session_id);
-  if (held == permits_.end()) return Grant(permit);
-  held->second.permit.in_snapshot = permit.in_snapshot;
-  held->second.permit.revision = permit.revision;
+  PermitRecord& held = permits_[permit.session_id].permit;
+  held = std::move(permit);
 }
 
 bool ConnectionBudget::Release(std::string_view session_id) {
@@ -67,12 +60,12 @@ bool ConnectionBudget::Release(std::string_view session_id) {
   return true;
 }
 
-const PermitRecord* ConnectionBudget::Find(std::string_view session_id) const {
+const Permit* ConnectionBudget::Find(std::string_view session_id) const {
   const auto it = permits_.find(session_id);
   return it == permits_.end() ? nullptr : &it->second.permit;
 }
 
-void ConnectionBudget::SetState(std::string_view session_id, PermitRecord::State state) {
+void ConnectionBudget::SetState(std::string_view session_id, Permit::State state) {
   const auto it = permits_.find(session_id);
   if (it != permits_.end()) it->second.permit.state = state;
 }
@@ -82,25 +75,24 @@ void ConnectionBudget::SetInSnapshot(std::string_view session_id, bool in_snapsh
   if (it != permits_.end()) it->second.permit.in_snapshot = in_snapshot;
 }
 
-std::vector<const PermitRecord*> ConnectionBudget::OfRun(std::string_view run_id) const {
-  std::vector<const PermitRecord*> found;
+std::vector<const Permit*> ConnectionBudget::OfRun(std::string_view run_id) const {
+  std::vector<const Permit*> found;
   for (const auto& [id, entry] : permits_) {
     if (entry.permit.run_id == run_id) found.push_back(&entry.permit);
   }
   return found;
 }
 
-std::vector<const PermitRecord*> ConnectionBudget::OfWorker(std::string_view worker_id,
-                                                            std::string_view incarnation) const {
-  std::vector<const PermitRecord*> found;
+std::vector<const Permit*> ConnectionBudget::OfWorker(std::string_view worker_id, std::string_view incarnation) const {
+  std::vector<const Permit*> found;
   for (const auto& [id, entry] : permits_) {
     if (entry.permit.worker_id == worker_id && entry.permit.incarnation == incarnation) found.push_back(&entry.permit);
   }
   return found;
 }
 
-std::vector<const PermitRecord*> ConnectionBudget::All() const {
-  std::vector<const PermitRecord*> found;
+std::vector<const Permit*> ConnectionBudget::All() const {
+  std::vector<const Permit*> found;
   for (const auto& [id, entry] : permits_) found.push_back(&entry.permit);
   return found;
 }
@@ -109,7 +101,7 @@ void ConnectionBudget::Condemn(std::string_view session_id, absl::Duration gone_
   const auto it = permits_.find(session_id);
   if (it == permits_.end() || it->second.gone_at.has_value()) return;
   it->second.gone_at = gone_at;
-  it->second.permit.state = PermitRecord::State::kClosing;
+  it->second.permit.state = Permit::State::kClosing;
 }
 
 bool ConnectionBudget::Condemned(std::string_view session_id) const {

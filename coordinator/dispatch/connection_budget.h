@@ -12,6 +12,13 @@
 
 namespace tidemark::coordinator {
 
+// A permit, and what its session does. The latter is known to the leader alone, from the tasks it has leased and from
+// what workers report: a session it has not heard of is taken for busy.
+struct Permit : PermitRecord {
+  enum class State { kBusy, kIdle, kClosing };
+  State state = State::kBusy;
+};
+
 // The permits of the cluster: one for each session on a source, from the grant until the session is known gone.
 // Connections that name one server and database share one limit, the lowest of theirs. A value that mirrors the store's
 // permits; the store is written first. Not thread-safe.
@@ -30,21 +37,19 @@ class ConnectionBudget {
   // Whether the two share one budget.
   bool Same(std::string_view connection, std::string_view other) const;
 
+  // Adds the permit as the store has it. Of one that is held, takes over what the store says; its state and when it
+  // will be gone stay.
   void Grant(PermitRecord permit);
-  // Of a permit that is held, takes over what the store knows better; its state and when it will be gone are known here
-  // alone. Grants one that is not held.
-  void TakeStored(const PermitRecord& permit);
   // The session is known gone. False if no permit has the id.
   bool Release(std::string_view session_id);
-  void Clear() { permits_.clear(); }
 
   // Null if no permit has the id; valid until the permit is released.
-  const PermitRecord* Find(std::string_view session_id) const;
-  void SetState(std::string_view session_id, PermitRecord::State state);
+  const Permit* Find(std::string_view session_id) const;
+  void SetState(std::string_view session_id, Permit::State state);
   void SetInSnapshot(std::string_view session_id, bool in_snapshot);
-  std::vector<const PermitRecord*> OfRun(std::string_view run_id) const;
-  std::vector<const PermitRecord*> OfWorker(std::string_view worker_id, std::string_view incarnation) const;
-  std::vector<const PermitRecord*> All() const;
+  std::vector<const Permit*> OfRun(std::string_view run_id) const;
+  std::vector<const Permit*> OfWorker(std::string_view worker_id, std::string_view incarnation) const;
+  std::vector<const Permit*> All() const;
 
   // The holder is dead or silent: its sessions stay taken until `gone_at` (monotonic), when lease and server-side
   // timeouts have ended them. An earlier report that a session is closed still counts.
@@ -57,7 +62,7 @@ class ConnectionBudget {
 
  private:
   struct Entry {
-    PermitRecord permit;
+    Permit permit;
     std::optional<absl::Duration> gone_at;
   };
 

@@ -19,7 +19,7 @@ v1::ConnectionSpec Connection(const std::string& name, const std::string& dsn, i
   return connection;
 }
 
-PermitRecord Permit(const std::string& session, const std::string& connection) {
+PermitRecord Granted(const std::string& session, const std::string& connection) {
   PermitRecord permit;
   permit.session_id = session;
   permit.connection = connection;
@@ -38,9 +38,9 @@ TEST(ConnectionBudgetTest, ConnectionsOfOneDatabaseShareTheLowestLimit) {
   EXPECT_EQ(budget.Limit("d"), 1) << "the database of the user's name, both";
   EXPECT_EQ(budget.Limit("c"), MaxConnections(v1::ConnectionSpec()));
   EXPECT_EQ(budget.Limit("nowhere"), 0);
-  budget.Grant(Permit("s1", "a"));
+  budget.Grant(Granted("s1", "a"));
   EXPECT_EQ(budget.Spare("b"), 1);
-  budget.Grant(Permit("s2", "b"));
+  budget.Grant(Granted("s2", "b"));
   EXPECT_EQ(budget.Spare("a"), 0);
   EXPECT_EQ(budget.Held("c"), 0);
   EXPECT_TRUE(budget.Release("s1"));
@@ -51,8 +51,8 @@ TEST(ConnectionBudgetTest, ConnectionsOfOneDatabaseShareTheLowestLimit) {
 TEST(ConnectionBudgetTest, ALoweredLimitGrantsNothingUntilSessionsEnd) {
   ConnectionBudget budget;
   budget.SetConnections({Connection("a", "sqlite:x", 2)});
-  budget.Grant(Permit("s1", "a"));
-  budget.Grant(Permit("s2", "a"));
+  budget.Grant(Granted("s1", "a"));
+  budget.Grant(Granted("s2", "a"));
   budget.SetConnections({Connection("a", "sqlite:x", 1)});
   EXPECT_EQ(budget.Spare("a"), 0);
   budget.Release("s1");
@@ -64,24 +64,24 @@ TEST(ConnectionBudgetTest, ALoweredLimitGrantsNothingUntilSessionsEnd) {
 TEST(ConnectionBudgetTest, WhatTheStoreSaysOfAPermitLeavesItsStateAlone) {
   ConnectionBudget budget;
   budget.SetConnections({Connection("a", "sqlite:x", 2)});
-  budget.Grant(Permit("s1", "a"));
+  budget.Grant(Granted("s1", "a"));
   budget.Condemn("s1", absl::Seconds(5));
-  PermitRecord stored = Permit("s1", "a");
+  PermitRecord stored = Granted("s1", "a");
   stored.in_snapshot = true;
   stored.revision = 3;
-  budget.TakeStored(stored);
+  budget.Grant(stored);
   EXPECT_TRUE(budget.Find("s1")->in_snapshot);
   EXPECT_EQ(budget.Find("s1")->revision, 3);
-  EXPECT_EQ(budget.Find("s1")->state, PermitRecord::State::kClosing);
+  EXPECT_EQ(budget.Find("s1")->state, Permit::State::kClosing);
   EXPECT_TRUE(budget.Condemned("s1"));
-  budget.TakeStored(Permit("s2", "a"));
+  budget.Grant(Granted("s2", "a"));
   EXPECT_EQ(budget.Spare("a"), 0);
 }
 
 TEST(ConnectionBudgetTest, ACondemnedSessionStaysTakenUntilItIsKnownGone) {
   ConnectionBudget budget;
   budget.SetConnections({Connection("a", "sqlite:x", 1)});
-  budget.Grant(Permit("s1", "a"));
+  budget.Grant(Granted("s1", "a"));
   EXPECT_EQ(budget.NextGone(), absl::InfiniteDuration());
   budget.Condemn("s1", absl::Seconds(30));
   // A second sentence does not put it off.

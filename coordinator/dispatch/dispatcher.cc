@@ -8,8 +8,7 @@ namespace {
 // Sessions of the job on the source, by the offers' view of which run is whose.
 int SessionsOfJob(const TaskOffer& offer, const ConnectionBudget& budget) {
   int held = 0;
-  for (const PermitRecord* permit : budget.OfRun(offer.run_id))
-    held += budget.Same(permit->connection, offer.connection);
+  for (const Permit* permit : budget.OfRun(offer.run_id)) held += budget.Same(permit->connection, offer.connection);
   return held;
 }
 
@@ -32,7 +31,7 @@ std::optional<Assignment> Dispatcher::Choose(std::string_view worker_id, std::st
       rank = {0, 0, served_at};
     } else {
       for (const std::string& session : offer.idle_sessions) {
-        const PermitRecord* permit = budget.Find(session);
+        const Permit* permit = budget.Find(session);
         if (permit == nullptr || permit->worker_id != worker_id || permit->incarnation != incarnation) continue;
         assignment.session_id = session;
         break;

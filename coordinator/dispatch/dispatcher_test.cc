@@ -26,7 +26,7 @@ TaskOffer Move(const std::string& job) {
           .only_worker = ""};
 }
 
-PermitRecord Permit(const std::string& session, const std::string& job, const std::string& worker = "w") {
+PermitRecord Granted(const std::string& session, const std::string& job, const std::string& worker = "w") {
   PermitRecord permit;
   permit.session_id = session;
   permit.connection = "src";
@@ -50,7 +50,7 @@ class DispatcherTest : public testing::Test {
 
 TEST_F(DispatcherTest, SlotAndPermitTogetherOrNotAtAll) {
   budget_.SetConnections({Source(1)});
-  budget_.Grant(Permit("s1", "a"));
+  budget_.Grant(Granted("s1", "a"));
   EXPECT_FALSE(Choose({Move("b")}).has_value());
   // What needs no session is not held up.
   TaskOffer commit = Move("c");
@@ -64,7 +64,7 @@ TEST_F(DispatcherTest, SlotAndPermitTogetherOrNotAtAll) {
 
 TEST_F(DispatcherTest, AnIdleSessionServesOnItsOwnWorkerAlone) {
   budget_.SetConnections({Source(2)});
-  budget_.Grant(Permit("s1", "a", "w1"));
+  budget_.Grant(Granted("s1", "a", "w1"));
   TaskOffer move = Move("a");
   move.idle_sessions = {"s1"};
   const std::optional<Assignment> home = Choose({move}, "w1");
@@ -80,8 +80,8 @@ TEST_F(DispatcherTest, AnIdleSessionServesOnItsOwnWorkerAlone) {
 
 TEST_F(DispatcherTest, NoJobTakesASecondSessionWhileAnotherWaitsForItsFirst) {
   budget_.SetConnections({Source(3)});
-  budget_.Grant(Permit("s1", "a"));
-  budget_.Grant(Permit("s2", "b"));
+  budget_.Grant(Granted("s1", "a"));
+  budget_.Grant(Granted("s2", "b"));
   const std::optional<Assignment> chosen = Choose({Move("a"), Move("b"), Move("c")});
   ASSERT_TRUE(chosen.has_value());
   EXPECT_EQ(chosen->offer, 2u);
@@ -106,10 +106,10 @@ TEST_F(DispatcherTest, TheRateAndTheOwnerOfAFileAreAsked) {
 
 TEST_F(DispatcherTest, ARunYieldsWhatAnotherWouldStillHoldLessWith) {
   budget_.SetConnections({Source(3)});
-  budget_.Grant(Permit("s1", "a"));
-  budget_.Grant(Permit("s2", "a"));
+  budget_.Grant(Granted("s1", "a"));
+  budget_.Grant(Granted("s2", "a"));
   EXPECT_FALSE(Dispatcher::ShouldYield("a", "src", 2, {Move("b")}, budget_)) << "one is to spare";
-  budget_.Grant(Permit("s3", "b"));
+  budget_.Grant(Granted("s3", "b"));
   EXPECT_FALSE(Dispatcher::ShouldYield("a", "src", 2, {Move("b")}, budget_)) << "it would only change hands";
   EXPECT_TRUE(Dispatcher::ShouldYield("a", "src", 2, {Move("c")}, budget_));
   EXPECT_FALSE(Dispatcher::ShouldYield("b", "src", 1, {Move("c")}, budget_)) << "its only one";
@@ -132,7 +132,7 @@ TEST_F(DispatcherTest, SharesASourceFairlyAmongManyJobs) {
       const std::string& job = offers[chosen->offer].job_uid;
       ++served[job];
       open.push_back("s" + std::to_string(next_session++));
-      budget_.Grant(Permit(open.back(), job));
+      budget_.Grant(Granted(open.back(), job));
     }
     ASSERT_LE(budget_.Held("src"), kLimit);
     if (rng.Below(2) == 0 && !open.empty()) {

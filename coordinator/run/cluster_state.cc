@@ -117,10 +117,10 @@ absl::Status ClusterState::Read() {
   std::set<std::string> stored;
   for (const PermitRecord& permit : permits) {
     stored.insert(permit.session_id);
-    budget_.TakeStored(permit);
+    budget_.Grant(permit);
   }
   std::vector<std::string> dropped;
-  for (const PermitRecord* permit : budget_.All()) {
+  for (const Permit* permit : budget_.All()) {
     if (!stored.contains(permit->session_id)) dropped.push_back(permit->session_id);
   }
   for (const std::string& session : dropped) budget_.Release(session);

@@ -155,7 +155,7 @@ absl::StatusOr<std::string> Coordinator::RetryRun(std::string_view id, const std
   return Change([&](CoordinatorCore& core) { return core.RetryRun(id, request_id, actor); });
 }
 
-absl::Status Coordinator::TakeTriggers() {
+absl::StatusOr<bool> Coordinator::TakeTriggers() {
   return Change([](CoordinatorCore& core) { return core.TakeTriggers(); });
 }
 

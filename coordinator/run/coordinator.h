@@ -241,8 +241,10 @@ class Coordinator {
   // passed its window.
   absl::StatusOr<std::string> RetryRun(std::string_view id, const std::string& request_id, const std::string& actor);
 
-  // Starts the runs that triggers in the store ask for. Call it when the store has told of some.
-  absl::Status TakeTriggers();
+  // Starts runs that triggers in the store ask for. Call it when the store has told of some, and until it says that
+  // none are left: it takes a few at a time, lest workers wait for an answer. A trigger whose job is in trouble stays,
+  // and its error is returned.
+  absl::StatusOr<bool> TakeTriggers();
 
   // Asks a worker what a run would do. Stores no run and no task; needs a permit of the source like any describe. The
   // preview is forgotten when WaitPreview has returned it.

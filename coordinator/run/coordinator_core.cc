@@ -1,6 +1,8 @@
 #include "coordinator/run/coordinator_core.h"
 
 #include <algorithm>
+#include <iterator>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,6 +21,11 @@ CoordinatorOptions Heard(CoordinatorOptions options) {
   static auto* const nobody = new CoordinatorObserver();
   if (options.observer == nullptr) options.observer = nobody;
   return options;
+}
+
+// No fire's key: those have no colon after the uid.
+std::string RunKey(std::string_view job_uid, std::string_view request_id) {
+  return absl::StrCat(Abs(job_uid), ":", Abs(request_id));
 }
 
 }  // namespace
@@ -47,8 +54,9 @@ absl::StatusOr<std::unique_ptr<CoordinatorCore>> CoordinatorCore::Start(const Co
 
 absl::Status CoordinatorCore::Recover() {
   const absl::Duration now = options_.clock->Monotonic();
+  // By worker and incarnation, the last of which is the youngest.
   std::set<std::pair<std::string, std::string>> holders;
-  for (const PermitRecord* permit : state_.budget().All()) {
+  for (const Permit* permit : state_.budget().All()) {
     if (options_.workers_died_with_us) {
       state_.budget().Condemn(permit->session_id, now + options_.dead_process_grace);
     } else {
@@ -78,12 +86,17 @@ absl::Status CoordinatorCore::Recover() {
     }
   }
   // Living workers go on with what they have; one that stays silent for a lease is lost.
-  for (const auto& [worker_id, incarnation] : holders) {
+  for (auto holder = holders.begin(); holder != holders.end(); ++holder) {
     Worker worker;
-    worker.id = worker_id;
-    worker.incarnation = incarnation;
+    std::tie(worker.id, worker.incarnation) = *holder;
     worker.last_heartbeat = now;
-    workers_.Register(std::move(worker));
+    worker.last_seen = options_.clock->Now();
+    if (const auto next = std::next(holder); next != holders.end() && next->first == worker.id) {
+      TM_RETURN_IF_ERROR(LoseWorker(worker));
+    } else {
+      lost_workers_.erase(worker.id);
+      workers_.Register(std::move(worker));
+    }
   }
   return Settle();
 }
@@ -158,19 +171,25 @@ absl::StatusOr<std::string> CoordinatorCore::StartRun(std::string_view job_name,
   return AddRun(job_name, request, "");
 }
 
+absl::StatusOr<std::optional<RunRecord>> CoordinatorCore::EarlierRun(std::string_view job_uid,
+                                                                     std::string_view request_id) const {
+  if (request_id.empty()) return std::nullopt;
+  absl::StatusOr<RunRecord> run = state_.store().GetRunByKey(RunKey(job_uid, request_id));
+  if (absl::IsNotFound(run.status())) return std::nullopt;
+  if (!run.ok()) return run.status();
+  return *std::move(run);
+}
+
 absl::StatusOr<std::string> CoordinatorCore::AddRun(std::string_view job_name, const RunRequest& request,
                                                     const std::string& retry_of) {
   if (!options_.resume) return absl::FailedPreconditionError("this coordinator makes previews and starts no run");
   TM_RETURN_IF_ERROR(Refresh());
   const JobRecord* job = state_.FindJobByName(job_name);
   if (job == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(job_name)));
-  if (!request.request_id.empty()) {
-    absl::StatusOr<RunRecord> earlier = state_.store().GetRunByKey(absl::StrCat(job->uid, ":", request.request_id));
-    if (earlier.ok()) return earlier->id;
-    if (!absl::IsNotFound(earlier.status())) return earlier.status();
-  }
+  TM_ASSIGN_OR_RETURN(const std::optional<RunRecord> earlier, EarlierRun(job->uid, request.request_id));
+  if (earlier.has_value()) return earlier->id;
   TM_ASSIGN_OR_RETURN(RunRecord run, NewRun(*job, request));
-  run.run_key = absl::StrCat(job->uid, ":", request.request_id.empty() ? run.id : request.request_id);
+  run.run_key = RunKey(job->uid, request.request_id.empty() ? run.id : request.request_id);
   run.retry_of = retry_of;
   if (run.window.kind() == v1::WINDOW_KIND_WINDOW) {
     TM_ASSIGN_OR_RETURN(const ChainHistory history, state_.History(*job, ""));
@@ -194,6 +213,8 @@ absl::StatusOr<std::string> CoordinatorCore::RetryRun(std::string_view id, const
                                                       const std::string& actor) {
   TM_RETURN_IF_ERROR(Refresh());
   TM_ASSIGN_OR_RETURN(const RunRecord run, GetRun(id));
+  TM_ASSIGN_OR_RETURN(const std::optional<RunRecord> earlier, EarlierRun(run.job_uid, request_id));
+  if (earlier.has_value()) return earlier->id;
   const auto refuse = [&](const auto&... why) {
     return absl::FailedPreconditionError(absl::StrCat("run ", Abs(id), " cannot be tried again: ", why...));
   };

@@ -47,7 +47,7 @@ class CoordinatorCore {
 
   absl::StatusOr<std::string> StartRun(std::string_view job, const RunRequest& request);
   absl::StatusOr<std::string> RetryRun(std::string_view id, const std::string& request_id, const std::string& actor);
-  absl::Status TakeTriggers();
+  absl::StatusOr<bool> TakeTriggers();
   absl::StatusOr<std::string> StartPreview(std::string_view job, const RunRequest& request);
   // A preview that says nothing but who the server is.
   absl::StatusOr<std::string> StartConnectionTest(std::string_view connection);
@@ -121,6 +121,8 @@ class CoordinatorCore {
   bool ConnectionsKnown(const RunState& state) const;
 
   absl::StatusOr<RunRecord> NewRun(const JobRecord& job, const RunRequest& request) const;
+  // The run of the job that was asked for by this id; absent if there is none, or no id.
+  absl::StatusOr<std::optional<RunRecord>> EarlierRun(std::string_view job_uid, std::string_view request_id) const;
   absl::StatusOr<std::string> AddRun(std::string_view job, const RunRequest& request, const std::string& retry_of);
 
   // -- definitions.cc: jobs and connections
@@ -180,9 +182,9 @@ class CoordinatorCore {
                                  std::string_view finished_task);
   absl::Status DropPermits(const std::vector<std::string>& sessions);
   void CloseUnneededSessions();
-  bool SessionNeeded(const PermitRecord& permit, const std::vector<TaskOffer>& offers) const;
+  bool SessionNeeded(const Permit& permit, const std::vector<TaskOffer>& offers) const;
   // A leased task reads on the session.
-  const TaskRecord* ReaderOf(const PermitRecord& permit, std::string_view finished_task) const;
+  const TaskRecord* ReaderOf(const Permit& permit, std::string_view finished_task) const;
   std::vector<std::string> SessionsToClose(const Worker& worker) const;
   void ObserveRates();
   int SnapshotHolders(const RunState& state) const;

@@ -255,6 +255,7 @@ class Simulation {
       rate += share;
     }
     ASSERT_LE(rate, kRate) << "step " << step;
+    ASSERT_EQ(world_.source.shared_sessions, 0) << "step " << step;
 
     // One that drains gets nothing new.
     for (const auto& [worker, had] : draining_) {
@@ -408,6 +409,11 @@ TEST(CoordinatorSimulationTest, WorkersDieAndFallSilent) {
 TEST(CoordinatorSimulationTest, TheCoordinatorDiesAndWorkersGoOn) {
   const Outcome outcome =
       Replay({.embedded = false, .faults = {.death = 0, .silence = 1}, .coordinator_death = 8}, 300000);
+  EXPECT_GT(outcome.succeeded, outcome.failed);
+}
+
+TEST(CoordinatorSimulationTest, TheCoordinatorAndWorkersDie) {
+  const Outcome outcome = Replay({.embedded = false, .faults = {.lost_snapshot = 0}, .coordinator_death = 8}, 700000);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 

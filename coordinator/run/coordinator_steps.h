@@ -96,7 +96,7 @@ class CoordinatorSteps : public testing::Test {
   void Register(int slots) {
     v1::RegisterRequest request;
     request.set_worker_id(worker_);
-    request.set_incarnation("1");
+    request.set_incarnation(incarnation_);
     request.set_slots(slots);
     ASSERT_TRUE(core_->Register(request).ok());
   }
@@ -104,7 +104,7 @@ class CoordinatorSteps : public testing::Test {
   std::vector<v1::Task> Poll() {
     v1::LeaseTasksRequest request;
     request.set_worker_id(worker_);
-    request.set_incarnation("1");
+    request.set_incarnation(incarnation_);
     request.set_free_slots(1);
     const v1::LeaseTasksResponse response = core_->LeaseTasks(request).value();
     return {response.tasks().begin(), response.tasks().end()};
@@ -121,7 +121,7 @@ class CoordinatorSteps : public testing::Test {
   v1::CompleteTaskRequest Report(const v1::Task& task, v1::SessionState::State session) {
     v1::CompleteTaskRequest request;
     request.set_worker_id(worker_);
-    request.set_incarnation("1");
+    request.set_incarnation(incarnation_);
     request.set_task_id(task.task_id());
     request.set_attempt(task.attempt());
     if (task.has_session()) {
@@ -199,6 +199,7 @@ class CoordinatorSteps : public testing::Test {
 
   // Who polls and reports.
   std::string worker_ = "w";
+  std::string incarnation_ = "1";
   SimulatedClock clock_;
   Rng rng_{1};
   std::unique_ptr<MetadataStore> store_ = NewMemoryStore(&clock_, 1);

@@ -327,7 +327,7 @@ void CoordinatorCore::SetConnections(const std::vector<v1::ConnectionSpec>& conn
   if (connections_known_) return;
   connections_known_ = true;
   // What living workers read by, an earlier leader has told them.
-  for (const PermitRecord* permit : state_.budget().All()) {
+  for (const Permit* permit : state_.budget().All()) {
     if (!reading_sessions_.contains(permit->session_id)) continue;
     rates_.Assume(RateKey(permit->worker_id, permit->incarnation), permit->connection, options_.clock->Monotonic());
   }

@@ -118,7 +118,7 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
       change.with.watermarks.push_back({.job_uid = context.job->uid,
                                         .run_id = head.run_id(),
                                         .low = context.job->last_watermark,
-                                        .high = head.high(),
+                                        .high = HighOf(head),
                                         .sequence = head.sequence(),
                                         .source_identity = result.source_identity()});
       change.with.audit.push_back(Adopted(context.now, *context.job, head));
@@ -284,21 +284,13 @@ absl::Status RunController::Finished(RunChange& change, const Context& context, 
   const RunRecord& run = change.draft.run();
   if (run.window.kind() == v1::WINDOW_KIND_RANGE) return absl::OkStatus();
   const std::string identity = run.description.has_value() ? run.description->source_identity() : "";
-  if (run.window.has_high()) {
-    change.with.watermarks.push_back({.job_uid = run.job_uid,
-                                      .run_id = run.id,
-                                      .low = context.job->last_watermark,
-                                      .high = run.window.high(),
-                                      .sequence = run.sequence,
-                                      .source_identity = identity});
-  } else {
-    // A full load without a watermark starts a chain that has none.
-    JobRecord job = *context.job;
-    job.last_watermark.reset();
-    job.last_sequence = run.sequence;
-    job.source_identity = identity;
-    change.with.jobs.push_back(std::move(job));
-  }
+  // A full load without a watermark starts a chain that has none.
+  change.with.watermarks.push_back({.job_uid = run.job_uid,
+                                    .run_id = run.id,
+                                    .low = context.job->last_watermark,
+                                    .high = run.window.has_high() ? std::optional(run.window.high()) : std::nullopt,
+                                    .sequence = run.sequence,
+                                    .source_identity = identity});
   return absl::OkStatus();
 }
 

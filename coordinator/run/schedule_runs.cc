@@ -14,6 +14,8 @@ namespace {
 
 // Runs made in one write.
 constexpr size_t kFiresAtOnce = 2000;
+// Each takes several writes, and workers wait for an answer meanwhile.
+constexpr int kTriggersAtOnce = 50;
 
 // No request's key: those have a colon after the uid.
 std::string RunKey(const JobRecord& job, absl::Time fire_time) {
@@ -137,11 +139,14 @@ absl::Status CoordinatorCore::ForgetMade(size_t count) {
   return absl::OkStatus();
 }
 
-absl::Status CoordinatorCore::TakeTriggers() {
+absl::StatusOr<bool> CoordinatorCore::TakeTriggers() {
   TM_RETURN_IF_ERROR(Refresh());
   TM_ASSIGN_OR_RETURN(const std::vector<TriggerRecord> triggers, state_.store().ListTriggers());
   absl::Status trouble;
+  int taken = 0;
   for (const TriggerRecord& trigger : triggers) {
+    if (taken == kTriggersAtOnce) return true;
+    TM_RETURN_IF_ERROR(RenewIfDue());
     RunRequest request;
     request.request_id =
         trigger.request_id.empty() ? absl::StrCat("trigger:", trigger.id) : std::string(trigger.request_id);
@@ -164,8 +169,10 @@ absl::Status CoordinatorCore::TakeTriggers() {
       continue;
     }
     TM_RETURN_IF_ERROR(state_.Write(std::move(batch), {}));
+    ++taken;
   }
-  return trouble;
+  TM_RETURN_IF_ERROR(trouble);
+  return false;
 }
 
 }  // namespace tidemark::coordinator

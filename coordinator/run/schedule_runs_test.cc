@@ -368,6 +368,16 @@ TEST_F(ScheduleRunsTest, ATriggerStartsOneRunAndIsTakenAway) {
   EXPECT_THAT(store_->ListTriggers().value(), IsEmpty());
 }
 
+TEST_F(ScheduleRunsTest, ManyTriggersAreTakenAFewAtATime) {
+  Apply({Job("a")});
+  for (int i = 0; i < 120; ++i) ASSERT_TRUE(Trigger(absl::StrCat("t", i), "a").ok());
+  EXPECT_TRUE(core_->TakeTriggers().value());
+  EXPECT_THAT(RunsOf("a"), SizeIs(testing::Lt(120)));
+  while (core_->TakeTriggers().value()) continue;
+  EXPECT_THAT(RunsOf("a"), SizeIs(120));
+  EXPECT_THAT(store_->ListTriggers().value(), IsEmpty());
+}
+
 TEST_F(ScheduleRunsTest, ATriggerThatCannotBeDoneIsAuditedAndTakenAway) {
   Apply({Job("a")});
   ASSERT_TRUE(Trigger("t1", "nosuch").ok());
@@ -408,7 +418,7 @@ TEST_F(ScheduleRunsTest, AJobInTroubleKeepsNoOtherTriggerWaiting) {
   ASSERT_TRUE(Trigger("t1", "a").ok());
   ASSERT_TRUE(Trigger("t2", "b").ok());
   faults_.unreadable_job = "a";
-  EXPECT_TRUE(absl::IsDataLoss(core_->TakeTriggers()));
+  EXPECT_TRUE(absl::IsDataLoss(core_->TakeTriggers().status()));
   EXPECT_THAT(RunsOf("b"), SizeIs(1));
   ASSERT_THAT(store_->ListTriggers().value(), SizeIs(1)) << "it is tried again";
   faults_.unreadable_job = "";

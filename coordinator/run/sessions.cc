@@ -9,8 +9,8 @@
 namespace tidemark::coordinator {
 namespace {
 
-bool Usable(const PermitRecord& permit, const ConnectionBudget& budget) {
-  return permit.state != PermitRecord::State::kClosing && !budget.Condemned(permit.session_id);
+bool Usable(const Permit& permit, const ConnectionBudget& budget) {
+  return permit.state != Permit::State::kClosing && !budget.Condemned(permit.session_id);
 }
 
 // The session whose snapshot others import.
@@ -25,7 +25,7 @@ bool CanImport(const RunState& state, const ConnectionBudget& budget) {
   if (state.snapshot_closed || state.run.description->snapshot().empty()) return false;
   const TaskRecord* exporter = Exporter(state);
   if (exporter == nullptr) return false;
-  const PermitRecord* permit = budget.Find(exporter->session_id);
+  const Permit* permit = budget.Find(exporter->session_id);
   return permit != nullptr && Usable(*permit, budget);
 }
 
@@ -33,7 +33,7 @@ bool CanImport(const RunState& state, const ConnectionBudget& budget) {
 
 int CoordinatorCore::SnapshotHolders(const RunState& state) const {
   int holders = 0;
-  for (const PermitRecord* permit : state_.budget().OfRun(state.run.id)) {
+  for (const Permit* permit : state_.budget().OfRun(state.run.id)) {
     holders += permit->in_snapshot && Usable(*permit, state_.budget());
   }
   return holders;
@@ -73,8 +73,8 @@ void CoordinatorCore::AddOffer(const RunState& state, std::vector<TaskOffer>& of
   if (next->kind == v1::TASK_KIND_MOVE) {
     offer.reads_rows = true;
     if (InSnapshot(state.run)) {
-      for (const PermitRecord* permit : state_.budget().OfRun(state.run.id)) {
-        const bool idle = permit->state == PermitRecord::State::kIdle && !state_.budget().Condemned(permit->session_id);
+      for (const Permit* permit : state_.budget().OfRun(state.run.id)) {
+        const bool idle = permit->state == Permit::State::kIdle && !state_.budget().Condemned(permit->session_id);
         if (idle && permit->in_snapshot) offer.idle_sessions.push_back(permit->session_id);
       }
       offer.may_open = CanImport(state, state_.budget());
@@ -83,7 +83,7 @@ void CoordinatorCore::AddOffer(const RunState& state, std::vector<TaskOffer>& of
   offers.push_back(std::move(offer));
 }
 
-const TaskRecord* CoordinatorCore::ReaderOf(const PermitRecord& permit, std::string_view finished_task) const {
+const TaskRecord* CoordinatorCore::ReaderOf(const Permit& permit, std::string_view finished_task) const {
   const RunState* state = state_.FindRun(permit.run_id);
   if (state == nullptr) return nullptr;
   for (const auto& [id, task] : state->tasks) {
@@ -100,14 +100,14 @@ absl::Status CoordinatorCore::TakeSessionStates(const google::protobuf::Repeated
                                                 std::string_view finished_task) {
   std::vector<std::string> closed;
   for (const v1::SessionState& session : sessions) {
-    const PermitRecord* permit = state_.budget().Find(session.session_id());
+    const Permit* permit = state_.budget().Find(session.session_id());
     if (permit == nullptr) continue;
     if (session.state() == v1::SessionState::STATE_CLOSED) {
       closed.push_back(session.session_id());
-    } else if (session.state() == v1::SessionState::STATE_IDLE && permit->state == PermitRecord::State::kBusy &&
+    } else if (session.state() == v1::SessionState::STATE_IDLE && permit->state == Permit::State::kBusy &&
                ReaderOf(*permit, finished_task) == nullptr) {
       // A report that was under way while the session was given to its next task says nothing of now.
-      state_.budget().SetState(session.session_id(), PermitRecord::State::kIdle);
+      state_.budget().SetState(session.session_id(), Permit::State::kIdle);
     }
   }
   return DropPermits(closed);
@@ -122,7 +122,7 @@ absl::Status CoordinatorCore::DropPermits(const std::vector<std::string>& sessio
   return absl::OkStatus();
 }
 
-bool CoordinatorCore::SessionNeeded(const PermitRecord& permit, const std::vector<TaskOffer>& offers) const {
+bool CoordinatorCore::SessionNeeded(const Permit& permit, const std::vector<TaskOffer>& offers) const {
   const RunState* state = state_.FindRun(permit.run_id);
   if (state == nullptr || state->run.phase != RunPhase::kMoving) return false;
   if (!InSnapshot(state->run) || !permit.in_snapshot) return false;
@@ -144,8 +144,8 @@ bool CoordinatorCore::SessionNeeded(const PermitRecord& permit, const std::vecto
   if (queued) return true;
   if (!reading) return false;
   // A move that fails while it reads needs the snapshot again: one more holder outlives its session.
-  for (const PermitRecord* other : state_.budget().OfRun(permit.run_id)) {
-    const bool idle = other->state == PermitRecord::State::kIdle && other->in_snapshot;
+  for (const Permit* other : state_.budget().OfRun(permit.run_id)) {
+    const bool idle = other->state == Permit::State::kIdle && other->in_snapshot;
     if (idle && other->session_id < permit.session_id) return false;
   }
   return true;
@@ -153,36 +153,36 @@ bool CoordinatorCore::SessionNeeded(const PermitRecord& permit, const std::vecto
 
 void CoordinatorCore::CloseUnneededSessions() {
   std::vector<std::string> idle;
-  for (const PermitRecord* permit : state_.budget().All()) {
-    if (state_.budget().Condemned(permit->session_id) || permit->state == PermitRecord::State::kClosing) continue;
+  for (const Permit* permit : state_.budget().All()) {
+    if (state_.budget().Condemned(permit->session_id) || permit->state == Permit::State::kClosing) continue;
     // The session of an attempt that was cancelled, or whose run has ended, is of no use to anyone.
     const RunState* state = state_.FindRun(permit->run_id);
-    const bool orphaned = state == nullptr || (permit->state == PermitRecord::State::kBusy &&
+    const bool orphaned = state == nullptr || (permit->state == Permit::State::kBusy &&
                                                ReaderOf(*permit, "") == nullptr && !InSnapshot(state->run));
-    if (permit->state == PermitRecord::State::kIdle || orphaned) idle.push_back(permit->session_id);
+    if (permit->state == Permit::State::kIdle || orphaned) idle.push_back(permit->session_id);
   }
   if (idle.empty()) return;
   const std::vector<TaskOffer> offers = Offers();
   for (const std::string& session : idle) {
     if (!SessionNeeded(*state_.budget().Find(session), offers)) {
-      state_.budget().SetState(session, PermitRecord::State::kClosing);
+      state_.budget().SetState(session, Permit::State::kClosing);
     }
   }
 }
 
 std::vector<std::string> CoordinatorCore::SessionsToClose(const Worker& worker) const {
   std::vector<std::string> closing;
-  for (const PermitRecord* permit : state_.budget().OfWorker(worker.id, worker.incarnation)) {
-    if (permit->state == PermitRecord::State::kClosing) closing.push_back(permit->session_id);
+  for (const Permit* permit : state_.budget().OfWorker(worker.id, worker.incarnation)) {
+    if (permit->state == Permit::State::kClosing) closing.push_back(permit->session_id);
   }
   return closing;
 }
 
 void CoordinatorCore::ObserveRates() {
   std::set<RateBudget::Reader> reading;
-  for (const PermitRecord* permit : state_.budget().All()) {
+  for (const Permit* permit : state_.budget().All()) {
     // An idle session reads nothing; one that is closing, or whose worker is silent, may.
-    if (permit->state == PermitRecord::State::kIdle || !reading_sessions_.contains(permit->session_id)) continue;
+    if (permit->state == Permit::State::kIdle || !reading_sessions_.contains(permit->session_id)) continue;
     reading.insert({RateKey(permit->worker_id, permit->incarnation), permit->connection});
   }
   rates_.Observe(reading, options_.clock->Monotonic());

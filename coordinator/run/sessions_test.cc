@@ -1,21 +1,42 @@
-// Source sessions that a worker was granted and never opened.
+// Source sessions when answers, workers and leaders are lost.
 #include "coordinator/run/coordinator_steps.h"
 
 namespace tidemark::coordinator {
 namespace {
 
 using testing::ElementsAre;
+using testing::IsEmpty;
 
 class SessionsTest : public CoordinatorSteps {
  protected:
   SessionsTest() { Boot(); }
+
+  // A full load, which reads in one snapshot, from a source of so many sessions.
+  std::string StartFullLoad(int max_connections) {
+    job_.mutable_target()->set_strategy(v1::LOAD_STRATEGY_FULL);
+    job_.mutable_retry()->mutable_backoff()->set_nanos(1'000'000);
+    connections_[0].set_max_connections(max_connections);
+    Apply();
+    Register(4);
+    return core_->StartRun("full", {}).value();
+  }
+  void Apply() {
+    const absl::Status applied = core_->ApplyProject(connections_, {job_});
+    ASSERT_TRUE(applied.ok()) << applied;
+  }
+  // The coordinator dies, and another one leads.
+  void TakeOver() {
+    Boot();
+    Apply();
+  }
 
   // The worker lists `held`, and nothing else.
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::Task& held, const std::string& closed = "") {
     clock_.Advance(absl::Seconds(4));
     v1::HeartbeatRequest request;
     request.set_worker_id(worker_);
-    request.set_incarnation("1");
+    request.set_incarnation(incarnation_);
+    request.set_slots(4);
     v1::TaskProgress& progress = *request.add_tasks();
     progress.set_task_id(held.task_id());
     progress.set_attempt(held.attempt());
@@ -29,17 +50,14 @@ class SessionsTest : public CoordinatorSteps {
     }
     return core_->Heartbeat(request);
   }
+
+  std::vector<v1::ConnectionSpec> connections_ = {Connection("src", "postgresql://host/shop", 2),
+                                                  Connection("dst", "postgresql://host/warehouse", 2)};
+  v1::JobSpec job_ = Job("full");
 };
 
 TEST_F(SessionsTest, OneOfALostLeaseIsGivenBackThoughTheStoresAnswerWasLostToo) {
-  v1::JobSpec job = Job("full");
-  job.mutable_target()->set_strategy(v1::LOAD_STRATEGY_FULL);
-  ASSERT_EQ(
-      core_->ApplyProject(
-          {Connection("src", "postgresql://host/shop", 2), Connection("dst", "postgresql://host/warehouse", 2)}, {job}),
-      absl::OkStatus());
-  Register(4);
-  const std::string run = core_->StartRun("full", {}).value();
+  const std::string run = StartFullLoad(/*max_connections=*/2);
   ASSERT_EQ(Describe(Next(v1::Task::kDescribe), 1000), absl::OkStatus());
   const v1::Task held = Next(v1::Task::kMove);
   const v1::Task lost = Next(v1::Task::kMove);
@@ -57,6 +75,47 @@ TEST_F(SessionsTest, OneOfALostLeaseIsGivenBackThoughTheStoresAnswerWasLostToo) 
   ASSERT_TRUE(Heartbeat(held, session).ok());
   EXPECT_EQ(core_->budget().OfRun(run).size(), 1u);
   EXPECT_EQ(Next(v1::Task::kMove).task_id(), lost.task_id());
+}
+
+TEST_F(SessionsTest, OneThatIsReadIsNobodyElsesAfterATakeOver) {
+  StartFullLoad(/*max_connections=*/2);
+  ASSERT_EQ(Describe(Next(v1::Task::kDescribe), 1000), absl::OkStatus());
+  const v1::Task move = Next(v1::Task::kMove);
+  ASSERT_FALSE(move.session().open()) << "it reads on the session of its run's describe";
+  TakeOver();
+  EXPECT_THAT(Heartbeat(move)->close_sessions(), IsEmpty());
+  EXPECT_NE(Next(v1::Task::kMove).session().session_id(), move.session().session_id());
+}
+
+TEST_F(SessionsTest, ThoseOfAnEarlierLifeOfAWorkerAreGoneSomeTimeAfterATakeOver) {
+  StartFullLoad(/*max_connections=*/2);
+  const v1::Task earlier = Next(v1::Task::kDescribe);
+  incarnation_ = "2";
+  Register(4);
+  TickFor(absl::Seconds(1));
+  const v1::Task task = Next(v1::Task::kDescribe);
+  TakeOver();
+  EXPECT_EQ(core_->budget().Held("src"), 2);
+  for (const absl::Time end = clock_.Now() + options_.lease + options_.server_side_timeouts; clock_.Now() < end;) {
+    ASSERT_TRUE(Heartbeat(task).ok());
+    ASSERT_TRUE(core_->Tick().ok());
+  }
+  EXPECT_EQ(core_->budget().Held("src"), 1);
+  EXPECT_NE(core_->budget().Find(task.session().session_id()), nullptr);
+}
+
+TEST_F(SessionsTest, TheNextLeaderKnowsTheWorkersThatGoOn) {
+  StartFullLoad(/*max_connections=*/1);
+  const v1::Task task = Next(v1::Task::kDescribe);
+  TakeOver();
+  ASSERT_EQ(core_->Workers().size(), 1u);
+  EXPECT_EQ(core_->Workers()[0].last_heartbeat, clock_.Now());
+  ASSERT_TRUE(Heartbeat(task).ok());
+  EXPECT_EQ(core_->Workers()[0].slots, 4);
+  EXPECT_EQ(core_->Workers()[0].free_slots, 3);
+  TickFor(2 * options_.lease);
+  ASSERT_EQ(core_->Workers().size(), 1u);
+  EXPECT_EQ(core_->Workers()[0].state, WorkerView::State::kLost);
 }
 
 }  // namespace

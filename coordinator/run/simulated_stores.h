@@ -30,6 +30,8 @@ struct SimulatedSource {
   std::map<std::string, Session> sessions;
   // By snapshot: the session that exports it.
   std::map<std::string, std::string> exporters;
+  // Tasks that came with a session that another one was reading on.
+  int shared_sessions = 0;
 };
 
 struct LedgerRow {

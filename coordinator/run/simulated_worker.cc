@@ -20,7 +20,7 @@ void SimulatedWorker::Step(CoordinatorCore* coordinator) {
     if (now < reborn_at_) return;
     alive_ = true;
     registered_ = false;
-    incarnation_ = absl::StrCat(++lives_);
+    incarnation_ = NewId(world_->clock->Now(), *world_->rng);
     acknowledged_ = now;
   }
   if (world_->Happens(world_->faults.death)) return Die(world_->server_side_timeouts);
@@ -66,7 +66,7 @@ void SimulatedWorker::DropEverything() {
   running_.clear();
   shares_.clear();
   registered_ = false;
-  incarnation_ = absl::StrCat(++lives_);
+  incarnation_ = NewId(world_->clock->Now(), *world_->rng);
 }
 
 void SimulatedWorker::Register(CoordinatorCore& coordinator) {
@@ -121,6 +121,7 @@ void SimulatedWorker::Beat(CoordinatorCore& coordinator) {
   if (world_->Happens(world_->faults.lost_request)) return;
   v1::HeartbeatRequest request;
   Sign(request);
+  request.set_slots(slots_);
   for (const auto& [key, running] : running_) {
     v1::TaskProgress& progress = *request.add_tasks();
     progress.set_task_id(key.first);
@@ -202,6 +203,10 @@ void SimulatedWorker::Start(const v1::Task& task) {
   const auto held = source.sessions.find(grant.session_id());
   if (!grant.open()) {
     if (held != source.sessions.end() && held->second.owner == Owner()) {
+      for (const auto& [other_key, other] : running_) {
+        const bool reads = other_key != key && !other.extracted && !other.outcome.has_value();
+        source.shared_sessions += reads && other.task.session().session_id() == grant.session_id();
+      }
       held->second.reading = task.has_move();
       return;
     }

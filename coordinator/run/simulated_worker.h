@@ -86,7 +86,6 @@ class SimulatedWorker {
   const std::string id_;
   const int slots_;
   SimulatedWorld* const world_;
-  int lives_ = 0;
   std::string incarnation_;
   bool alive_ = false;
   bool registered_ = false;

@@ -168,7 +168,7 @@ absl::Status CoordinatorCore::Lease(Worker& worker, const TaskOffer& offer, cons
   TM_RETURN_IF_ERROR(Store(change));
   options_.observer->TaskLeased(kind, std::max(waited, absl::ZeroDuration()));
   if (grant.has_value()) {
-    state_.budget().SetState(grant->session_id(), PermitRecord::State::kBusy);
+    state_.budget().SetState(grant->session_id(), Permit::State::kBusy);
     if (kind == v1::TASK_KIND_MOVE) reading_sessions_.insert(grant->session_id());
   }
   receipts_[offer.task_id] = {.leased_at = options_.clock->Monotonic(), .missing = 0};
@@ -220,7 +220,7 @@ absl::Status CoordinatorCore::TakeBackUnreceived(const Worker& worker, const v1:
     const std::string session = state.tasks.at(task_id).session_id;
     TM_RETURN_IF_ERROR(LoseTask(state, task_id, /*counts_as_failure=*/false));
     // The worker says whether it has the session after all.
-    state_.budget().SetState(session, PermitRecord::State::kClosing);
+    state_.budget().SetState(session, Permit::State::kClosing);
   }
   return absl::OkStatus();
 }
@@ -229,11 +229,11 @@ void CoordinatorCore::CloseUnheld(const Worker& worker, const v1::HeartbeatReque
   std::set<std::string> held;
   for (const v1::SessionState& session : request.sessions()) held.insert(session.session_id());
   std::vector<std::string> unheld;
-  for (const PermitRecord* permit : state_.budget().OfWorker(worker.id, worker.incarnation)) {
-    const bool read = permit->state != PermitRecord::State::kBusy || ReaderOf(*permit, "") != nullptr;
+  for (const Permit* permit : state_.budget().OfWorker(worker.id, worker.incarnation)) {
+    const bool read = permit->state != Permit::State::kBusy || ReaderOf(*permit, "") != nullptr;
     if (!read && !held.contains(permit->session_id)) unheld.push_back(permit->session_id);
   }
-  for (const std::string& session : unheld) state_.budget().SetState(session, PermitRecord::State::kClosing);
+  for (const std::string& session : unheld) state_.budget().SetState(session, Permit::State::kClosing);
 }
 
 absl::StatusOr<v1::HeartbeatResponse> CoordinatorCore::Heartbeat(const v1::HeartbeatRequest& request) {
@@ -251,6 +251,8 @@ absl::StatusOr<v1::HeartbeatResponse> CoordinatorCore::Heartbeat(const v1::Heart
   worker->last_seen = options_.clock->Now();
   worker->memory_bytes = request.memory_bytes();
   worker->spill_bytes = request.spill_bytes();
+  worker->slots = request.slots();
+  worker->version = request.version();
   const std::string rate_key = RateKey(worker->id, worker->incarnation);
   for (const v1::RateShare& share : request.rate_shares()) rates_.Acknowledge(rate_key, share);
   NoteProgress(*worker, request);
@@ -328,7 +330,7 @@ absl::Status CoordinatorCore::Report(RunState& state, const TaskRecord& task, co
       // write is answered.
       if (request.error().snapshot_lost()) {
         state_.budget().SetInSnapshot(task.session_id, false);
-        state_.budget().SetState(task.session_id, PermitRecord::State::kClosing);
+        state_.budget().SetState(task.session_id, Permit::State::kClosing);
         state.snapshot_closed = true;
       }
       TM_RETURN_IF_ERROR(controller_.Failed(change, context, task, request.error()));
@@ -338,7 +340,7 @@ absl::Status CoordinatorCore::Report(RunState& state, const TaskRecord& task, co
       TM_RETURN_IF_ERROR(fits(v1::TASK_KIND_DESCRIBE));
       TM_ASSIGN_OR_RETURN(context.history, state_.History(*context.job, request.describe().ledger().run_id()));
       TM_RETURN_IF_ERROR(controller_.Described(change, context, task, request.describe()));
-      const PermitRecord* permit = state_.budget().Find(task.session_id);
+      const Permit* permit = state_.budget().Find(task.session_id);
       if (permit != nullptr && change.draft.run().phase == RunPhase::kMoving && InSnapshot(change.draft.run())) {
         change.with.permits.push_back(*permit);
         change.with.permits.back().in_snapshot = true;
@@ -416,7 +418,7 @@ absl::Status CoordinatorCore::LoseWorker(const Worker& worker) {
     });
   }
   std::vector<std::string> sessions;
-  for (const PermitRecord* permit : state_.budget().OfWorker(worker.id, worker.incarnation)) {
+  for (const Permit* permit : state_.budget().OfWorker(worker.id, worker.incarnation)) {
     sessions.push_back(permit->session_id);
   }
   const absl::Duration gone_at = worker.last_heartbeat + options_.lease + options_.server_side_timeouts;

@@ -9,6 +9,8 @@ namespace {
 
 constexpr absl::Duration kLookAnyway = absl::Seconds(30);
 constexpr absl::Duration kPause = absl::Seconds(1);
+// In which others get at the coordinator.
+constexpr absl::Duration kBreath = absl::Milliseconds(1);
 
 }  // namespace
 
@@ -25,13 +27,14 @@ TriggerListener::~TriggerListener() {
 void TriggerListener::Run() {
   bool failing = false;
   while (!stop_ && !coordinator_->shut_down()) {
-    const absl::Status taken = coordinator_->TakeTriggers();
+    const absl::StatusOr<bool> more = coordinator_->TakeTriggers();
+    const absl::Status taken = more.status();
     // The first failure of several is said; the coordinator says itself that it is led no more.
     if (!taken.ok() && !failing && !coordinator_->deposed() && !coordinator_->shut_down() && log_) {
       log_(absl::StrCat("triggers cannot be taken up: ", taken.message()));
     }
     failing = !taken.ok();
-    store_->WaitForTriggers(failing ? kPause : kLookAnyway);
+    store_->WaitForTriggers(failing ? kPause : *more ? kBreath : kLookAnyway);
   }
 }
 

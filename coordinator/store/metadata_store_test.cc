@@ -351,13 +351,13 @@ TEST_P(StoreSuite, AWriteOfAnOldRevisionLoses) {
   run.revision = task.revision = permit.revision = 1;
   run.phase = RunPhase::kCommitting;
   task.state = TaskState::kSucceeded;
-  permit.state = PermitRecord::State::kIdle;
+  permit.in_snapshot = false;
   job.enabled = true;
   ASSERT_EQ(Apply({.jobs = {job}, .runs = {run}, .tasks = {task}, .permits = {permit}}), absl::OkStatus());
 
   run.phase = RunPhase::kFailed;
   task.state = TaskState::kFailed;
-  permit.state = PermitRecord::State::kBusy;
+  permit.in_snapshot = true;
   job.enabled = false;
   EXPECT_THAT(Apply({.jobs = {job}}), HasCode(absl::StatusCode::kAborted));
   EXPECT_THAT(Apply({.runs = {run}}), HasCode(absl::StatusCode::kAborted));
@@ -371,7 +371,7 @@ TEST_P(StoreSuite, AWriteOfAnOldRevisionLoses) {
   EXPECT_EQ(store_->GetRun("r1")->phase, RunPhase::kCommitting);
   EXPECT_EQ(store_->GetRun("r1")->revision, 2);
   EXPECT_EQ(store_->ListTasks("r1")->front().state, TaskState::kSucceeded);
-  EXPECT_EQ(store_->ListPermits()->front().state, PermitRecord::State::kIdle);
+  EXPECT_FALSE(store_->ListPermits()->front().in_snapshot);
   EXPECT_TRUE(store_->GetJob("orders")->enabled);
 }
 

@@ -38,12 +38,6 @@ constexpr NameTable<TaskState, 5> kTaskStates = {{
     {TaskState::kCancelled, "cancelled"},
 }};
 
-constexpr NameTable<PermitRecord::State, 3> kPermitStates = {{
-    {PermitRecord::State::kBusy, "busy"},
-    {PermitRecord::State::kIdle, "idle"},
-    {PermitRecord::State::kClosing, "closing"},
-}};
-
 template <typename Enum, size_t n>
 std::string_view Find(const NameTable<Enum, n>& table, Enum value) {
   for (const auto& [candidate, name] : table) {
@@ -71,10 +65,8 @@ bool MovedChain(const RunRecord& run) {
 std::string_view Name(RunStatus status) { return Find(kRunStatuses, status); }
 std::string_view Name(RunPhase phase) { return Find(kRunPhases, phase); }
 std::string_view Name(TaskState state) { return Find(kTaskStates, state); }
-std::string_view Name(PermitRecord::State state) { return Find(kPermitStates, state); }
 std::optional<RunStatus> ParseRunStatus(std::string_view name) { return Parse(kRunStatuses, name); }
 std::optional<RunPhase> ParseRunPhase(std::string_view name) { return Parse(kRunPhases, name); }
 std::optional<TaskState> ParseTaskState(std::string_view name) { return Parse(kTaskStates, name); }
-std::optional<PermitRecord::State> ParsePermitState(std::string_view name) { return Parse(kPermitStates, name); }
 
 }  // namespace tidemark::coordinator

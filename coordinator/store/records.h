@@ -131,13 +131,11 @@ struct TaskRecord {
 
 // One source session, granted: it counts against its connection's limit from the grant until it is known gone.
 struct PermitRecord {
-  enum class State { kBusy, kIdle, kClosing };
   std::string session_id;
   std::string connection;
   std::string run_id;
   std::string worker_id;
   std::string incarnation;
-  State state = State::kBusy;
   // The session is inside its run's snapshot.
   bool in_snapshot = false;
   absl::Time granted;
@@ -164,7 +162,8 @@ struct WatermarkAdvance {
   std::string job_uid = {};
   std::string run_id = {};
   std::optional<v1::Watermark> low = {};
-  v1::Watermark high = {};
+  // Absent: the job has none from now on.
+  std::optional<v1::Watermark> high = {};
   int64_t sequence = 0;
   std::string source_identity = {};
 };
@@ -183,10 +182,8 @@ struct AuditEvent {
 std::string_view Name(RunStatus status);
 std::string_view Name(RunPhase phase);
 std::string_view Name(TaskState state);
-std::string_view Name(PermitRecord::State state);
 std::optional<RunStatus> ParseRunStatus(std::string_view name);
 std::optional<RunPhase> ParseRunPhase(std::string_view name);
 std::optional<TaskState> ParseTaskState(std::string_view name);
-std::optional<PermitRecord::State> ParsePermitState(std::string_view name);
 
 }  // namespace tidemark::coordinator

@@ -379,15 +379,14 @@ const StoredTable& PermitTable() {
                                                                {"run_id"},
                                                                {"worker_id"},
                                                                {"incarnation"},
-                                                               {"state"},
                                                                {"in_snapshot", Kind::kBoolean},
                                                                {"granted_at", Kind::kTime}}};
   return *table;
 }
 
 absl::StatusOr<StoredValues> Values(const PermitRecord& permit) {
-  return StoredValues{permit.session_id,  permit.connection,        permit.run_id,      permit.worker_id,
-                      permit.incarnation, Text(Name(permit.state)), permit.in_snapshot, TimeText(permit.granted)};
+  return StoredValues{permit.session_id,  permit.connection,  permit.run_id,           permit.worker_id,
+                      permit.incarnation, permit.in_snapshot, TimeText(permit.granted)};
 }
 
 absl::StatusOr<PermitRecord> ReadPermit(RowReader& row) {
@@ -397,8 +396,6 @@ absl::StatusOr<PermitRecord> ReadPermit(RowReader& row) {
   permit.run_id = row.Text();
   permit.worker_id = row.Text();
   permit.incarnation = row.Text();
-  const std::string state = row.Text();
-  TM_ASSIGN_OR_RETURN(permit.state, Known(ParsePermitState(state), "state", state));
   permit.in_snapshot = row.Boolean();
   TM_ASSIGN_OR_RETURN(permit.granted, ParseTime(row.Text()));
   permit.revision = row.Integer();

@@ -159,7 +159,6 @@ inline PermitRecord SamplePermit(const std::string& session_id) {
   permit.run_id = "r1";
   permit.worker_id = "w1";
   permit.incarnation = "i1";
-  permit.state = PermitRecord::State::kClosing;
   permit.in_snapshot = true;
   permit.granted = absl::FromUnixMicros(1'767'225'600'000'001);
   return permit;

@@ -73,6 +73,8 @@ v1::HeartbeatRequest AgentCore::MakeHeartbeat() const {
   for (const auto& [id, session] : sessions_) *request.add_sessions() = StateOf(id);
   for (const std::string& id : closed_) *request.add_sessions() = StateOf(id);
   for (const auto& [connection, share] : shares_) *request.add_rate_shares() = share;
+  request.set_slots(slots_);
+  request.set_version(version_);
   return request;
 }
 

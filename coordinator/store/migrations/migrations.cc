@@ -217,12 +217,18 @@ constexpr std::string_view kPostgresConnections = R"sql(
 ALTER TABLE etl_connections ALTER COLUMN name TYPE TEXT COLLATE "C";
 )sql";
 
+// What a session does is known from its tasks and its worker's reports, and would be untrue here soon.
+constexpr std::string_view kPermitsWithoutState = R"sql(
+ALTER TABLE etl_permits DROP COLUMN state;
+)sql";
+
 constexpr Migration kMigrations[] = {
     {1, "jobs, runs, tasks, permits", kJobsAndRuns, {}, kPostgresJobsAndRuns},
     {2, "leadership, identity, audit", kLeadership, {}, kPostgresLeadership},
     {3, "connections, contracts", kConnectionsAndContracts, {}, kPostgresConnections},
     {4, "the run that moved the chain", kMovedChain, {}, {}},
     {5, "several processes: schedules, connections, triggers", kCluster, kSqliteTriggers, kPostgresTriggers},
+    {6, "permits without a state", kPermitsWithoutState, {}, {}},
 };
 
 }  // namespace
