@@ -56,10 +56,14 @@ std::optional<Assignment> Dispatcher::Choose(std::string_view worker_id, std::st
 bool Dispatcher::ShouldYield(std::string_view job_uid, std::string_view connection, int held,
                              const std::vector<TaskOffer>& offers, const ConnectionBudget& budget) {
   if (budget.Spare(connection) > 0) return false;
+  int leaving = 0;
+  for (const Permit* permit : budget.All()) {
+    leaving += permit->state == Permit::State::kClosing && budget.Same(permit->connection, connection);
+  }
   for (const TaskOffer& offer : offers) {
     if (offer.job_uid == job_uid || offer.connection.empty() || !offer.may_open) continue;
     if (!budget.Same(offer.connection, connection)) continue;
-    if (SessionsOfJob(offer, budget) + 1 < held) return true;
+    if (SessionsOfJob(offer, budget) + 1 < held && --leaving < 0) return true;
   }
   return false;
 }

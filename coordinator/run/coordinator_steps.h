@@ -148,7 +148,8 @@ class CoordinatorSteps : public testing::Test {
   }
 
   // Answers a describe: the rows up to `high` in two ranges of the key, without a snapshot.
-  absl::Status Describe(const v1::Task& task, int64_t high) {
+  absl::Status Describe(const v1::Task& task, int64_t high) { return Complete(Described(task, high)); }
+  v1::CompleteTaskRequest Described(const v1::Task& task, int64_t high) {
     v1::CompleteTaskRequest request = Report(task, v1::SessionState::STATE_CLOSED);
     v1::DescribeResult& result = *request.mutable_describe();
     result.add_formats(v1::CHUNK_FORMAT_ARROW);
@@ -161,8 +162,9 @@ class CoordinatorSteps : public testing::Test {
     facts.add_quantiles()->add_values("500");
     result.set_has_snapshot(true);
     result.set_snapshot("snap");
+    result.set_source_identity("server-1");
     request.mutable_sessions(0)->set_state(v1::SessionState::STATE_IDLE);
-    return Complete(request);
+    return request;
   }
 
   absl::Status Move(const v1::Task& task, int64_t rows) {

@@ -129,7 +129,8 @@ bool CoordinatorCore::SessionNeeded(const Permit& permit, const std::vector<Task
   // Who drains reads no further range; others would wait for its session in vain.
   const Worker* holder = workers_.Find(permit.worker_id, permit.incarnation);
   if (holder != nullptr && holder->draining) return false;
-  const int held = static_cast<int>(state_.budget().OfRun(permit.run_id).size());
+  int held = 0;
+  for (const Permit* other : state_.budget().OfRun(permit.run_id)) held += Usable(*other, state_.budget());
   if (held > 1 && Dispatcher::ShouldYield(state->run.job_uid, permit.connection, held, offers, state_.budget()))
     return false;
   bool queued = false;

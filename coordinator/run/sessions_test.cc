@@ -77,10 +77,32 @@ TEST_F(SessionsTest, OneOfALostLeaseIsGivenBackThoughTheStoresAnswerWasLostToo) 
   EXPECT_EQ(Next(v1::Task::kMove).task_id(), lost.task_id());
 }
 
+TEST_F(SessionsTest, ARunThatYieldsToAnotherKeepsItsSnapshot) {
+  v1::JobSpec other = Job("other");
+  other.mutable_source()->set_connection("src");
+  const std::string run = StartFullLoad(/*max_connections=*/2);
+  ASSERT_EQ(core_->ApplyProject(connections_, {job_, other}), absl::OkStatus());
+  v1::CompleteTaskRequest described = Described(Next(v1::Task::kDescribe), 1000);
+  v1::PartitionFacts& facts = *described.mutable_describe()->mutable_partition_facts(0);
+  facts.add_quantiles()->add_values("750");
+  facts.add_quantiles()->add_values("900");
+  ASSERT_EQ(Complete(described), absl::OkStatus());
+  const v1::Task first = Next(v1::Task::kMove);
+  const v1::Task second = Next(v1::Task::kMove);
+  ASSERT_TRUE(core_->StartRun("other", {}).ok());
+  ASSERT_EQ(Move(first, 500), absl::OkStatus());
+  ASSERT_EQ(Move(second, 250), absl::OkStatus());
+  int kept = 0;
+  for (const Permit* permit : core_->budget().OfRun(run)) kept += permit->state != Permit::State::kClosing;
+  EXPECT_EQ(kept, 1);
+  EXPECT_EQ(core_->budget().OfRun(run).size(), 2u) << "one is closed for the other job";
+}
+
 TEST_F(SessionsTest, OneThatIsReadIsNobodyElsesAfterATakeOver) {
   StartFullLoad(/*max_connections=*/2);
   ASSERT_EQ(Describe(Next(v1::Task::kDescribe), 1000), absl::OkStatus());
   const v1::Task move = Next(v1::Task::kMove);
+  EXPECT_EQ(move.move().source_identity(), "server-1");
   ASSERT_FALSE(move.session().open()) << "it reads on the session of its run's describe";
   TakeOver();
   EXPECT_THAT(Heartbeat(move)->close_sessions(), IsEmpty());

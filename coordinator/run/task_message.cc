@@ -23,6 +23,7 @@ v1::MoveWork Move(const RunRecord& run, const TaskRecord& task) {
   work.set_format(run.description->formats(0));
   *work.mutable_schema() = run.description->source_schema();
   work.set_in_snapshot(InSnapshot(run));
+  work.set_source_identity(run.description->source_identity());
   return work;
 }
 

@@ -109,6 +109,7 @@ TEST_P(SourceConformance, DescribesTheRelation) {
   EXPECT_THAT(description->schema.primary_key(), ElementsAre("id"));
   EXPECT_THAT(description->capabilities.formats(), ::testing::Contains(v1::CHUNK_FORMAT_ARROW));
   EXPECT_THAT(description->identity, Not(IsEmpty()));
+  EXPECT_EQ(session->Identity().value_or(""), description->identity);
   if (description->estimated_rows >= 0) {
     EXPECT_EQ(description->estimated_rows, 100);
   }

@@ -76,17 +76,20 @@ class TaskRunnerTest : public testing::Test {
 
 TEST_F(TaskRunnerTest, ACancelledSessionIsNeverKept) {
   task_.mutable_horizon();
-  constexpr int kRuns = 400;
+  constexpr int kEnoughRuns = 400;
+  int runs = 0;
   int kept = 0;
   int cancelled = 0;
-  for (int i = 0; i < kRuns; ++i) {
+  // Until all there is to see was seen, which takes longer where the threads seldom run side by side.
+  const auto seen = [&] { return kept > 0 && kept < runs && cancelled > 0; };
+  for (; runs < kEnoughRuns || (!seen() && runs < 100 * kEnoughRuns); ++runs) {
     TaskRunner runner(task_, Environment());
     std::atomic<int> ready = 0;
     std::thread canceller([&] {
       ++ready;
       while (ready < 2) std::this_thread::yield();
       // At every moment of the run, one after the other.
-      for (std::atomic<int> wait = 0; wait < i % 100 * 30; ++wait) {
+      for (std::atomic<int> wait = 0; wait < runs % 100 * 30; ++wait) {
       }
       runner.Cancel();
     });
@@ -102,13 +105,11 @@ TEST_F(TaskRunnerTest, ACancelledSessionIsNeverKept) {
     request.format = v1::CHUNK_FORMAT_PG_COPY_BINARY;
     auto reader = keeper_.kept->Read(request);
     ASSERT_TRUE(reader.ok());
-    ASSERT_TRUE((*reader)->Next().ok()) << "run " << i;
+    ASSERT_TRUE((*reader)->Next().ok()) << "run " << runs;
     reader->reset();
     keeper_.kept.reset();
   }
-  EXPECT_GT(kept, 0);
-  EXPECT_LT(kept, kRuns);
-  EXPECT_GT(cancelled, 0);
+  EXPECT_TRUE(seen()) << "of " << runs << " runs " << kept << " kept their session, " << cancelled << " were cancelled";
 }
 
 TEST_F(TaskRunnerTest, WantOfMemoryFailsTheTaskNotTheProcess) {

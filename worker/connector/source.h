@@ -90,6 +90,9 @@ class SourceSession {
   // Reads the catalog alone.
   virtual absl::StatusOr<SourceDescription> Describe() = 0;
 
+  // SourceDescription::identity of what this session reads; empty where the server does not tell.
+  virtual absl::StatusOr<std::string> Identity() = 0;
+
   // A statement of its own, before any snapshot. `last` is absent for the first window. The window reaches back behind
   // it where that one was not proved, and where this one is not; after another source it is lookback at best.
   // Unimplemented where the source has no watermark to offer.

@@ -106,6 +106,10 @@ class FakeSourceSession final : public SourceSession {
     source_->Called("describe");
     return source_->description;
   }
+  absl::StatusOr<std::string> Identity() override {
+    source_->Called("identity");
+    return source_->description.identity;
+  }
   absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) override {
     source_->Called(last.has_value() ? "probe above " + last->high.text() : "probe");
     source_->last_window = last;

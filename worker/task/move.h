@@ -53,6 +53,8 @@ class MoveExtract {
 
  private:
   absl::StatusOr<Step> ReadOne();
+  // FailedPrecondition if the session reads another source than the run's describe did.
+  absl::Status CheckIdentity();
 
   const v1::MoveWork work_;
   SourceSession* const source_;

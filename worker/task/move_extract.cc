@@ -32,11 +32,22 @@ void MoveExtract::Fail(absl::Status error) {
   spill_->Finish(std::move(error));
 }
 
+absl::Status MoveExtract::CheckIdentity() {
+  if (work_.in_snapshot() || work_.source_identity().empty()) return absl::OkStatus();
+  const absl::StatusOr<std::string> identity = source_->Identity();
+  if (!identity.ok()) return FromSource(identity.status());
+  if (*identity == work_.source_identity()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the source is another one (", *identity, ") than when the run began (", work_.source_identity(),
+                   "): it failed over, or its connection was changed; nothing is loaded, run the job again"));
+}
+
 absl::StatusOr<Step> MoveExtract::ReadOne() {
   if (const absl::Duration delay = rate_->Delay(); delay > absl::ZeroDuration()) {
     return Step::Wait(std::min(delay, kLongestWait));
   }
   if (reader_ == nullptr) {
+    TM_RETURN_IF_ERROR(CheckIdentity());
     auto reader = source_->Read({work_.schema(), work_.window(), work_.range(), work_.format()});
     if (!reader.ok()) return FromSource(reader.status());
     reader_ = *std::move(reader);

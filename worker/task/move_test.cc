@@ -202,6 +202,18 @@ TEST_F(MoveTest, TheSourcesErrorIsTheMoves) {
   EXPECT_EQ(waits_, 0);
 }
 
+TEST_F(MoveTest, ReadsNoOtherSourceThanItsRunDescribed) {
+  task_.mutable_move()->set_source_identity("server-2");
+  const absl::Status moved = Move();
+  EXPECT_TRUE(absl::IsFailedPrecondition(moved)) << moved;
+  EXPECT_THAT(std::string(moved.message()), HasSubstr("the source is another one (server-1)"));
+  EXPECT_FALSE(IsRetryable(moved));
+  EXPECT_EQ(progress_.rows_read, 0);
+  OpenSpill(1 << 20);
+  task_.mutable_move()->set_source_identity("server-1");
+  EXPECT_EQ(Move(), absl::OkStatus());
+}
+
 TEST_F(MoveTest, ALostAnswerToCommitIsLookedUp) {
   {
     absl::MutexLock lock(&target_->mutex);

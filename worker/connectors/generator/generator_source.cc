@@ -161,6 +161,8 @@ class GeneratorSession final : public SourceSession {
     return description;
   }
 
+  absl::StatusOr<std::string> Identity() override { return table_.Identity(); }
+
   absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) override {
     if (watermark_.empty()) return absl::UnimplementedError("the job names no watermark");
     HorizonProbe probe;

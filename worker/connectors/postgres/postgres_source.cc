@@ -141,6 +141,14 @@ absl::StatusOr<SourceDescription> PostgresSource::Describe() {
   return description;
 }
 
+absl::StatusOr<std::string> PostgresSource::Identity() {
+  absl::MutexLock lock(&mutex_);
+  TM_RETURN_IF_ERROR(CheckIdle());
+  auto identity = SourceIdentity(*connection_);
+  if (!identity.ok()) return Explain(identity.status());
+  return identity;
+}
+
 absl::StatusOr<HorizonProbe> PostgresSource::ProbeHorizon(const std::optional<LastWindow>& last) {
   absl::MutexLock lock(&mutex_);
   TM_RETURN_IF_ERROR(CheckOutsideSnapshot());

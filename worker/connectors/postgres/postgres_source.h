@@ -35,6 +35,7 @@ class PostgresSource final : public SourceSession {
   ~PostgresSource() override;
 
   absl::StatusOr<SourceDescription> Describe() override;
+  absl::StatusOr<std::string> Identity() override;
   absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) override;
   absl::StatusOr<bool> MayHoldRowsAbove(const v1::Watermark& high) override;
   absl::StatusOr<bool> IsAbove(const v1::Watermark& value, const v1::Watermark& bound) override;

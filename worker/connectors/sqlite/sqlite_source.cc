@@ -106,6 +106,8 @@ class FileSourceSession final : public SourceSession {
     return description;
   }
 
+  absl::StatusOr<std::string> Identity() override { return FileIdentity(file_->path()); }
+
   absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) override {
     TM_ASSIGN_OR_RETURN(const SourceRelation* source, Resolved());
     return ProbeFileHorizon(*file_, *source, job_.source(), last);
