@@ -1,5 +1,6 @@
 #include "cli/new_run.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -36,7 +37,10 @@ ExitCode MakeRun(
     }
     return exit_code;
   }
-  if (options.wait) return RemoteRunWatch(client->get(), &context, &*signals, &clock).Await(run->name());
+  if (options.wait) {
+    return RemoteRunWatch(std::bind_front(&AdminClient::WatchRun, client->get()), &context, &*signals, &clock)
+        .Await(run->name());
+  }
   PrintObject(context, RunObject(*run),
               [&] { return absl::StrCat(IdOf(run->job()), ": run ", IdOf(run->name()), " is ", run->phase(), "\n"); });
   return kDone;

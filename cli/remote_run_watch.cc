@@ -10,7 +10,8 @@
 namespace tidemark::cli {
 namespace {
 
-// How long a server may be away.
+// How long a server may be away. One that has answered on a stream was there until its end: it says only what changes,
+// and a run may stand in the queue for long.
 constexpr absl::Duration kPatience = absl::Seconds(60);
 // How often a line is worth it while nothing but numbers change.
 constexpr absl::Duration kLineEvery = absl::Seconds(10);
@@ -34,10 +35,11 @@ ExitCode RemoteRunWatch::Await(const std::string& run) {
   v1::WatchRunRequest request;
   request.set_name(run);
   started_ = clock_.Monotonic();
+  absl::Duration there = started_;
   bool away = false;
   for (bool again = false;; again = true) {
-    const absl::Duration seen = updated_;
-    const absl::Status status = client_.WatchRun(request, again, [this](const auto* update) { return Beat(update); });
+    answered_ = false;
+    const absl::Status status = stream_(request, again, [this](const auto* update) { return Beat(update); });
     context_.console->ShowBar("");
     if (known_ && Ended(last_.run())) return Finish();
     if (signals_.interrupted() || signals_.terminated()) {
@@ -45,8 +47,11 @@ ExitCode RemoteRunWatch::Await(const std::string& run) {
                                    : "the watch was left");
       return kInterrupted;
     }
-    if (updated_ != seen) away = false;
-    if (!MayPass(status) || !known_ || clock_.Monotonic() - updated_ > kPatience) {
+    if (answered_) {
+      there = clock_.Monotonic();
+      away = false;
+    }
+    if (!MayPass(status) || !known_ || clock_.Monotonic() - there > kPatience) {
       if (known_) context_.console->Say("the watch has lost sight of the run, which may go on");
       return FailCall(context_, status.ok() ? absl::UnavailableError("the server ends the watch of a run") : status);
     }
@@ -63,7 +68,7 @@ bool RemoteRunWatch::Beat(const v1::WatchRunResponse* update) {
   if (update != nullptr) {
     last_ = *update;
     known_ = true;
-    updated_ = clock_.Monotonic();
+    answered_ = true;
     const v1::Run& run = last_.run();
     if (!Ended(run) && !run.error().empty() && run.error() != said_error_) {
       said_error_ = run.error();

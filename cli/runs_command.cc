@@ -152,7 +152,8 @@ ExitCode Execute(const RunsWatchCommand& command, const CommandContext& context)
   if (!name.ok()) return Fail(context, name.status());
   absl::StatusOr<std::unique_ptr<AdminClient>> client = AdminClient::Connect(context.server, AdminClient::kPatience);
   if (!client.ok()) return Fail(context, client.status());
-  return RemoteRunWatch(client->get(), &context, &signals, &clock).Await(*name);
+  return RemoteRunWatch(std::bind_front(&AdminClient::WatchRun, client->get()), &context, &signals, &clock)
+      .Await(*name);
 }
 
 ExitCode Execute(const RunsCancelCommand& command, const CommandContext& context) {
