@@ -94,14 +94,11 @@ absl::Status InvalidField(std::string_view field, std::string_view description) 
   return WithDetails(absl::InvalidArgumentError(absl::StrCat(Abs(field), ": ", Abs(description))), details);
 }
 
-absl::Status NotLeaderError(std::string_view leader) {
+absl::Status NotLeaderError(std::string_view why) {
   ErrorDetails details;
   details.reason = kNotLeader;
-  if (!leader.empty()) details.metadata["leader"] = leader;
-  return WithDetails(
-      absl::FailedPreconditionError(absl::StrCat("this coordinator is not the leader", leader.empty() ? "" : ": ",
-                                                 Abs(leader), leader.empty() ? "" : " is")),
-      details);
+  return WithDetails(absl::FailedPreconditionError(absl::StrCat("this coordinator is not the leader: ", Abs(why))),
+                     details);
 }
 
 bool IsNotLeader(const absl::Status& status) {

@@ -49,9 +49,9 @@ ErrorDetails DetailsOf(const absl::Status& status);
 // InvalidArgument "FIELD: DESCRIPTION" with the violation.
 absl::Status InvalidField(std::string_view field, std::string_view description);
 
-// FailedPrecondition of a coordinator that does not lead: the call may be made again, of another one. `leader` names it
-// where it is known.
-absl::Status NotLeaderError(std::string_view leader);
+// FailedPrecondition of a coordinator that does not lead, with what it knows of that: the call may be made again, of
+// another one.
+absl::Status NotLeaderError(std::string_view why);
 bool IsNotLeader(const absl::Status& status);
 
 }  // namespace tidemark

@@ -51,8 +51,8 @@ TEST(ErrorDetailsTest, TravelInAStatus) {
   EXPECT_EQ(field.message(), "job.name: is taken");
   EXPECT_EQ(DetailsOf(field).field_violations.at(0), (ErrorDetails::FieldViolation{"job.name", "is taken"}));
 
-  EXPECT_TRUE(IsNotLeader(NotLeaderError("coordinator-2")));
-  EXPECT_THAT(std::string(NotLeaderError("coordinator-2").message()), HasSubstr("coordinator-2 is"));
+  EXPECT_TRUE(IsNotLeader(NotLeaderError("epoch 3 leads")));
+  EXPECT_EQ(NotLeaderError("epoch 3 leads").message(), "this coordinator is not the leader: epoch 3 leads");
   EXPECT_FALSE(IsNotLeader(absl::FailedPreconditionError("stale attempt")));
   EXPECT_FALSE(IsNotLeader(absl::OkStatus()));
 }
@@ -60,7 +60,7 @@ TEST(ErrorDetailsTest, TravelInAStatus) {
 TEST(GrpcStatusTest, ThereAndBack) {
   for (const absl::Status& status :
        {absl::OkStatus(), absl::NotFoundError("no such run"), absl::UnauthenticatedError(""),
-        WithDetails(absl::InvalidArgumentError("bad"), AllDetails()), NotLeaderError("")}) {
+        WithDetails(absl::InvalidArgumentError("bad"), AllDetails()), NotLeaderError("epoch 3 leads")}) {
     EXPECT_EQ(FromGrpcStatus(ToGrpcStatus(status)), status);
   }
   EXPECT_THAT(ToGrpcStatus(absl::NotFoundError("x")).error_details(), IsEmpty());

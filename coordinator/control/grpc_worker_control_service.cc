@@ -4,10 +4,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "common/base/status_macros.h"
 #include "common/model/duration.h"
-#include "common/rpc/error_details.h"
 #include "common/rpc/grpc_caller.h"
 #include "common/rpc/grpc_status.h"
 #include "grpcpp/grpcpp.h"
@@ -20,15 +18,9 @@ constexpr absl::Duration kLongestPoll = absl::Seconds(30);
 // How soon it is seen that the caller has gone.
 constexpr absl::Duration kSlice = absl::Milliseconds(250);
 
-// What the coordinator says of a leadership it has lost, as a worker knows it: another coordinator may do better.
-absl::Status Told(absl::Status status) {
-  const bool lost = absl::IsFailedPrecondition(status) && absl::StartsWith(status.message(), "leadership lost");
-  return lost ? NotLeaderError("") : status;
-}
-
 template <typename Response>
 grpc::Status Reply(absl::StatusOr<Response> result, Response* response) {
-  if (!result.ok()) return ToGrpcStatus(Told(std::move(result).status()));
+  if (!result.ok()) return ToGrpcStatus(result.status());
   *response = *std::move(result);
   return grpc::Status::OK;
 }

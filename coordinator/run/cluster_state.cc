@@ -7,13 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/error_details.h"
 
 namespace tidemark::coordinator {
 namespace {
-
-absl::Status LeadershipLost(const absl::Status& why) {
-  return absl::FailedPreconditionError(absl::StrCat("leadership lost: ", why.message()));
-}
 
 bool IsEmpty(const WriteBatch& batch) {
   return batch.connections.empty() && batch.dropped_connections.empty() && batch.jobs.empty() &&
@@ -62,7 +59,7 @@ absl::Status ClusterState::Renew(absl::Duration ttl) {
   absl::Status renewed = store_->RenewLeadership(epoch_, ttl);
   if (!absl::IsFailedPrecondition(renewed)) return Answered(std::move(renewed));
   deposed_ = true;
-  return Answered(LeadershipLost(renewed));
+  return Answered(NotLeaderError(Std(renewed.message())));
 }
 
 absl::Status ClusterState::RaiseEpoch(std::string_view holder, absl::Duration ttl, int64_t at_least) {
@@ -73,7 +70,7 @@ absl::Status ClusterState::RaiseEpoch(std::string_view holder, absl::Duration tt
   }
   if (!absl::IsFailedPrecondition(raised.status())) return Answered(raised.status());
   deposed_ = true;
-  return Answered(LeadershipLost(raised.status()));
+  return Answered(NotLeaderError(Std(raised.status().message())));
 }
 
 void ClusterState::Resign() {
@@ -83,8 +80,7 @@ void ClusterState::Resign() {
 }
 
 absl::Status ClusterState::Refresh() {
-  if (deposed_)
-    return LeadershipLost(absl::FailedPreconditionError("another coordinator leads, or this one was shut down"));
+  if (deposed_) return NotLeaderError("another one leads, or this one was shut down");
   if (!in_doubt_) return absl::OkStatus();
   // That it can be read says nothing of whether it can be written.
   if (absl::Status read = Read(); !read.ok()) return Answered(std::move(read));
@@ -229,7 +225,7 @@ absl::Status ClusterState::Write(WriteBatch batch, const std::vector<RunDraft*>&
     absl::Status status = store_->Apply(epoch_, batch);
     if (absl::IsFailedPrecondition(status)) {
       deposed_ = true;
-      return Answered(LeadershipLost(status));
+      return Answered(NotLeaderError(Std(status.message())));
     }
     if (absl::IsAlreadyExists(status)) return status;
     if (!status.ok()) {

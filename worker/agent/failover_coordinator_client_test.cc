@@ -68,14 +68,14 @@ class FailoverTest : public testing::Test {
 
 TEST_F(FailoverTest, TheLastGoodOneIsFirst) {
   each_[0]->status = absl::UnavailableError("refused");
-  each_[1]->status = NotLeaderError("c2");
+  each_[1]->status = NotLeaderError("epoch 3 leads");
   EXPECT_TRUE(client_->Register({}, absl::Seconds(1)).ok());
   EXPECT_EQ(Calls(), (std::vector<int>{1, 1, 1}));
   EXPECT_TRUE(Heartbeat().ok());
   EXPECT_TRUE(client_->LeaseTasks({}, absl::Seconds(1)).ok());
   EXPECT_TRUE(client_->CompleteTask({}, absl::Seconds(1)).ok());
   EXPECT_EQ(Calls(), (std::vector<int>{0, 0, 3}));
-  each_[2]->status = NotLeaderError("");
+  each_[2]->status = NotLeaderError("epoch 3 leads");
   each_[0]->status = absl::OkStatus();
   EXPECT_TRUE(Heartbeat().ok());
   EXPECT_EQ(Calls(), (std::vector<int>{1, 0, 1}));
@@ -90,7 +90,7 @@ TEST_F(FailoverTest, OtherErrorsAreTheLeaders) {
 }
 
 TEST_F(FailoverTest, WithoutALeaderNothingIsGivenUp) {
-  for (OneAnswer* each : each_) each->status = NotLeaderError("");
+  for (OneAnswer* each : each_) each->status = NotLeaderError("epoch 3 leads");
   EXPECT_TRUE(absl::IsUnavailable(Heartbeat()));
   EXPECT_THAT(std::string(Heartbeat().message()), HasSubstr("not the leader"));
   each_[1]->status = absl::UnavailableError("refused");
