@@ -54,7 +54,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   EnableServicesOfEveryServer();
   grpc::ServerBuilder builder;
   ConfigureConnections(builder);
-  builder.SetMaxReceiveMessageSize(options.max_message_bytes);
+  builder.SetMaxReceiveMessageSize(options.max_request_bytes);
   for (grpc::Service* service : options.services) builder.RegisterService(service);
   if (options.metrics != nullptr) {
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
@@ -83,8 +83,6 @@ GrpcServer::GrpcServer(std::unique_ptr<Impl> impl, std::string address)
     : impl_(std::move(impl)), address_(std::move(address)) {}
 
 GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
-
-void GrpcServer::SetServing(bool serving) { impl_->server->GetHealthCheckService()->SetServingStatus(serving); }
 
 std::shared_ptr<grpc::ChannelInterface> GrpcServer::InProcessChannel() {
   grpc::ChannelArguments arguments;

@@ -24,8 +24,8 @@ struct GrpcServerOptions {
   TlsFiles tls;
   // Must outlive the server.
   std::vector<grpc::Service*> services;
-  // Of one message; fewer than 0: no limit.
-  int max_message_bytes = -1;
+  // Of one request; a larger one is refused with RESOURCE_EXHAUSTED.
+  int max_request_bytes = 16 << 20;
   // Count its calls; both null: nobody does. Must outlive the server.
   const Clock* clock = nullptr;
   MetricRegistry* metrics = nullptr;
@@ -45,8 +45,6 @@ class GrpcServer {
 
   // HOST:PORT with the real port; empty without one.
   const std::string& address() const { return address_; }
-  // What grpc.health.v1 answers for the whole server; true at first.
-  void SetServing(bool serving);
   // A channel of its own for each caller in this process.
   std::shared_ptr<grpc::ChannelInterface> InProcessChannel();
 

@@ -33,6 +33,9 @@ std::string ReachableAddress(const std::string& address) {
   return absl::StrCat(name, address.substr(colon));
 }
 
+// A worker's description of a source holds what it would be partitioned by, of tables of any width.
+constexpr int kLargestReport = 64 << 20;
+
 // A port that is taken stays so until someone changes the settings: not worth trying again.
 absl::Status CannotListen(const absl::Status& status) {
   return absl::IsUnavailable(status) ? absl::FailedPreconditionError(status.message()) : status;
@@ -68,7 +71,11 @@ class CoordinatorServer::Impl {
       TM_ASSIGN_OR_RETURN(cache_, NewRedisJobCache(cache, options_.redis, coordinator_->cluster_id()));
     }
     control_service_ = NewWorkerControlService(coordinator_.get());
-    TM_ASSIGN_OR_RETURN(control_server_, Serve(options_.worker_listen, {control_service_.get()}));
+    GrpcServerOptions control;
+    control.listen = options_.worker_listen;
+    control.services = {control_service_.get()};
+    control.max_request_bytes = kLargestReport;
+    TM_ASSIGN_OR_RETURN(control_server_, Serve(std::move(control)));
     if (!options_.metrics_listen.empty()) {
       auto metrics_server = MetricsServer::Start(options_.metrics_listen, *options_.registry);
       if (!metrics_server.ok()) return CannotListen(metrics_server.status());
@@ -100,11 +107,8 @@ class CoordinatorServer::Impl {
   std::shared_ptr<grpc::ChannelInterface> WorkerChannel() { return control_server_->InProcessChannel(); }
 
  private:
-  absl::StatusOr<std::unique_ptr<GrpcServer>> Serve(const std::string& listen, std::vector<grpc::Service*> services) {
-    GrpcServerOptions options;
-    options.listen = listen;
+  absl::StatusOr<std::unique_ptr<GrpcServer>> Serve(GrpcServerOptions options) {
     options.tls = options_.tls;
-    options.services = std::move(services);
     options.clock = options_.clock;
     options.metrics = options_.registry;
     absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(options);
@@ -121,9 +125,10 @@ class CoordinatorServer::Impl {
     options.connections_stored = options_.connections_stored;
     admin_ = std::make_unique<Admin>(options);
     admin_services_ = NewAdminServices(admin_.get());
-    std::vector<grpc::Service*> services;
-    for (const auto& service : admin_services_) services.push_back(service.get());
-    TM_ASSIGN_OR_RETURN(admin_server_, Serve(options_.admin_listen, std::move(services)));
+    GrpcServerOptions server;
+    server.listen = options_.admin_listen;
+    for (const auto& service : admin_services_) server.services.push_back(service.get());
+    TM_ASSIGN_OR_RETURN(admin_server_, Serve(std::move(server)));
     admin_->SetAddress(ReachableAddress(admin_server_->address()));
     return absl::OkStatus();
   }
