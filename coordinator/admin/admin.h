@@ -32,9 +32,13 @@ struct AdminOptions {
 };
 
 // The admin services without their transport. Every method is named for the call it answers, whose rules stand in
-// proto/tidemark/v1; `actor` is who called, for the audit. Errors carry ErrorDetails. Thread-safe.
+// proto/tidemark/v1; `actor` is who called, for the audit; a call that may take long asks `gone` now and then, and ends
+// with Cancelled. Errors carry ErrorDetails. Thread-safe.
 class Admin {
  public:
+  // The caller waits no more for the answer.
+  using Gone = std::function<bool()>;
+
   explicit Admin(AdminOptions options);
 
   // HOST:PORT where others reach this admin service, once that is known; shown by GetStatus.
@@ -51,14 +55,14 @@ class Admin {
   absl::StatusOr<v1::Run> RunJob(const v1::RunJobRequest& request, const std::string& actor);
   absl::StatusOr<v1::Run> BackfillJob(const v1::BackfillJobRequest& request, const std::string& actor);
   absl::StatusOr<v1::ValidateJobResponse> ValidateJob(const v1::ValidateJobRequest& request);
-  absl::StatusOr<v1::PlanJobResponse> PlanJob(const v1::PlanJobRequest& request, absl::Duration patience);
+  absl::StatusOr<v1::PlanJobResponse> PlanJob(const v1::PlanJobRequest& request, absl::Duration patience,
+                                              const Gone& gone);
 
   absl::StatusOr<v1::Run> GetRun(const v1::GetRunRequest& request);
-  absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request);
-  // Calls `send` until the run has ended, `send` returns false, or `gone` says that nobody listens any more.
+  absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request, const Gone& gone);
+  // Calls `send` until the run has ended, `send` returns false, or the caller is gone.
   absl::Status WatchRun(const v1::WatchRunRequest& request,
-                        const std::function<bool(const v1::WatchRunResponse&)>& send,
-                        const std::function<bool()>& gone);
+                        const std::function<bool(const v1::WatchRunResponse&)>& send, const Gone& gone);
   absl::StatusOr<v1::ListTasksResponse> ListTasks(const v1::ListTasksRequest& request);
   absl::StatusOr<v1::Run> CancelRun(const v1::CancelRunRequest& request, const std::string& actor);
   absl::StatusOr<v1::Run> RetryRun(const v1::RetryRunRequest& request, const std::string& actor);
@@ -69,12 +73,13 @@ class Admin {
   absl::StatusOr<v1::Connection> UpdateConnection(const v1::UpdateConnectionRequest& request, const std::string& actor);
   absl::Status DeleteConnection(const v1::DeleteConnectionRequest& request, const std::string& actor);
   absl::StatusOr<v1::TestConnectionResponse> TestConnection(const v1::TestConnectionRequest& request,
-                                                            absl::Duration patience);
+                                                            absl::Duration patience, const Gone& gone);
 
   absl::StatusOr<v1::ClusterStatus> GetStatus(const v1::GetStatusRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers(const v1::ListWorkersRequest& request);
   absl::StatusOr<v1::Worker> DrainWorker(const v1::DrainWorkerRequest& request, const std::string& actor);
-  absl::StatusOr<v1::ListAuditEventsResponse> ListAuditEvents(const v1::ListAuditEventsRequest& request);
+  absl::StatusOr<v1::ListAuditEventsResponse> ListAuditEvents(const v1::ListAuditEventsRequest& request,
+                                                              const Gone& gone);
 
  private:
   // -- admin_jobs.cc

@@ -68,7 +68,8 @@ absl::StatusOr<v1::Worker> Admin::DrainWorker(const v1::DrainWorkerRequest& requ
   return ToWorker(view);
 }
 
-absl::StatusOr<v1::ListAuditEventsResponse> Admin::ListAuditEvents(const v1::ListAuditEventsRequest& request) {
+absl::StatusOr<v1::ListAuditEventsResponse> Admin::ListAuditEvents(const v1::ListAuditEventsRequest& request,
+                                                                   const Gone& gone) {
   TM_ASSIGN_OR_RETURN(const Page page, ReadPage(request.page_size(), request.page_token()));
   TM_ASSIGN_OR_RETURN(const ListFilter filter, ListFilter::Parse(request.filter(), *v1::AuditEvent::descriptor()));
   AuditFilter stored;
@@ -77,7 +78,7 @@ absl::StatusOr<v1::ListAuditEventsResponse> Admin::ListAuditEvents(const v1::Lis
   }
   stored.limit = page.size + 1;
   v1::ListAuditEventsResponse response;
-  while (true) {
+  while (!gone()) {
     TM_ASSIGN_OR_RETURN(const std::vector<AuditEvent> events, options_.store->ListAudit(stored));
     for (const AuditEvent& event : events) {
       if (response.audit_events_size() == page.size) {
@@ -89,7 +90,9 @@ absl::StatusOr<v1::ListAuditEventsResponse> Admin::ListAuditEvents(const v1::Lis
       if (filter.Matches(shown)) *response.add_audit_events() = std::move(shown);
     }
     if (events.size() < static_cast<size_t>(stored.limit)) return response;
+    stored.limit = kFilteredChunk;
   }
+  return absl::CancelledError("the caller has gone");
 }
 
 }  // namespace tidemark::coordinator

@@ -107,21 +107,19 @@ absl::StatusOr<v1::Connection> Admin::UpdateConnection(const v1::UpdateConnectio
   change.spec.set_name(id);
   const absl::StatusOr<ConnectionRecord> stored = StoredConnection(id);
   if (!stored.ok() && !(absl::IsNotFound(stored.status()) && request.allow_missing())) return stored.status();
-  // Who sends no DSN leaves it as it is: nobody is ever shown it.
-  v1::ConnectionSpec known;
-  for (const v1::ConnectionSpec& spec : options_.coordinator->ConnectionSpecs()) {
-    if (spec.name() == id) known = spec;
-  }
-  if (!request.update_mask().paths().empty()) {
-    v1::ConnectionSpec merged = known;
+  if (request.update_mask().paths().empty()) {
+    // Who sends no DSN leaves it as it is: nobody is ever shown it.
+    TM_ASSIGN_OR_RETURN(change.spec, options_.coordinator->WithKnownSecrets(std::move(change.spec)));
+  } else {
+    v1::ConnectionSpec merged;
+    for (const v1::ConnectionSpec& spec : options_.coordinator->ConnectionSpecs()) {
+      if (spec.name() == id) merged = spec;
+    }
     TM_RETURN_IF_ERROR(ApplyMask(request.update_mask(), request.connection().spec(), &merged));
     merged.set_name(id);
     change.spec = std::move(merged);
     // What was merged must rest on what is replaced.
     if (stored.ok() && change.revision == 0) change.revision = stored->revision;
-  } else if (change.spec.dsn().empty()) {
-    change.spec.set_dsn(known.dsn());
-    *change.spec.mutable_replicas() = known.replicas();
   }
   TM_ASSIGN_OR_RETURN(change.spec, Judge(change.spec));
   TM_ASSIGN_OR_RETURN(const ConnectionRecord record, options_.coordinator->UpdateConnection(change));
@@ -135,9 +133,9 @@ absl::Status Admin::DeleteConnection(const v1::DeleteConnectionRequest& request,
 }
 
 absl::StatusOr<v1::TestConnectionResponse> Admin::TestConnection(const v1::TestConnectionRequest& request,
-                                                                 absl::Duration patience) {
+                                                                 absl::Duration patience, const Gone& gone) {
   TM_ASSIGN_OR_RETURN(const std::string id, IdOf(request.name(), "connections"));
-  TM_ASSIGN_OR_RETURN(const v1::TestResult result, options_.coordinator->TestConnection(id, patience));
+  TM_ASSIGN_OR_RETURN(const v1::TestResult result, options_.coordinator->TestConnection(id, patience, gone));
   v1::TestConnectionResponse response;
   response.set_server(result.server());
   *response.mutable_round_trip() = result.round_trip();

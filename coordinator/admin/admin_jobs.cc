@@ -201,10 +201,11 @@ absl::StatusOr<v1::ValidateJobResponse> Admin::ValidateJob(const v1::ValidateJob
   return response;
 }
 
-absl::StatusOr<v1::PlanJobResponse> Admin::PlanJob(const v1::PlanJobRequest& request, absl::Duration patience) {
+absl::StatusOr<v1::PlanJobResponse> Admin::PlanJob(const v1::PlanJobRequest& request, absl::Duration patience,
+                                                   const Gone& gone) {
   TM_ASSIGN_OR_RETURN(const JobRecord job, StoredJob(request.name()));
   TM_ASSIGN_OR_RETURN(const std::string id, options_.coordinator->StartPreview(job.spec.name(), RunRequest()));
-  TM_ASSIGN_OR_RETURN(const Preview preview, options_.coordinator->WaitPreview(id, patience));
+  TM_ASSIGN_OR_RETURN(const Preview preview, options_.coordinator->WaitPreview(id, patience, gone));
   v1::PlanJobResponse response;
   response.set_job(absl::StrCat("jobs/", job.spec.name()));
   if (preview.window.has_low()) *response.mutable_watermark_low() = preview.window.low();

@@ -78,7 +78,7 @@ absl::StatusOr<v1::Run> Admin::GetRun(const v1::GetRunRequest& request) {
   return ShowRun(id);
 }
 
-absl::StatusOr<v1::ListRunsResponse> Admin::ListRuns(const v1::ListRunsRequest& request) {
+absl::StatusOr<v1::ListRunsResponse> Admin::ListRuns(const v1::ListRunsRequest& request, const Gone& gone) {
   TM_ASSIGN_OR_RETURN(const Page page, ReadPage(request.page_size(), request.page_token()));
   TM_ASSIGN_OR_RETURN(const ListFilter filter, ListFilter::Parse(request.filter(), *v1::Run::descriptor()));
   RunFilter stored;
@@ -92,7 +92,7 @@ absl::StatusOr<v1::ListRunsResponse> Admin::ListRuns(const v1::ListRunsRequest& 
   stored.before = page.after;
   stored.limit = page.size + 1;
   v1::ListRunsResponse response;
-  while (true) {
+  while (!gone()) {
     TM_ASSIGN_OR_RETURN(const std::vector<RunRecord> runs, options_.store->ListRuns(stored));
     for (const RunRecord& record : runs) {
       if (response.runs_size() == page.size) {
@@ -104,12 +104,13 @@ absl::StatusOr<v1::ListRunsResponse> Admin::ListRuns(const v1::ListRunsRequest& 
       if (filter.Matches(run)) *response.add_runs() = std::move(run);
     }
     if (runs.size() < static_cast<size_t>(stored.limit)) return response;
+    stored.limit = kFilteredChunk;
   }
+  return absl::CancelledError("the caller has gone");
 }
 
 absl::Status Admin::WatchRun(const v1::WatchRunRequest& request,
-                             const std::function<bool(const v1::WatchRunResponse&)>& send,
-                             const std::function<bool()>& gone) {
+                             const std::function<bool(const v1::WatchRunResponse&)>& send, const Gone& gone) {
   TM_ASSIGN_OR_RETURN(const std::string id, RunIdOf(request.name()));
   const Clock& clock = options_.coordinator->clock();
   std::string last;

@@ -19,9 +19,11 @@ namespace {
 constexpr absl::Duration kPatience = absl::Minutes(5);
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
-// Every error says why in a word that programs can tell, and when another try may do better.
+// Every error says why in a word that programs can tell, and when another try may do better. A coordinator that leads
+// no more ends, and another serves in its place: for its callers it is away.
 absl::Status Explained(absl::Status status) {
   ErrorDetails details = DetailsOf(status);
+  if (IsNotLeader(status)) status = absl::UnavailableError(status.message());
   if (details.reason.empty()) details.reason = absl::StatusCodeToString(status.code());
   const bool again = absl::IsUnavailable(status) || absl::IsAborted(status) || absl::IsResourceExhausted(status);
   if (again && !details.retry_after.has_value()) details.retry_after = kRetryAfter;
@@ -47,6 +49,11 @@ absl::Duration Patience(const grpc::ServerContext& context) {
       gpr_time_sub(gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_MONOTONIC), gpr_now(GPR_CLOCK_MONOTONIC));
   const absl::Duration patience = absl::Seconds(left.tv_sec) + absl::Nanoseconds(left.tv_nsec) - absl::Milliseconds(50);
   return std::clamp(patience, absl::Milliseconds(1), kPatience);
+}
+
+// Valid while the call is.
+Admin::Gone IsGone(const grpc::ServerContext& context) {
+  return [&context] { return context.IsCancelled(); };
 }
 
 class JobServiceAdapter final : public v1::JobService::Service {
@@ -91,7 +98,7 @@ class JobServiceAdapter final : public v1::JobService::Service {
   }
   grpc::Status PlanJob(grpc::ServerContext* context, const v1::PlanJobRequest* request,
                        v1::PlanJobResponse* response) override {
-    return Reply(admin_.PlanJob(*request, Patience(*context)), response);
+    return Reply(admin_.PlanJob(*request, Patience(*context), IsGone(*context)), response);
   }
 
  private:
@@ -107,13 +114,12 @@ class RunServiceAdapter final : public v1::RunService::Service {
   }
   grpc::Status ListRuns(grpc::ServerContext* context, const v1::ListRunsRequest* request,
                         v1::ListRunsResponse* response) override {
-    return Reply(admin_.ListRuns(*request), response);
+    return Reply(admin_.ListRuns(*request, IsGone(*context)), response);
   }
   grpc::Status WatchRun(grpc::ServerContext* context, const v1::WatchRunRequest* request,
                         grpc::ServerWriter<v1::WatchRunResponse>* writer) override {
     return Reply(admin_.WatchRun(
-        *request, [&](const v1::WatchRunResponse& response) { return writer->Write(response); },
-        [&] { return context->IsCancelled(); }));
+        *request, [&](const v1::WatchRunResponse& response) { return writer->Write(response); }, IsGone(*context)));
   }
   grpc::Status ListTasks(grpc::ServerContext* context, const v1::ListTasksRequest* request,
                          v1::ListTasksResponse* response) override {
@@ -159,7 +165,7 @@ class ConnectionServiceAdapter final : public v1::ConnectionService::Service {
   }
   grpc::Status TestConnection(grpc::ServerContext* context, const v1::TestConnectionRequest* request,
                               v1::TestConnectionResponse* response) override {
-    return Reply(admin_.TestConnection(*request, Patience(*context)), response);
+    return Reply(admin_.TestConnection(*request, Patience(*context), IsGone(*context)), response);
   }
 
  private:
@@ -184,7 +190,7 @@ class ClusterServiceAdapter final : public v1::ClusterService::Service {
   }
   grpc::Status ListAuditEvents(grpc::ServerContext* context, const v1::ListAuditEventsRequest* request,
                                v1::ListAuditEventsResponse* response) override {
-    return Reply(admin_.ListAuditEvents(*request), response);
+    return Reply(admin_.ListAuditEvents(*request, IsGone(*context)), response);
   }
 
  private:

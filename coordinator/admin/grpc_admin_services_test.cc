@@ -726,6 +726,33 @@ TEST_F(GrpcAdminServicesTest, AWatchEndsWhenNobodyWatchesAnyMore) {
   EXPECT_TRUE(absl::IsUnavailable(ended));
 }
 
+TEST_F(GrpcAdminServicesTest, OneThatLeadsNoMoreIsAsGoodAsAway) {
+  CreateConnections();
+  CreateJobs({"a"});
+  // Another process of that name takes over.
+  ASSERT_TRUE(store_->AcquireLeadership("test", absl::Seconds(15), 0).ok());
+  for (int i = 0; i < 2; ++i) {
+    const absl::Status refused = RunJob("jobs/a").status();
+    EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
+    EXPECT_EQ(DetailsOf(refused).reason, "NOT_LEADER");
+    EXPECT_TRUE(DetailsOf(refused).retry_after.has_value());
+  }
+}
+
+TEST_F(GrpcAdminServicesTest, NobodyLooksOnForACallerThatIsGone) {
+  CreateConnections();
+  CreateJobs({"a"});
+  const auto gone = [] { return true; };
+  v1::PlanJobRequest plan;
+  plan.set_name("jobs/a");
+  EXPECT_TRUE(absl::IsCancelled(admin_->PlanJob(plan, absl::Seconds(5), gone).status()));
+  v1::TestConnectionRequest test;
+  test.set_name("connections/src");
+  EXPECT_TRUE(absl::IsCancelled(admin_->TestConnection(test, absl::Seconds(5), gone).status()));
+  EXPECT_TRUE(absl::IsCancelled(admin_->ListRuns({}, gone).status()));
+  EXPECT_TRUE(absl::IsCancelled(admin_->ListAuditEvents({}, gone).status()));
+}
+
 TEST_F(GrpcAdminServicesTest, TheLifeOfAConnection) {
   const v1::ConnectionSpec spec = Connection("src", "postgresql://etl:canary@host/shop");
   const v1::Connection created = CreateConnection(spec, "r1").value();
@@ -752,6 +779,10 @@ TEST_F(GrpcAdminServicesTest, TheLifeOfAConnection) {
   EXPECT_EQ(updated.etag(), "2");
   EXPECT_EQ(updated.spec().max_connections(), 7);
   EXPECT_EQ(updated.redacted_dsn(), created.redacted_dsn()) << "the DSN stays";
+  update.mutable_connection()->mutable_spec()->add_replicas("postgresql://etl:canary@replica/shop");
+  ExpectField(UpdateConnection(update).status(), "connection.replicas");
+  update.mutable_connection()->mutable_spec()->set_replicas(0, "");
+  ExpectField(UpdateConnection(update).status(), "connection.replicas[0]");
   update.mutable_connection()->mutable_spec()->Clear();
   update.mutable_connection()->mutable_spec()->set_max_rows_per_second(9000);
   update.mutable_update_mask()->add_paths("spec.max_rows_per_second");

@@ -38,6 +38,9 @@ struct Page {
   std::string after;
 };
 
+// How many records are read at once where a filter has let through too few of the first.
+inline constexpr int kFilteredChunk = 1000;
+
 // 0 items stand for 100, more than 1000 for 1000. InvalidArgument: a negative size, or a token that no list has given.
 absl::StatusOr<Page> ReadPage(int32_t page_size, std::string_view page_token);
 // The token of the page that goes on behind `last`.

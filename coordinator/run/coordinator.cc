@@ -1,5 +1,6 @@
 #include "coordinator/run/coordinator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,8 +14,10 @@ namespace {
 // A change that takes this long and leaves the store failing was held up by it.
 constexpr absl::Duration kSlowFailure = absl::Seconds(1);
 constexpr absl::Duration kRest = absl::Seconds(1);
-// How long a call waits for the runs it has cancelled.
-constexpr absl::Duration kCancelPatience = absl::Seconds(30);
+// How long a call waits for the runs it has cancelled: less than its caller, who gives it thirty seconds mostly.
+constexpr absl::Duration kCancelPatience = absl::Seconds(20);
+// How soon it is seen that the caller has gone.
+constexpr absl::Duration kSlice = absl::Milliseconds(250);
 
 absl::Status ShutDownError() { return absl::UnavailableError("the coordinator is shut down"); }
 
@@ -94,17 +97,15 @@ absl::StatusOr<JobRecord> Coordinator::UpdateJob(const JobChange& change) {
 }
 
 absl::Status Coordinator::DeleteJob(std::string_view name, int64_t revision, bool force, const std::string& actor) {
-  if (force) TM_RETURN_IF_ERROR(CancelRunsOf(name, actor));
+  if (force) {
+    TM_RETURN_IF_ERROR(Change([&](CoordinatorCore& core) { return core.CancelRunsOf(name, revision, actor); }));
+    TM_RETURN_IF_ERROR(AwaitEndOfRuns(name));
+  }
   return Change([&](CoordinatorCore& core) { return core.DeleteJob(name, revision, actor); });
 }
 
-absl::Status Coordinator::CancelRunsOf(std::string_view job, const std::string& actor) {
+absl::Status Coordinator::AwaitEndOfRuns(std::string_view job) {
   const absl::Duration deadline = clock_->Monotonic() + kCancelPatience;
-  for (const std::string& id : UnfinishedRuns(job)) {
-    const absl::Status cancelled = CancelRun(id, actor);
-    // One that is being committed ends by itself.
-    if (!cancelled.ok() && !absl::IsFailedPrecondition(cancelled)) return cancelled;
-  }
   absl::MutexLock lock(&mutex_);
   while (!core_->UnfinishedRuns(job).empty()) {
     if (shut_down_) return ShutDownError();
@@ -130,6 +131,11 @@ absl::StatusOr<ConnectionRecord> Coordinator::CreateConnection(const ConnectionC
 
 absl::StatusOr<ConnectionRecord> Coordinator::UpdateConnection(const ConnectionChange& change) {
   return Change([&](CoordinatorCore& core) { return core.UpdateConnection(change); });
+}
+
+absl::StatusOr<v1::ConnectionSpec> Coordinator::WithKnownSecrets(v1::ConnectionSpec spec) const {
+  absl::MutexLock lock(&mutex_);
+  return core_->WithKnownSecrets(std::move(spec));
 }
 
 absl::Status Coordinator::DeleteConnection(std::string_view name, int64_t revision, const std::string& actor) {
@@ -163,7 +169,8 @@ absl::StatusOr<std::string> Coordinator::StartPreview(std::string_view job, cons
   return Change([&](CoordinatorCore& core) { return core.StartPreview(job, request); });
 }
 
-absl::StatusOr<Preview> Coordinator::WaitPreview(std::string_view preview_id, absl::Duration timeout) {
+absl::StatusOr<Preview> Coordinator::WaitPreview(std::string_view preview_id, absl::Duration timeout,
+                                                 const std::function<bool()>& gone) {
   const absl::Duration deadline = clock_->Monotonic() + timeout;
   absl::MutexLock lock(&mutex_);
   while (true) {
@@ -171,20 +178,24 @@ absl::StatusOr<Preview> Coordinator::WaitPreview(std::string_view preview_id, ab
     absl::StatusOr<std::optional<absl::StatusOr<Preview>>> preview = core_->TakePreview(preview_id);
     if (!preview.ok()) return preview.status();
     if (preview->has_value()) return **std::move(preview);
-    if (!Wait(deadline)) {
+    const bool left = gone && gone();
+    if (left || clock_->Monotonic() >= deadline) {
       // Nobody would take it any more.
       (void)core_->CancelRun(preview_id);
       (void)core_->TakePreview(preview_id);
       Changed();
+      if (left) return absl::CancelledError("the caller has gone");
       return absl::DeadlineExceededError(absl::StrCat("no worker has answered within ", absl::FormatDuration(timeout)));
     }
+    Wait(std::min(deadline, clock_->Monotonic() + kSlice));
   }
 }
 
-absl::StatusOr<v1::TestResult> Coordinator::TestConnection(std::string_view connection, absl::Duration timeout) {
+absl::StatusOr<v1::TestResult> Coordinator::TestConnection(std::string_view connection, absl::Duration timeout,
+                                                           const std::function<bool()>& gone) {
   TM_ASSIGN_OR_RETURN(const std::string id,
                       Change([&](CoordinatorCore& core) { return core.StartConnectionTest(connection); }));
-  TM_ASSIGN_OR_RETURN(Preview preview, WaitPreview(id, timeout));
+  TM_ASSIGN_OR_RETURN(Preview preview, WaitPreview(id, timeout, gone));
   return std::move(preview.test);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -188,8 +189,8 @@ bool SaysSomething(const v1::LeaseTasksResponse& response);
 //
 // Everything is written to the store before it takes effect outside. Unavailable from any method means that the store
 // did not answer and the call may be repeated; ResourceExhausted (the disk is full), PermissionDenied or DataLoss that
-// it will not answer before someone has mended it. FailedPrecondition "leadership lost" means another coordinator has
-// taken over: this one can change nothing any more.
+// it will not answer before someone has mended it. IsNotLeader means another coordinator has taken over: this one
+// can change nothing any more.
 class Coordinator {
  public:
   // Takes the leader's lease, then recovers what earlier leaders left unfinished. FailedPrecondition names the living
@@ -226,6 +227,10 @@ class Coordinator {
   // DeleteConnection names the job that uses it.
   absl::StatusOr<ConnectionRecord> CreateConnection(const ConnectionChange& change);
   absl::StatusOr<ConnectionRecord> UpdateConnection(const ConnectionChange& change);
+  // `spec` with the secrets that it leaves out, as UpdateConnection would take it: without a dsn it has that of the
+  // connection of its name, and its replicas where it has none itself; an empty replica stands for the one in its
+  // place. InvalidArgument: there is none in its place.
+  absl::StatusOr<v1::ConnectionSpec> WithKnownSecrets(v1::ConnectionSpec spec) const;
   absl::Status DeleteConnection(std::string_view name, int64_t revision, const std::string& actor);
   // By name: how busy each is.
   std::vector<ConnectionUse> Connections() const;
@@ -250,12 +255,16 @@ class Coordinator {
   // preview is forgotten when WaitPreview has returned it.
   absl::StatusOr<std::string> StartPreview(std::string_view job, const RunRequest& request);
   // The preview, or why a run would fail, with the code of what went wrong (Unavailable: source or target cannot be
-  // reached); DeadlineExceeded if `timeout` passed first.
-  absl::StatusOr<Preview> WaitPreview(std::string_view preview_id, absl::Duration timeout);
+  // reached); DeadlineExceeded if `timeout` passed first, Cancelled if `gone` said that nobody waits any more. It is
+  // asked a few times a second and must call no coordinator.
+  absl::StatusOr<Preview> WaitPreview(std::string_view preview_id, absl::Duration timeout,
+                                      const std::function<bool()>& gone = {});
 
   // Lets a worker connect, under the connection's limit, and ask the server who it is. NotFound: no such connection.
-  // Unavailable: it cannot be reached; DeadlineExceeded: no worker has answered within `timeout`.
-  absl::StatusOr<v1::TestResult> TestConnection(std::string_view connection, absl::Duration timeout);
+  // Unavailable: it cannot be reached; DeadlineExceeded: no worker has answered within `timeout`. `gone` as for
+  // WaitPreview.
+  absl::StatusOr<v1::TestResult> TestConnection(std::string_view connection, absl::Duration timeout,
+                                                const std::function<bool()>& gone = {});
 
   absl::StatusOr<RunRecord> GetRun(std::string_view id) const;
   absl::StatusOr<RunProgress> GetProgress(std::string_view id) const;
@@ -312,8 +321,8 @@ class Coordinator {
   template <class Step>
   auto Change(Step step) -> decltype(step(std::declval<CoordinatorCore&>()));
 
-  // Cancels what goes on and waits for its end.
-  absl::Status CancelRunsOf(std::string_view job, const std::string& actor);
+  // Waits for the end of the job's runs that have been cancelled.
+  absl::Status AwaitEndOfRuns(std::string_view job);
 
   // Before every change: Unavailable after Shutdown, and for a moment after a store that took long to fail. All the
   // others who would write wait behind the one who does; they must have their turn to read, and to give up.

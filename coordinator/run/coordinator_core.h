@@ -37,12 +37,16 @@ class CoordinatorCore {
 
   absl::StatusOr<JobRecord> CreateJob(const JobChange& change);
   absl::StatusOr<JobRecord> UpdateJob(const JobChange& change);
+  // Cancels the job's runs but for those that are being committed, which end by themselves. NotFound, Aborted: as for
+  // DeleteJob, and none is cancelled.
+  absl::Status CancelRunsOf(std::string_view name, int64_t revision, const std::string& actor);
   // FailedPrecondition while a run of it goes on.
   absl::Status DeleteJob(std::string_view name, int64_t revision, const std::string& actor);
   absl::StatusOr<JobRecord> SetJobEnabled(std::string_view name, bool enabled, const std::string& actor);
   absl::StatusOr<JobRecord> AdoptJob(std::string_view name, const std::string& actor);
   absl::StatusOr<ConnectionRecord> CreateConnection(const ConnectionChange& change);
   absl::StatusOr<ConnectionRecord> UpdateConnection(const ConnectionChange& change);
+  absl::StatusOr<v1::ConnectionSpec> WithKnownSecrets(v1::ConnectionSpec spec) const;
   absl::Status DeleteConnection(std::string_view name, int64_t revision, const std::string& actor);
 
   absl::StatusOr<std::string> StartRun(std::string_view job, const RunRequest& request);
@@ -127,6 +131,8 @@ class CoordinatorCore {
 
   // -- definitions.cc: jobs and connections
   absl::StatusOr<JobRecord> PutJob(const JobRecord* stored, const JobChange& change);
+  // NotFound, or Aborted if its revision is another; 0: any is right.
+  absl::StatusOr<const JobRecord*> StoredJob(std::string_view name, int64_t revision) const;
   absl::StatusOr<JobRecord> WriteJob(JobRecord job, const std::string& actor, const std::string& action);
   // Writes a batch with jobs, and schedules them as they are then.
   absl::Status WriteJobs(WriteBatch batch);

@@ -355,6 +355,7 @@ TEST_F(CoordinatorTest, ALostCommitAnswerIsLookedUpInTheLedger) {
   unknown.set_outcome_unknown(true);
   ASSERT_TRUE(Fail(Next(v1::Task::kCommit), unknown).ok());
   EXPECT_TRUE(absl::IsFailedPrecondition(core_->CancelRun(id))) << "it may be committed";
+  EXPECT_TRUE(core_->CancelRunsOf("orders", 0, "ann").ok()) << "it ends by itself";
   v1::CompleteTaskRequest missing = Report(Next(v1::Task::kProbe));
   missing.mutable_probe()->set_staging_exists(true);
   ASSERT_TRUE(Complete(missing).ok());

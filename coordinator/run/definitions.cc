@@ -8,6 +8,7 @@
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "common/model/dsn.h"
+#include "common/rpc/error_details.h"
 #include "common/secret/dsn.h"
 #include "common/secret/sealing.h"
 #include "coordinator/run/coordinator_core.h"
@@ -157,13 +158,30 @@ absl::Status CoordinatorCore::NoneUnfinished(const JobRecord& job, std::string_v
                                                     " goes on: wait for it, or cancel it"));
 }
 
-absl::Status CoordinatorCore::DeleteJob(std::string_view name, int64_t revision, const std::string& actor) {
-  TM_RETURN_IF_ERROR(Refresh());
+absl::StatusOr<const JobRecord*> CoordinatorCore::StoredJob(std::string_view name, int64_t revision) const {
   const JobRecord* job = state_.FindJobByName(name);
   if (job == nullptr) return absl::NotFoundError(absl::StrCat("no job ", Abs(name)));
   if (revision != 0 && revision != job->revision) {
     return Changed(absl::StrCat("job ", Abs(name)), revision, job->revision);
   }
+  return job;
+}
+
+absl::Status CoordinatorCore::CancelRunsOf(std::string_view name, int64_t revision, const std::string& actor) {
+  TM_RETURN_IF_ERROR(Refresh());
+  TM_RETURN_IF_ERROR(StoredJob(name, revision).status());
+  for (const std::string& id : UnfinishedRuns(name)) {
+    RunState* state = state_.FindRun(id);
+    // It may have ended with another.
+    if (state == nullptr || Ended(state->run.phase) || RunController::CommitUnderWay(RunDraft(state))) continue;
+    TM_RETURN_IF_ERROR(CancelRun(id, actor));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorCore::DeleteJob(std::string_view name, int64_t revision, const std::string& actor) {
+  TM_RETURN_IF_ERROR(Refresh());
+  TM_ASSIGN_OR_RETURN(const JobRecord* const job, StoredJob(name, revision));
   TM_RETURN_IF_ERROR(NoneUnfinished(*job, "deleted"));
   const std::string uid = job->uid;
   // A preview of it would miss it.
@@ -207,14 +225,26 @@ absl::StatusOr<ConnectionRecord> CoordinatorCore::UpdateConnection(const Connect
   return PutConnection(&*stored, change);
 }
 
-absl::StatusOr<ConnectionRecord> CoordinatorCore::PutConnection(const ConnectionRecord* stored,
-                                                                const ConnectionChange& change) {
-  v1::ConnectionSpec spec = change.spec;
+absl::StatusOr<v1::ConnectionSpec> CoordinatorCore::WithKnownSecrets(v1::ConnectionSpec spec) const {
   const v1::ConnectionSpec* known = state_.FindConnection(spec.name());
   if (spec.dsn().empty() && known != nullptr) {
     spec.set_dsn(known->dsn());
-    *spec.mutable_replicas() = known->replicas();
+    if (spec.replicas().empty()) *spec.mutable_replicas() = known->replicas();
   }
+  for (int i = 0; i < spec.replicas_size(); ++i) {
+    if (!spec.replicas(i).empty()) continue;
+    if (known == nullptr || i >= known->replicas_size()) {
+      return InvalidField(absl::StrCat("connection.replicas[", i, "]"), "is new, and has no dsn");
+    }
+    spec.set_replicas(i, known->replicas(i));
+  }
+  return spec;
+}
+
+absl::StatusOr<ConnectionRecord> CoordinatorCore::PutConnection(const ConnectionRecord* stored,
+                                                                const ConnectionChange& change) {
+  TM_ASSIGN_OR_RETURN(const v1::ConnectionSpec spec, WithKnownSecrets(change.spec));
+  const v1::ConnectionSpec* known = state_.FindConnection(spec.name());
   TM_RETURN_IF_ERROR(CheckConnection(spec));
   if (stored != nullptr && known != nullptr && SameMessage(*known, spec)) return *stored;
   std::vector<v1::ConnectionSpec> connections = {spec};

@@ -2,8 +2,11 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "absl/strings/escaping.h"
+#include "absl/synchronization/notification.h"
+#include "common/rpc/error_details.h"
 #include "common/secret/sealing.h"
 #include "coordinator/run/coordinator_steps.h"
 
@@ -196,6 +199,57 @@ TEST_F(DefinitionsTest, DeleteByForceCancelsAndWaits) {
   EXPECT_THAT(store_->ListJobs().value(), IsEmpty());
 }
 
+TEST_F(DefinitionsTest, DeleteByForceCancelsNothingUnlessItMayDelete) {
+  core_.reset();
+  const std::unique_ptr<Coordinator> coordinator = Coordinator::Start(options_).value();
+  ASSERT_TRUE(coordinator->CreateJob({.spec = Job("a")}).ok());
+  const std::string run = coordinator->StartRun("a", {}).value();
+  EXPECT_TRUE(absl::IsAborted(coordinator->DeleteJob("a", 7, true, "ann")));
+  EXPECT_EQ(store_->GetRun(run)->status, RunStatus::kRunning);
+  // Nor when another leads, which is said at once.
+  ASSERT_TRUE(store_->AcquireLeadership("test", absl::Seconds(15), 0).ok());
+  EXPECT_TRUE(IsNotLeader(coordinator->DeleteJob("a", 1, true, "ann")));
+}
+
+TEST_F(DefinitionsTest, DeleteByForceAnswersBeforeACallerGivesUp) {
+  core_.reset();
+  const std::unique_ptr<Coordinator> coordinator = Coordinator::Start(options_).value();
+  ASSERT_TRUE(coordinator->CreateJob({.spec = Job("a")}).ok());
+  const std::string run = coordinator->StartRun("a", {}).value();
+  v1::RegisterRequest worker;
+  worker.set_worker_id("w");
+  worker.set_incarnation("1");
+  worker.set_slots(1);
+  ASSERT_TRUE(coordinator->Register(worker).ok());
+  v1::LeaseTasksRequest poll;
+  poll.set_worker_id("w");
+  poll.set_incarnation("1");
+  poll.set_free_slots(1);
+  ASSERT_EQ(coordinator->LeaseTasks(poll)->tasks_size(), 1);
+  absl::Status deleted;
+  absl::Notification done;
+  std::thread caller([&] {
+    deleted = coordinator->DeleteJob("a", 0, true, "ann");
+    done.Notify();
+  });
+  while (store_->GetRun(run)->phase != RunPhase::kAborting) std::this_thread::yield();
+  // The worker lives, and does not let go of its task.
+  v1::HeartbeatRequest beat;
+  beat.set_worker_id("w");
+  beat.set_incarnation("1");
+  for (absl::Duration waited; !done.HasBeenNotified() && waited < absl::Seconds(29); waited += absl::Seconds(1)) {
+    (void)coordinator->Heartbeat(beat);
+    done.WaitForNotificationWithTimeout(absl::Milliseconds(20));
+    clock_.Advance(absl::Seconds(1));
+  }
+  EXPECT_TRUE(done.WaitForNotificationWithTimeout(absl::Seconds(5)));
+  clock_.Advance(absl::Minutes(1));
+  (void)coordinator->Heartbeat(beat);
+  caller.join();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(deleted)) << deleted;
+  EXPECT_THAT(Message(deleted), HasSubstr("call again"));
+}
+
 TEST_F(DefinitionsTest, AdoptedOnce) {
   ASSERT_TRUE(core_->CreateJob({.spec = Job("a")}).ok());
   EXPECT_TRUE(core_->AdoptJob("a", "ann")->adopting);
@@ -261,6 +315,30 @@ TEST_F(DefinitionsTest, AnUpdateWithoutADsnKeepsIt) {
   Boot();
   EXPECT_EQ(Known("src")->dsn(), "postgresql://etl:canary1@host/shop");
   EXPECT_EQ(Known("src")->replicas(0), "postgresql://etl:canary9@replica/shop");
+}
+
+TEST_F(DefinitionsTest, AReplicaWithoutADsnIsTheOneInItsPlace) {
+  v1::ConnectionSpec spec = Connection("src", "", 2);
+  spec.add_replicas("postgresql://etl:canary9@replica/shop");
+  ASSERT_TRUE(core_->UpdateConnection({.spec = spec}).ok());
+  ASSERT_EQ(Known("src")->replicas_size(), 1) << "it is new, and has a DSN";
+  spec.set_replicas(0, "");
+  spec.add_replicas("postgresql://etl:canary8@other/shop");
+  ASSERT_TRUE(core_->UpdateConnection({.spec = spec}).ok());
+  EXPECT_THAT(Known("src")->replicas(),
+              ElementsAre("postgresql://etl:canary9@replica/shop", "postgresql://etl:canary8@other/shop"));
+  EXPECT_EQ(Known("src")->dsn(), "postgresql://etl:canary1@host/shop");
+  spec.set_replicas(1, "");
+  spec.add_replicas("");
+  const absl::Status refused = core_->UpdateConnection({.spec = spec}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused));
+  ASSERT_THAT(DetailsOf(refused).field_violations, SizeIs(1));
+  EXPECT_EQ(DetailsOf(refused).field_violations[0].field, "connection.replicas[2]");
+  EXPECT_EQ(Known("src")->replicas_size(), 2);
+  // One that is not known has nothing in any place.
+  spec.set_name("new");
+  spec.set_dsn("postgresql://host/new");
+  EXPECT_TRUE(absl::IsInvalidArgument(core_->CreateConnection({.spec = spec}).status()));
 }
 
 TEST_F(DefinitionsTest, AnotherKeyDoesNotStart) {

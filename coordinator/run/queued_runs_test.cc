@@ -301,6 +301,9 @@ TEST_F(QueuedRunsTest, ATestThatNobodyWaitsForAnyMoreIsGivenUp) {
   const std::string preview = coordinator->StartPreview("a", {}).value();
   EXPECT_TRUE(absl::IsDeadlineExceeded(coordinator->WaitPreview(preview, absl::ZeroDuration()).status()));
   EXPECT_TRUE(absl::IsNotFound(coordinator->WaitPreview(preview, absl::ZeroDuration()).status()));
+  int asked = 0;
+  const auto gone = [&] { return ++asked > 2; };
+  EXPECT_TRUE(absl::IsCancelled(coordinator->TestConnection("src", absl::Seconds(5), gone).status()));
   EXPECT_EQ(coordinator->Cluster().queued_tasks, 0);
   v1::RegisterRequest request;
   request.set_worker_id("w");

@@ -405,15 +405,18 @@ absl::Status RunController::StopWaiting(RunChange& change, const Context& contex
   return Take(DescribeAgain{.window = run.window, .sequence = run.sequence}, change.draft, context.now);
 }
 
+bool RunController::CommitUnderWay(const RunDraft& draft) {
+  if (draft.run().phase != RunPhase::kCommitting) return false;
+  const std::vector<const TaskRecord*> commits = CurrentTasks(draft, v1::TASK_KIND_COMMIT);
+  return commits.empty() || commits.front()->state == TaskState::kLeased;
+}
+
 absl::Status RunController::Cancel(RunChange& change, const Context& context) const {
   const RunRecord& run = change.draft.run();
   if (run.phase == RunPhase::kAborting) return absl::OkStatus();
-  if (run.phase == RunPhase::kCommitting) {
-    const std::vector<const TaskRecord*> commits = CurrentTasks(change.draft, v1::TASK_KIND_COMMIT);
-    if (commits.empty() || commits.front()->state == TaskState::kLeased) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("run ", run.id, " is being committed: it is too late to cancel it"));
-    }
+  if (CommitUnderWay(change.draft)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("run ", run.id, " is being committed: it is too late to cancel it"));
   }
   bool touched = false;
   for (const TaskRecord* task : change.draft.Tasks()) touched |= task->attempt > 0;

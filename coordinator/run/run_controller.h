@@ -83,6 +83,10 @@ class RunController {
   // The wait for the horizon is over: it was reached, or time is up.
   absl::Status StopWaiting(RunChange& change, const Context& context) const;
 
+  // A worker may be committing the run: it is too late to cancel it.
+  static bool CommitUnderWay(const RunDraft& draft);
+
+  // FailedPrecondition while its commit is under way.
   absl::Status Cancel(RunChange& change, const Context& context) const;
 
   // Stops the run for good; drops its staging unless nothing can be there.
