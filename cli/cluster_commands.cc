@@ -8,7 +8,6 @@
 #include "cli/resource_name.h"
 #include "cli/server_call.h"
 #include "common/base/status_macros.h"
-#include "common/model/byte_size.h"
 #include "common/model/duration.h"
 #include "common/model/enum_names.h"
 

@@ -1,11 +1,9 @@
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "cli/admin_client.h"
 #include "cli/commands.h"
 #include "cli/resource_name.h"

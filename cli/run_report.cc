@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "cli/resource_name.h"
 #include "common/base/absl_view.h"
 #include "common/model/byte_size.h"

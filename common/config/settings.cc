@@ -19,7 +19,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
-#include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "common/config/diagnostics.h"
 #include "common/config/reference.h"

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_replace.h"
-#include "common/base/absl_view.h"
 #include "common/secret/dsn.h"
 
 namespace tidemark {

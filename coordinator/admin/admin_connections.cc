@@ -1,11 +1,8 @@
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "common/config/spec_check.h"
-#include "common/rpc/error_details.h"
 #include "common/secret/dsn.h"
 #include "coordinator/admin/admin.h"
 #include "coordinator/admin/field_mask.h"

@@ -1,7 +1,6 @@
 #include "coordinator/admin/list_request.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -12,7 +11,6 @@
 #include "absl/time/time.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
-#include "common/model/duration.h"
 #include "common/rpc/error_details.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/timestamp.pb.h"
