@@ -242,9 +242,9 @@ std::map<std::string, JobPosition> Coordinator::PositionsOf(const std::vector<st
   return core_->PositionsOf(job_uids);
 }
 
-std::map<std::string, absl::Time> Coordinator::NextFires() const {
+std::vector<JobView> Coordinator::Jobs() const {
   absl::MutexLock lock(&mutex_);
-  return core_->NextFires();
+  return core_->Jobs();
 }
 
 bool Coordinator::deposed() const {

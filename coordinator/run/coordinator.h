@@ -118,6 +118,16 @@ struct JobPosition {
   std::optional<absl::Time> next_fire;
 };
 
+// A job, for whoever shows how it stands.
+struct JobView {
+  std::string name;
+  std::string uid;
+  // The last watermark, where it is one.
+  std::optional<absl::Time> watermark;
+  // nullopt if the job is not scheduled.
+  std::optional<absl::Time> next_fire;
+};
+
 struct WorkerView {
   enum class State { kReady, kDraining, kDrained, kLost };
   std::string id;
@@ -282,8 +292,8 @@ class Coordinator {
   ClusterView Cluster() const;
   // nullopt if the job is not scheduled.
   std::optional<absl::Time> NextFireOf(std::string_view job_uid) const;
-  // By job's name: when each that is scheduled runs next.
-  std::map<std::string, absl::Time> NextFires() const;
+  // In no order.
+  std::vector<JobView> Jobs() const;
   // By uid; jobs that are not there are left out.
   std::map<std::string, JobPosition> PositionsOf(const std::vector<std::string>& job_uids) const;
 

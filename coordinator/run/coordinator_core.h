@@ -66,7 +66,7 @@ class CoordinatorCore {
   std::vector<WorkerView> Workers() const;
   ClusterView Cluster() const;
   std::vector<ConnectionUse> Connections() const;
-  std::map<std::string, absl::Time> NextFires() const;
+  std::vector<JobView> Jobs() const;
   std::map<std::string, JobPosition> PositionsOf(const std::vector<std::string>& job_uids) const;
   std::vector<v1::ConnectionSpec> ConnectionSpecs() const;
   bool deposed() const { return state_.deposed(); }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -50,6 +51,15 @@ class CoordinatorSteps : public testing::Test {
     options_.rng = &rng_;
     options_.holder = "test";
     options_.observer = &observer_;
+  }
+
+  // By job's name, of those that are scheduled.
+  std::map<std::string, absl::Time> NextFires() const {
+    std::map<std::string, absl::Time> fires;
+    for (const JobView& job : core_->Jobs()) {
+      if (job.next_fire.has_value()) fires[job.name] = *job.next_fire;
+    }
+    return fires;
   }
 
   static v1::ConnectionSpec Connection(const std::string& name, const std::string& dsn, int max_connections) {

@@ -91,7 +91,7 @@ TEST_F(DefinitionsTest, WhatIsOnlyCheckedChangesNothing) {
   ASSERT_TRUE(core_->CreateJob({.spec = Scheduled("b", "* * * * *"), .validate_only = true}).ok());
   ASSERT_TRUE(core_->UpdateJob({.spec = Job("b"), .allow_missing = true, .validate_only = true}).ok());
   EXPECT_THAT(store_->ListJobs().value(), IsEmpty());
-  EXPECT_THAT(core_->NextFires(), IsEmpty());
+  EXPECT_THAT(NextFires(), IsEmpty());
   v1::ConnectionSpec changed = Connection("src", "postgresql://etl:canary3@elsewhere/shop", 7);
   const ConnectionRecord checked = core_->UpdateConnection({.spec = changed, .validate_only = true}).value();
   EXPECT_EQ(checked.revision, 2);
@@ -152,11 +152,11 @@ TEST_F(DefinitionsTest, APauseSurvivesWhatIsAppliedAndAResumeEndsIt) {
   ASSERT_TRUE(core_->SetJobEnabled("a", false, "ann").ok());
   EXPECT_FALSE(Update(Scheduled("a", "*/2 * * * *"))->enabled);
   EXPECT_TRUE(Update(Scheduled("a", "*/2 * * * *"))->spec.enabled()) << "the file does not say so";
-  EXPECT_THAT(core_->NextFires(), IsEmpty());
+  EXPECT_THAT(NextFires(), IsEmpty());
   const int64_t revision = core_->SetJobEnabled("a", false, "ann")->revision;
   EXPECT_EQ(store_->GetJob("a")->revision, revision) << "idempotent";
   EXPECT_TRUE(core_->SetJobEnabled("a", true, "ann")->enabled);
-  EXPECT_THAT(core_->NextFires(), SizeIs(1));
+  EXPECT_THAT(NextFires(), SizeIs(1));
   // A file that switches the job off does so; it comes back by the file, and not as paused.
   v1::JobSpec off = Scheduled("a", "*/2 * * * *");
   off.set_enabled(false);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -28,6 +29,8 @@ class FaultyStore final : public MetadataStore {
   Rng* rng = nullptr;
   // The chain of this job cannot be read.
   std::string unreadable_job;
+  // How many times from now on the triggers cannot be listed.
+  std::atomic<int> unlistable_triggers = 0;
   // Records that ListRuns gave.
   int64_t runs_listed = 0;
 
@@ -57,6 +60,9 @@ class FaultyStore final : public MetadataStore {
   absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() override {
     return store_.LastFireTimes();
   }
+  absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastSuccesses() override {
+    return store_.LastSuccesses();
+  }
   absl::StatusOr<RunRecord> GetRun(std::string_view id) override { return store_.GetRun(id); }
   absl::StatusOr<RunRecord> GetRunByKey(std::string_view run_key) override { return store_.GetRunByKey(run_key); }
   absl::StatusOr<std::vector<RunRecord>> ListRuns(const RunFilter& filter) override {
@@ -78,7 +84,11 @@ class FaultyStore final : public MetadataStore {
   absl::Status AddTrigger(const TriggerRecord& trigger) override {
     return write_error.ok() ? store_.AddTrigger(trigger) : Failed();
   }
-  absl::StatusOr<std::vector<TriggerRecord>> ListTriggers() override { return store_.ListTriggers(); }
+  absl::StatusOr<std::vector<TriggerRecord>> ListTriggers() override {
+    if (unlistable_triggers > 0 && unlistable_triggers-- > 0)
+      return absl::UnavailableError("the store does not answer");
+    return store_.ListTriggers();
+  }
   bool WaitForTriggers(absl::Duration timeout) override { return store_.WaitForTriggers(timeout); }
   void Interrupt() override { store_.Interrupt(); }
 

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
+#include "common/model/watermark.h"
 #include "coordinator/run/coordinator_core.h"
 
 // What others may ask of a coordinator without changing it.
@@ -135,12 +136,17 @@ std::vector<ConnectionUse> CoordinatorCore::Connections() const {
   return uses;
 }
 
-std::map<std::string, absl::Time> CoordinatorCore::NextFires() const {
-  std::map<std::string, absl::Time> fires;
+std::vector<JobView> CoordinatorCore::Jobs() const {
+  std::vector<JobView> views;
   for (const auto& [uid, job] : state_.jobs()) {
-    if (const std::optional<absl::Time> next = scheduler_.NextFireOf(uid)) fires[job.spec.name()] = *next;
+    JobView view;
+    view.name = job.spec.name();
+    view.uid = uid;
+    if (job.last_watermark.has_value()) view.watermark = InstantOf(*job.last_watermark);
+    view.next_fire = scheduler_.NextFireOf(uid);
+    views.push_back(std::move(view));
   }
-  return fires;
+  return views;
 }
 
 std::map<std::string, JobPosition> CoordinatorCore::PositionsOf(const std::vector<std::string>& job_uids) const {

@@ -67,7 +67,7 @@ class ScheduleRunsTest : public CoordinatorSteps {
 
 TEST_F(ScheduleRunsTest, FiresAtTheMinuteAndTellsItsLag) {
   Apply({Scheduled("a", "*/5 * * * *"), Job("on_demand")});
-  EXPECT_EQ(core_->NextFires(), (std::map<std::string, absl::Time>{{"a", Minute(5)}}));
+  EXPECT_EQ(NextFires(), (std::map<std::string, absl::Time>{{"a", Minute(5)}}));
   TickUntil(Minute(5) - absl::Milliseconds(1));
   EXPECT_THAT(RunsOf("a"), IsEmpty());
   TickUntil(Minute(5));
@@ -102,7 +102,7 @@ TEST_F(ScheduleRunsTest, WithoutAScheduleToKeepNothingFires) {
   BootWith({Scheduled("a", "* * * * *")});
   TickFor(absl::Minutes(3));
   EXPECT_THAT(RunsOf("a"), IsEmpty());
-  EXPECT_THAT(core_->NextFires(), IsEmpty());
+  EXPECT_THAT(NextFires(), IsEmpty());
 }
 
 TEST_F(ScheduleRunsTest, AFireWhileTheJobRunsIsSkippedOnTheRecord) {
@@ -149,7 +149,7 @@ TEST_F(ScheduleRunsTest, ARestartCatchesUpFromTheStoredFires) {
   ASSERT_TRUE(core_->Tick().ok());
   EXPECT_THAT(FireMinutes("a"), ElementsAre(10, 30));
   EXPECT_THAT(observer_.missed, ElementsAre(Missed{"a", "too_late", 18}));
-  EXPECT_EQ(core_->NextFires().at("a"), Minute(220));
+  EXPECT_EQ(NextFires().at("a"), Minute(220));
   TickUntil(Minute(220));
   EXPECT_THAT(FireMinutes("a"), ElementsAre(10, 30, 220));
 }
@@ -245,7 +245,7 @@ TEST_F(ScheduleRunsTest, APausedJobDoesNotFireAndMakesNothingUp) {
   const std::vector<v1::JobSpec> jobs = {Scheduled("a", "* * * * *")};
   Apply(jobs);
   ASSERT_TRUE(core_->SetJobEnabled("a", false, "ann").ok());
-  EXPECT_THAT(core_->NextFires(), IsEmpty());
+  EXPECT_THAT(NextFires(), IsEmpty());
   TickUntil(Minute(10));
   EXPECT_THAT(RunsOf("a"), IsEmpty());
   BootWith(jobs);
@@ -276,14 +276,14 @@ TEST_F(ScheduleRunsTest, AChangedCronStartsFromNow) {
   Apply({Scheduled("a", "0 12 * * *")});
   TickUntil(Minute(30));
   Apply({Scheduled("a", "15 * * * *")});
-  EXPECT_EQ(core_->NextFires().at("a"), Minute(75)) << "00:15 is of the past";
+  EXPECT_EQ(NextFires().at("a"), Minute(75)) << "00:15 is of the past";
   BootWith({Scheduled("a", "15 * * * *")});
   ASSERT_TRUE(core_->Tick().ok());
   EXPECT_THAT(RunsOf("a"), IsEmpty());
   TickUntil(Minute(75));
   EXPECT_THAT(FireMinutes("a"), ElementsAre(75));
   Apply({Job("a")});
-  EXPECT_THAT(core_->NextFires(), IsEmpty()) << "on demand now";
+  EXPECT_THAT(NextFires(), IsEmpty()) << "on demand now";
 }
 
 TEST_F(ScheduleRunsTest, ADeletedJobNeverFires) {
@@ -291,7 +291,7 @@ TEST_F(ScheduleRunsTest, ADeletedJobNeverFires) {
   ASSERT_TRUE(core_->DeleteJob("a", 0, "ann").ok());
   TickUntil(Minute(2));
   EXPECT_THAT(RunsOf("a"), IsEmpty());
-  EXPECT_EQ(core_->NextFires().count("a"), 0u);
+  EXPECT_EQ(NextFires().count("a"), 0u);
   BootWith({Scheduled("b", "* * * * *")});
   TickUntil(Minute(3));
   EXPECT_THAT(RunsOf("a"), IsEmpty());
@@ -303,7 +303,7 @@ TEST_F(ScheduleRunsTest, WhatAWriteInDoubtDidToAScheduleCounts) {
   faults_.doubtful_write = 1;
   EXPECT_FALSE(core_->SetJobEnabled("a", false, "ann").ok());
   EXPECT_FALSE(core_->SetJobEnabled("a", false, "ann")->enabled);
-  EXPECT_EQ(core_->NextFires().count("a"), 0u);
+  EXPECT_EQ(NextFires().count("a"), 0u);
   TickUntil(Minute(1));
   EXPECT_THAT(RunsOf("a"), IsEmpty());
   faults_.doubtful_write = 1;

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
 #include "common/model/enum_names.h"
-#include "common/model/watermark.h"
 #include "common/telemetry/metrics.h"
 
 namespace tidemark::coordinator {
@@ -81,11 +80,8 @@ void CoordinatorMetrics::RunEnded(const RunRecord& run) {
     registry_.Get(metrics::kHorizonHold, run.spec.source().connection()).Set(run.description->horizon_hold_seconds());
   }
   if (run.status == RunStatus::kSuccess) {
-    registry_.Get(metrics::kJobLastSuccess, job).Set(UnixSeconds(run.ended.value_or(run.created)));
-    const std::optional<absl::Time> high = run.window.has_high() ? InstantOf(run.window.high()) : std::nullopt;
-    if (high.has_value() && run.window.kind() != v1::WINDOW_KIND_RANGE) {
-      registry_.Get(metrics::kWatermark, job).Set(UnixSeconds(*high));
-    }
+    absl::MutexLock lock(&mutex_);
+    last_successes_[run.job_uid] = run.ended.value_or(run.created);
   } else if (log_ && !run_ended_) {
     log_(absl::StrCat("run ", run.id, " of job ", job, " ended as ", std::string(coordinator::Name(run.phase)), ": ",
                       run.error));
@@ -108,6 +104,12 @@ void CoordinatorMetrics::CacheAsked(JobCacheResult result) {
   registry_.Get(metrics::kJobCacheRequests, coordinator::Name(result)).Add();
 }
 
+void CoordinatorMetrics::Recall(std::vector<std::pair<std::string, absl::Time>> last_successes) {
+  absl::MutexLock lock(&mutex_);
+  // What was heard since then is newer.
+  for (auto& success : last_successes) last_successes_.insert(std::move(success));
+}
+
 MetricRegistry::CollectHook CoordinatorMetrics::Watch(const Coordinator* coordinator) {
   return registry_.OnCollect([this, coordinator] { Collect(*coordinator); });
 }
@@ -124,26 +126,60 @@ void CoordinatorMetrics::Collect(const Coordinator& coordinator) {
   for (const WorkerView& worker : coordinator.Workers()) ++workers[worker.state];
   for (const auto& [state, count] : workers) registry_.Get(metrics::kWorkers, Name(state)).Set(count);
 
-  absl::MutexLock lock(&mutex_);
-  std::set<std::string> connections;
+  absl::MutexLock lock(&collecting_);
+  CollectConnections(coordinator);
+  CollectJobs(coordinator);
+}
+
+void CoordinatorMetrics::CollectConnections(const Coordinator& coordinator) {
+  std::set<std::string> names;
   for (const ConnectionUse& use : coordinator.Connections()) {
-    connections.insert(use.name);
+    names.insert(use.name);
     registry_.Get(metrics::kSourceConnections, use.name).Set(use.open_sessions);
     registry_.Get(metrics::kSourceConnectionsLimit, use.name).Set(use.max_connections);
     registry_.Get(metrics::kSourceRateLimit, use.name).Set(static_cast<double>(use.max_rows_per_second));
   }
-  ShowOnly(std::move(connections), connections_, [this](const std::string& connection) {
+  ShowOnly(std::move(names), connections_, [this](const std::string& connection) {
     registry_.Remove(metrics::kSourceConnections, connection);
     registry_.Remove(metrics::kSourceConnectionsLimit, connection);
     registry_.Remove(metrics::kSourceRateLimit, connection);
+    registry_.Remove(metrics::kHorizonHold, connection);
   });
-  std::set<std::string> jobs;
-  for (const auto& [job, time] : coordinator.NextFires()) {
-    jobs.insert(job);
-    registry_.Get(metrics::kJobNextRun, job).Set(UnixSeconds(time));
+}
+
+void CoordinatorMetrics::CollectJobs(const Coordinator& coordinator) {
+  const std::vector<JobView> jobs = coordinator.Jobs();
+  const std::map<std::string, absl::Time> last_successes = LastSuccessesOf(jobs);
+  const auto show = [this](const GaugeFamily<1>& family, const std::string& job, std::optional<absl::Time> time) {
+    time.has_value() ? registry_.Get(family, job).Set(UnixSeconds(*time)) : registry_.Remove(family, job);
+  };
+  std::set<std::string> names;
+  for (const JobView& job : jobs) {
+    names.insert(job.name);
+    const auto success = last_successes.find(job.uid);
+    show(metrics::kJobLastSuccess, job.name,
+         success == last_successes.end() ? std::nullopt : std::optional(success->second));
+    show(metrics::kWatermark, job.name, job.watermark);
+    show(metrics::kJobNextRun, job.name, job.next_fire);
   }
-  ShowOnly(std::move(jobs), scheduled_jobs_,
-           [this](const std::string& job) { registry_.Remove(metrics::kJobNextRun, job); });
+  ShowOnly(std::move(names), jobs_, [&](const std::string& job) {
+    show(metrics::kJobLastSuccess, job, std::nullopt);
+    show(metrics::kWatermark, job, std::nullopt);
+    show(metrics::kJobNextRun, job, std::nullopt);
+    for (const RunStatus status : {RunStatus::kSuccess, RunStatus::kFailed, RunStatus::kSkipped}) {
+      registry_.Remove(metrics::kRuns, job, coordinator::Name(status));
+    }
+    registry_.Remove(metrics::kRunDuration, job);
+  });
+}
+
+// Of others nothing is remembered.
+std::map<std::string, absl::Time> CoordinatorMetrics::LastSuccessesOf(const std::vector<JobView>& jobs) {
+  std::set<std::string_view> uids;
+  for (const JobView& job : jobs) uids.insert(job.uid);
+  absl::MutexLock lock(&mutex_);
+  std::erase_if(last_successes_, [&](const auto& success) { return !uids.contains(success.first); });
+  return last_successes_;
 }
 
 }  // namespace tidemark::coordinator

@@ -1,9 +1,13 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -30,11 +34,17 @@ class CoordinatorMetrics final : public CoordinatorObserver {
 
   void CacheAsked(JobCacheResult result);
 
+  // When each job last succeeded before this process began, by uid. Once.
+  void Recall(std::vector<std::pair<std::string, absl::Time>> last_successes);
+
   // Shows how `coordinator` stands at every scrape, until the hook is destroyed, which must be before the coordinator.
   [[nodiscard]] MetricRegistry::CollectHook Watch(const Coordinator* coordinator);
 
  private:
   void Collect(const Coordinator& coordinator);
+  void CollectJobs(const Coordinator& coordinator) ABSL_EXCLUSIVE_LOCKS_REQUIRED(collecting_);
+  void CollectConnections(const Coordinator& coordinator) ABSL_EXCLUSIVE_LOCKS_REQUIRED(collecting_);
+  std::map<std::string, absl::Time> LastSuccessesOf(const std::vector<JobView>& jobs);
 
   MetricRegistry& registry_;
   const std::function<void(const std::string& line)> log_;
@@ -42,10 +52,15 @@ class CoordinatorMetrics final : public CoordinatorObserver {
   const Histogram lag_;
   const Histogram queue_wait_;
 
+  // Held while the coordinator is asked, and so never by what it calls.
+  absl::Mutex collecting_;
+  // Labels of the metrics that go with what the coordinator holds.
+  std::set<std::string> jobs_ ABSL_GUARDED_BY(collecting_);
+  std::set<std::string> connections_ ABSL_GUARDED_BY(collecting_);
+
   absl::Mutex mutex_;
-  // Labels of the gauges that mirror what the coordinator holds.
-  std::set<std::string> scheduled_jobs_ ABSL_GUARDED_BY(mutex_);
-  std::set<std::string> connections_ ABSL_GUARDED_BY(mutex_);
+  // By uid of the job.
+  std::map<std::string, absl::Time> last_successes_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tidemark::coordinator

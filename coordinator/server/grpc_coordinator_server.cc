@@ -59,6 +59,8 @@ class CoordinatorServer::Impl {
     options.clock = options_.clock;
     options.observer = &metrics_;
     TM_ASSIGN_OR_RETURN(coordinator_, Coordinator::Start(options));
+    TM_ASSIGN_OR_RETURN(auto last_successes, store_.LastSuccesses());
+    metrics_.Recall(std::move(last_successes));
     if (options_.prepare) TM_RETURN_IF_ERROR(options_.prepare(*coordinator_));
     JobCacheOptions cache;
     cache.source = &job_list_;

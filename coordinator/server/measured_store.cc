@@ -18,6 +18,7 @@ struct MeasuredStore::Durations {
         list_jobs(registry.Get(metrics::kMetadataQueryDuration, "list_jobs")),
         jobs_revision(registry.Get(metrics::kMetadataQueryDuration, "jobs_revision")),
         last_fire_times(registry.Get(metrics::kMetadataQueryDuration, "last_fire_times")),
+        last_successes(registry.Get(metrics::kMetadataQueryDuration, "last_successes")),
         get_run(registry.Get(metrics::kMetadataQueryDuration, "get_run")),
         get_run_by_key(registry.Get(metrics::kMetadataQueryDuration, "get_run_by_key")),
         list_runs(registry.Get(metrics::kMetadataQueryDuration, "list_runs")),
@@ -40,6 +41,7 @@ struct MeasuredStore::Durations {
   const Histogram list_jobs;
   const Histogram jobs_revision;
   const Histogram last_fire_times;
+  const Histogram last_successes;
   const Histogram get_run;
   const Histogram get_run_by_key;
   const Histogram list_runs;
@@ -111,6 +113,10 @@ absl::StatusOr<int64_t> MeasuredStore::JobsRevision() {
 
 absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> MeasuredStore::LastFireTimes() {
   return Timed(durations_->last_fire_times, [&] { return store_.LastFireTimes(); });
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> MeasuredStore::LastSuccesses() {
+  return Timed(durations_->last_successes, [&] { return store_.LastSuccesses(); });
 }
 
 absl::StatusOr<RunRecord> MeasuredStore::GetRun(std::string_view id) {

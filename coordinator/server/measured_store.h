@@ -30,6 +30,7 @@ class MeasuredStore final : public MetadataStore {
   absl::StatusOr<std::vector<JobRecord>> ListJobs() override;
   absl::StatusOr<int64_t> JobsRevision() override;
   absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() override;
+  absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastSuccesses() override;
   absl::StatusOr<RunRecord> GetRun(std::string_view id) override;
   absl::StatusOr<RunRecord> GetRunByKey(std::string_view run_key) override;
   absl::StatusOr<std::vector<RunRecord>> ListRuns(const RunFilter& filter) override;

@@ -267,14 +267,12 @@ class MemoryStore final : public MetadataStore {
   }
 
   absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() override {
-    absl::MutexLock lock(&mutex_);
-    std::map<std::string, absl::Time> times;
-    for (const auto& [id, run] : tables_.runs) {
-      if (!run.fire_time.has_value() || tables_.jobs.find(run.job_uid) == tables_.jobs.end()) continue;
-      absl::Time& newest = times.emplace(run.job_uid, *run.fire_time).first->second;
-      newest = std::max(newest, *run.fire_time);
-    }
-    return std::vector<std::pair<std::string, absl::Time>>(times.begin(), times.end());
+    return NewestOfEachJob([](const RunRecord& run) { return run.fire_time; });
+  }
+
+  absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastSuccesses() override {
+    return NewestOfEachJob(
+        [](const RunRecord& run) { return run.status == RunStatus::kSuccess ? run.ended : std::nullopt; });
   }
 
   absl::StatusOr<RunRecord> GetRun(std::string_view id) override {
@@ -379,6 +377,20 @@ class MemoryStore final : public MetadataStore {
   void Interrupt() override { signal_.Interrupt(); }
 
  private:
+  // The latest time that `time_of` finds among the runs of each job, by uid.
+  template <typename TimeOf>
+  std::vector<std::pair<std::string, absl::Time>> NewestOfEachJob(const TimeOf& time_of) {
+    absl::MutexLock lock(&mutex_);
+    std::map<std::string, absl::Time> times;
+    for (const auto& [id, run] : tables_.runs) {
+      const std::optional<absl::Time> time = time_of(run);
+      if (!time.has_value() || tables_.jobs.find(run.job_uid) == tables_.jobs.end()) continue;
+      absl::Time& newest = times.emplace(run.job_uid, *time).first->second;
+      newest = std::max(newest, *time);
+    }
+    return std::vector<std::pair<std::string, absl::Time>>(times.begin(), times.end());
+  }
+
   const Clock* const clock_;
   std::string cluster_id_;
   absl::Mutex mutex_;

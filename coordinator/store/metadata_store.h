@@ -101,6 +101,8 @@ class MetadataStore {
   virtual absl::StatusOr<int64_t> JobsRevision() = 0;
   // The newest fire_time among the runs of each job, by uid; jobs without one are left out.
   virtual absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() = 0;
+  // When the newest successful run of each job ended, by uid; jobs without one are left out.
+  virtual absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastSuccesses() = 0;
 
   virtual absl::StatusOr<RunRecord> GetRun(std::string_view id) = 0;
   // NotFound if no run has the key.

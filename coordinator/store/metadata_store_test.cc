@@ -280,6 +280,33 @@ TEST_P(StoreSuite, KnowsTheLastFireTimes) {
                                                     std::pair(customers.uid, noon + absl::Microseconds(1))));
 }
 
+TEST_P(StoreSuite, KnowsTheLastSuccesses) {
+  const JobRecord orders = StoredJob("orders");
+  const JobRecord customers = StoredJob("customers");
+  const JobRecord failing = StoredJob("failing");
+  const JobRecord dropped = StoredJob("dropped");
+  const absl::Time noon = absl::FromUnixSeconds(1'767'268'800);
+  WriteBatch batch;
+  const auto add = [&](const JobRecord& job, const std::string& id, RunStatus status, absl::Time ended) {
+    batch.runs.push_back(SampleRun(job, id));
+    batch.runs.back().status = status;
+    batch.runs.back().ended = ended;
+  };
+  add(orders, "r1", RunStatus::kSuccess, noon);
+  add(orders, "r2", RunStatus::kSuccess, noon - absl::Hours(1));
+  add(orders, "r3", RunStatus::kFailed, noon + absl::Hours(1));
+  add(orders, "r4", RunStatus::kSkipped, noon + absl::Hours(2));
+  add(customers, "r5", RunStatus::kSuccess, noon + absl::Microseconds(1));
+  add(failing, "r6", RunStatus::kFailed, noon);
+  add(dropped, "r7", RunStatus::kSuccess, noon);
+  ASSERT_EQ(Apply(batch), absl::OkStatus());
+  ASSERT_EQ(Apply({.dropped_jobs = {dropped.uid}}), absl::OkStatus());
+  const auto times = store_->LastSuccesses();
+  ASSERT_TRUE(times.ok()) << times.status();
+  EXPECT_THAT(*times, testing::UnorderedElementsAre(std::pair(orders.uid, noon),
+                                                    std::pair(customers.uid, noon + absl::Microseconds(1))));
+}
+
 TEST_P(StoreSuite, TriggersAreListedOldestFirstAndDropped) {
   TriggerRecord first = SampleTrigger("b");
   TriggerRecord second = SampleTrigger("c");

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "coordinator/store/metadata_store.h"
 #include "coordinator/store/postgres_database.h"
@@ -410,16 +411,11 @@ class PostgresStore final : public MetadataStore {
   }
 
   absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() override {
-    // One look into the index for each job, however many runs it has.
-    return SelectAll<std::pair<std::string, absl::Time>>(
-        absl::StrCat("SELECT uid, ", PostgresTimeText("last"),
-                     " FROM etl_jobs CROSS JOIN LATERAL (SELECT fire_time AS last FROM etl_runs WHERE job_uid = uid "
-                     "AND fire_time IS NOT NULL ORDER BY fire_time DESC LIMIT 1) AS newest"),
-        {}, [](RowReader& row) -> absl::StatusOr<std::pair<std::string, absl::Time>> {
-          std::string uid = row.Text();
-          TM_ASSIGN_OR_RETURN(const absl::Time time, ParseTime(row.Text()));
-          return std::pair(std::move(uid), time);
-        });
+    return NewestOfEachJob("fire_time", "fire_time IS NOT NULL");
+  }
+
+  absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastSuccesses() override {
+    return NewestOfEachJob("run_end", "status = 'success' AND run_end IS NOT NULL");
   }
 
   absl::StatusOr<RunRecord> GetRun(std::string_view id) override {
@@ -497,6 +493,21 @@ class PostgresStore final : public MetadataStore {
   void Interrupt() override { listener_.Interrupt(); }
 
  private:
+  // The latest `column` among the runs of each job for which `condition` holds, by uid: one look into the index that
+  // has both for each job, however many runs it has.
+  absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> NewestOfEachJob(std::string_view column,
+                                                                                  std::string_view condition) {
+    return SelectAll<std::pair<std::string, absl::Time>>(
+        absl::StrCat("SELECT uid, ", PostgresTimeText("last"), " FROM etl_jobs CROSS JOIN LATERAL (SELECT ",
+                     Abs(column), " AS last FROM etl_runs WHERE job_uid = uid AND ", Abs(condition), " ORDER BY ",
+                     Abs(column), " DESC LIMIT 1) AS newest"),
+        {}, [](RowReader& row) -> absl::StatusOr<std::pair<std::string, absl::Time>> {
+          std::string uid = row.Text();
+          TM_ASSIGN_OR_RETURN(const absl::Time time, ParseTime(row.Text()));
+          return std::pair(std::move(uid), time);
+        });
+  }
+
   template <typename Record>
   absl::StatusOr<std::vector<Record>> SelectAll(const std::string& sql, const std::vector<std::string>& parameters,
                                                 absl::StatusOr<Record> (*read)(RowReader&)) {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "coordinator/store/file_lock.h"
 #include "coordinator/store/metadata_store.h"
@@ -273,19 +274,11 @@ class SqliteStore final : public MetadataStore {
   }
 
   absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() override {
-    std::vector<std::pair<std::string, absl::Time>> times;
-    absl::MutexLock lock(&mutex_);
-    // One look into the index for each job, however many runs it has.
-    TM_RETURN_IF_ERROR(db_->Query(
-        "SELECT uid, (SELECT max(fire_time) FROM etl_runs WHERE job_uid = uid AND fire_time IS NOT NULL) AS last "
-        "FROM etl_jobs WHERE last IS NOT NULL ORDER BY uid",
-        {}, [&times](RowReader& row) -> absl::Status {
-          std::string uid = row.Text();
-          TM_ASSIGN_OR_RETURN(const absl::Time time, ParseTime(row.Text()));
-          times.emplace_back(std::move(uid), time);
-          return absl::OkStatus();
-        }));
-    return times;
+    return NewestOfEachJob("fire_time", "fire_time IS NOT NULL");
+  }
+
+  absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastSuccesses() override {
+    return NewestOfEachJob("run_end", "status = 'success'");
   }
 
   absl::StatusOr<RunRecord> GetRun(std::string_view id) override {
@@ -375,6 +368,24 @@ class SqliteStore final : public MetadataStore {
   void Interrupt() override { signal_.Interrupt(); }
 
  private:
+  // The latest `column` among the runs of each job for which `condition` holds, by uid: one look into the index that
+  // has both for each job, however many runs it has.
+  absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> NewestOfEachJob(std::string_view column,
+                                                                                  std::string_view condition) {
+    std::vector<std::pair<std::string, absl::Time>> times;
+    absl::MutexLock lock(&mutex_);
+    TM_RETURN_IF_ERROR(
+        db_->Query(absl::StrCat("SELECT uid, (SELECT max(", Abs(column), ") FROM etl_runs WHERE job_uid = uid AND ",
+                                Abs(condition), ") AS last FROM etl_jobs WHERE last IS NOT NULL ORDER BY uid"),
+                   {}, [&times](RowReader& row) -> absl::Status {
+                     std::string uid = row.Text();
+                     TM_ASSIGN_OR_RETURN(const absl::Time time, ParseTime(row.Text()));
+                     times.emplace_back(std::move(uid), time);
+                     return absl::OkStatus();
+                   }));
+    return times;
+  }
+
   // Since the last call. A person may write the file too.
   bool OthersHaveWritten() {
     absl::MutexLock lock(&mutex_);

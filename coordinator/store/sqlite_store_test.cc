@@ -42,6 +42,19 @@ class SqliteStoreTest : public ::testing::Test {
     return text;
   }
 
+  // How SQLite would answer `sql`.
+  std::string PlanOf(const std::string& sql) {
+    std::string plan;
+    EXPECT_EQ(OpenRaw()->Query("EXPLAIN QUERY PLAN " + sql, {},
+                               [&plan](RowReader& row) {
+                                 row.Skip(3);
+                                 plan += row.Text();
+                                 return absl::OkStatus();
+                               }),
+              absl::OkStatus());
+    return plan;
+  }
+
   ScratchDirectory directory_;
   const std::string path_ = directory_.File("state.db");
   SystemClock clock_;
@@ -108,17 +121,14 @@ TEST_F(SqliteStoreTest, APersonMayAskForARun) {
 
 TEST_F(SqliteStoreTest, FindsTheLastFireTimesWithoutReadingTheRuns) {
   Open();
-  std::string plan;
-  ASSERT_EQ(OpenRaw()->Query("EXPLAIN QUERY PLAN SELECT max(fire_time) FROM etl_runs WHERE job_uid = 'u' AND "
-                             "fire_time IS NOT NULL",
-                             {},
-                             [&plan](RowReader& row) {
-                               row.Skip(3);
-                               plan += row.Text();
-                               return absl::OkStatus();
-                             }),
-            absl::OkStatus());
-  EXPECT_THAT(plan, HasSubstr("SEARCH etl_runs USING COVERING INDEX etl_runs_by_fire_time"));
+  EXPECT_THAT(PlanOf("SELECT max(fire_time) FROM etl_runs WHERE job_uid = 'u' AND fire_time IS NOT NULL"),
+              HasSubstr("SEARCH etl_runs USING COVERING INDEX etl_runs_by_fire_time"));
+}
+
+TEST_F(SqliteStoreTest, FindsTheLastSuccessesWithoutReadingTheRuns) {
+  Open();
+  EXPECT_THAT(PlanOf("SELECT max(run_end) FROM etl_runs WHERE job_uid = 'u' AND status = 'success'"),
+              HasSubstr("SEARCH etl_runs USING INDEX etl_runs_succeeded"));
 }
 
 TEST_F(SqliteStoreTest, ASecondWriterIsToldOfTheFirst) {

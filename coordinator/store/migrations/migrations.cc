@@ -171,6 +171,11 @@ ALTER TABLE etl_cluster ADD COLUMN last_job_id BIGINT NOT NULL DEFAULT 0;
 UPDATE etl_cluster SET last_job_id = (SELECT coalesce(max(id), 0) FROM etl_jobs);
 )sql";
 
+// A leader asks for the end of each job's last success when it takes over, behind any number of runs that failed.
+constexpr std::string_view kLastSuccess = R"sql(
+CREATE INDEX etl_runs_succeeded ON etl_runs (job_uid, run_end) WHERE status = 'success';
+)sql";
+
 // INSERT INTO etl_triggers (job_name) VALUES ('orders') is a request for a run.
 constexpr std::string_view kSqliteTriggers = R"sql(
 CREATE TABLE etl_triggers (
@@ -229,6 +234,7 @@ constexpr Migration kMigrations[] = {
     {4, "the run that moved the chain", kMovedChain, {}, {}},
     {5, "several processes: schedules, connections, triggers", kCluster, kSqliteTriggers, kPostgresTriggers},
     {6, "permits without a state", kPermitsWithoutState, {}, {}},
+    {7, "the last success of each job", kLastSuccess, {}, {}},
 };
 
 }  // namespace
