@@ -1,10 +1,13 @@
 #include "coordinator/cache/job_cache.h"
 
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -594,6 +597,45 @@ TEST_F(RedisJobCacheTest, PasswordUserAndDatabase) {
   const auto cache = OnRedis(absl::StrCat("redis://:p@ss/word@", at, "/99999"));
   EXPECT_EQ(cache->Get(), 1);
   EXPECT_THAT(cache->Results(), ElementsAre("bypass"));
+}
+
+// Listens on an address and lets nobody in: who connects hears nothing.
+class Swallower {
+ public:
+  Swallower(const sockaddr* address, socklen_t size) {
+    const int listener = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockets_.push_back(listener);
+    EXPECT_EQ(bind(listener, address, size), 0) << strerror(errno);
+    EXPECT_EQ(listen(listener, 0), 0);
+    // Until its queue is full.
+    for (int i = 0; i < 4; ++i) {
+      sockets_.push_back(socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      (void)connect(sockets_.back(), address, size);
+    }
+  }
+  ~Swallower() {
+    for (const int socket : sockets_) close(socket);
+  }
+
+ private:
+  std::vector<int> sockets_;
+};
+
+TEST_F(RedisJobCacheTest, AnAddressThatSwallowsEverythingLeavesTimeForTheNext) {
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  ASSERT_EQ(getaddrinfo("localhost", std::to_string(server().port()).c_str(), &hints, &found), 0);
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses(found, freeaddrinfo);
+  const auto is_server = [](const addrinfo& at) {
+    return at.ai_family == AF_INET &&
+           reinterpret_cast<const sockaddr_in*>(at.ai_addr)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+  };
+  if (found->ai_next == nullptr || is_server(*found)) GTEST_SKIP() << "localhost has no address before 127.0.0.1";
+  const Swallower first(found->ai_addr, found->ai_addrlen);
+  const auto values =
+      NewRedisSharedValues(*ParseRedisUrl(absl::StrCat("redis://localhost:", server().port())), &clock_);
+  EXPECT_EQ(values->Get("a").status(), absl::OkStatus());
 }
 
 TEST_F(RedisJobCacheTest, NoSuchHost) {

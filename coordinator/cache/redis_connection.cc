@@ -117,7 +117,9 @@ absl::Status RedisConnection::Open(absl::Duration deadline) {
   const absl::StatusOr<Addresses> addresses = resolver_->Resolve(deadline - clock_->Monotonic());
   if (!addresses.ok()) return Error("its name is not resolved in time");
   absl::Status failed = Error("there is no such host");
-  for (const struct addrinfo* at = addresses->get(); at != nullptr; at = at->ai_next) {
+  int untried = 0;
+  for (const struct addrinfo* at = addresses->get(); at != nullptr; at = at->ai_next) ++untried;
+  for (const struct addrinfo* at = addresses->get(); at != nullptr; at = at->ai_next, --untried) {
     const int fd = socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, at->ai_protocol);
     if (fd < 0) {
       failed = Error(strerror(errno));
@@ -129,7 +131,10 @@ absl::Status RedisConnection::Open(absl::Duration deadline) {
         failed = Error(strerror(errno));
         continue;
       }
-      TM_RETURN_IF_ERROR(Await(fd, POLLOUT, deadline));
+      // An address that swallows everything leaves the others their share of the time.
+      const absl::Duration now = clock_->Monotonic();
+      failed = Await(fd, POLLOUT, now + (deadline - now) / untried);
+      if (!failed.ok()) continue;
       int error = 0;
       socklen_t size = sizeof(error);
       getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
