@@ -60,7 +60,7 @@ std::string DefaultKeyFile() {
 class Daemon {
  public:
   explicit Daemon(const v1::CoordinatorSettings& settings)
-      : settings_(settings), rng_(Rng::EntropySeed()), log_(stderr, &clock_) {
+      : settings_(settings), rng_(Rng::EntropySeed()), log_(STDERR_FILENO, &clock_) {
     redactor_.AddDsn(settings.store());
     redactor_.AddDsn(settings.redis());
     registry_.Get(metrics::kBuildInfo, Version()).Set(1);

@@ -72,7 +72,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorClient>> ConnectTo(const v1::WorkerSet
 absl::Status Serve(const v1::WorkerSettings& settings, Termination& termination) {
   const SystemClock clock;
   Rng rng(Rng::EntropySeed());
-  EventLog log(stderr, &clock);
+  EventLog log(STDERR_FILENO, &clock);
   Redactor redactor;
   MetricRegistry registry;
   registry.Get(metrics::kBuildInfo, Version()).Set(1);

@@ -1,4 +1,9 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <fstream>
+#include <memory>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -241,17 +246,107 @@ TEST(EventLogTest, OneLineForAnEvent) {
   const SimulatedClock clock(absl::FromUnixMillis(1'767'225'600'250));
   test::TempDir directory;
   const std::string path = directory.File("log");
-  FILE* file = fopen(path.c_str(), "w");
-  EventLog log(file, &clock);
-  log.Write("a\nb \x1b[31m\xff");
-  log.Write("next");
-  fclose(file);
+  const int file = creat(path.c_str(), 0600);
+  {
+    EventLog log(file, &clock);
+    log.Write("a\nb \x1b[31m\xff");
+    log.Write("next");
+  }
+  close(file);
   std::ifstream written(path);
   std::stringstream text;
   text << written.rdbuf();
   EXPECT_EQ(text.str(),
             "2026-01-01T00:00:00.250Z a\\nb \\x1b[31m\\xff\n"
             "2026-01-01T00:00:00.250Z next\n");
+}
+
+// A pipe, whose reader may not read.
+class Pipe {
+ public:
+  Pipe() { EXPECT_EQ(pipe(ends_), 0); }
+  ~Pipe() {
+    close(ends_[0]);
+    CloseWriter();
+  }
+  int writer() const { return ends_[1]; }
+  void CloseWriter() {
+    if (ends_[1] >= 0) close(ends_[1]);
+    ends_[1] = -1;
+  }
+  // What is in it until it ends.
+  std::string ReadAll() {
+    CloseWriter();
+    return ReadUntil("");
+  }
+  // What is in it up to the first `end`.
+  std::string ReadUntil(const std::string& end) {
+    std::string text;
+    char bytes[4096];
+    while (end.empty() || text.find(end) == std::string::npos) {
+      const ssize_t count = read(ends_[0], bytes, sizeof(bytes));
+      if (count <= 0) break;
+      text.append(bytes, static_cast<size_t>(count));
+    }
+    return text;
+  }
+
+ private:
+  int ends_[2] = {-1, -1};
+};
+
+int64_t Lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+TEST(EventLogTest, NobodyWaitsForAReaderWhoDoesNotRead) {
+  const SimulatedClock clock(absl::FromUnixMillis(1'767'225'600'250));
+  Pipe pipe;
+  {
+    EventLog log(pipe.writer(), &clock);
+    // More than a pipe takes.
+    for (int i = 0; i < 10; ++i) log.Write(std::string(50'000, 'x'));
+    // Ends all the same.
+  }
+  EXPECT_THAT(pipe.ReadAll(), testing::StartsWith("2026-01-01T00:00:00.250Z xxx"));
+}
+
+TEST(EventLogTest, LinesBeyondTheBoundAreCountedInTheirPlace) {
+  const SimulatedClock clock;
+  Pipe pipe;
+  constexpr int64_t kLost = 7;
+  const int64_t most = EventLog::kMostLines;
+  std::string text;
+  {
+    EventLog log(pipe.writer(), &clock);
+    // The writer has taken it, and is stuck with it.
+    log.Write(std::string(500'000, 'x'));
+    text = pipe.ReadUntil("xxx");
+    for (int64_t i = 0; i < most + kLost; ++i) log.Write(absl::StrCat("line ", i, "."));
+    text += pipe.ReadUntil(absl::StrCat("line ", most / 2, "."));
+    log.Write("after");
+    text += pipe.ReadUntil("after");
+    for (int64_t i = 0; i < 3; ++i) log.Write("last");
+  }
+  text += pipe.ReadAll();
+  EXPECT_EQ(Lines(text), 1 + most + 1 + 1 + 3);
+  EXPECT_THAT(text, HasSubstr(absl::StrCat("line ", most - 1, ".\n")));
+  EXPECT_THAT(text, Not(HasSubstr(absl::StrCat("line ", most, "."))));
+  EXPECT_THAT(text, testing::ContainsRegex("lost here, since nobody read it: 7\n[^\n]* after\n"));
+  EXPECT_THAT(text, testing::EndsWith("last\n"));
+}
+
+TEST(EventLogTest, TheEndSaysWhatWasLost) {
+  const SimulatedClock clock;
+  Pipe pipe;
+  auto log = std::make_unique<EventLog>(pipe.writer(), &clock);
+  log->Write(std::string(500'000, 'x'));
+  std::string text = pipe.ReadUntil("xxx");
+  for (size_t i = 0; i < EventLog::kMostLines + 1; ++i) log->Write("line");
+  std::thread reader([&] { text += pipe.ReadUntil(""); });
+  log.reset();
+  pipe.CloseWriter();
+  reader.join();
+  EXPECT_EQ(Lines(text), 1 + static_cast<int64_t>(EventLog::kMostLines) + 1);
+  EXPECT_THAT(text, testing::EndsWith("nobody read it: 1\n"));
 }
 
 }  // namespace
