@@ -63,8 +63,6 @@ inline constexpr GaugeFamily<1> kSourceConnectionsLimit = {
 inline constexpr GaugeFamily<1> kSourceRateLimit = {"tidemark_source_rows_per_second_limit",
                                                     "Rows that may be read from the source in a second; 0: no limit.",
                                                     {"connection"}};
-inline constexpr GaugeFamily<1> kReplicaLag = {
-    "tidemark_replica_lag_seconds", "How far the replica of the source is behind its primary.", {"connection"}};
 
 // Data and tasks.
 inline constexpr CounterFamily<2> kRows = {
@@ -72,7 +70,10 @@ inline constexpr CounterFamily<2> kRows = {
 inline constexpr CounterFamily<1> kBytes = {
     "tidemark_bytes_total", "Bytes that passed a stage: read, or spilled to disk.", {"stage"}};
 inline constexpr HistogramFamily<1> kStageDuration = {
-    "tidemark_stage_duration_seconds", "How long one task took for a stage.", kWorkBuckets, {"stage"}};
+    "tidemark_stage_duration_seconds",
+    "How long a stage took: a run for describe, wait, move and commit, a task for extract and load.",
+    kWorkBuckets,
+    {"stage"}};
 inline constexpr GaugeFamily<0> kTasksQueued = {"tidemark_tasks_queued",
                                                 "Tasks that wait for a worker or for a session on their source."};
 inline constexpr CounterFamily<2> kTaskAttempts = {
