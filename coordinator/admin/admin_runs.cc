@@ -21,7 +21,7 @@ namespace {
 
 // A watched run is told of at most this often.
 constexpr absl::Duration kWatchPause = absl::Milliseconds(100);
-// How soon it is seen that nobody watches any more.
+// How soon progress is seen, and that nobody watches any more.
 constexpr absl::Duration kSlice = absl::Milliseconds(250);
 // Speed is that of the last moments.
 constexpr absl::Duration kSpeedWindow = absl::Seconds(5);

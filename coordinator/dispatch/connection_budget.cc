@@ -49,6 +49,7 @@ bool ConnectionBudget::Same(std::string_view connection, std::string_view other)
 }
 
 void ConnectionBudget::Grant(PermitRecord permit) {
+  ++version_;
   PermitRecord& held = permits_[permit.session_id].permit;
   held = std::move(permit);
 }
@@ -56,6 +57,7 @@ void ConnectionBudget::Grant(PermitRecord permit) {
 bool ConnectionBudget::Release(std::string_view session_id) {
   const auto it = permits_.find(session_id);
   if (it == permits_.end()) return false;
+  ++version_;
   permits_.erase(it);
   return true;
 }
@@ -67,12 +69,16 @@ const Permit* ConnectionBudget::Find(std::string_view session_id) const {
 
 void ConnectionBudget::SetState(std::string_view session_id, Permit::State state) {
   const auto it = permits_.find(session_id);
-  if (it != permits_.end()) it->second.permit.state = state;
+  if (it == permits_.end() || it->second.permit.state == state) return;
+  ++version_;
+  it->second.permit.state = state;
 }
 
 void ConnectionBudget::SetInSnapshot(std::string_view session_id, bool in_snapshot) {
   const auto it = permits_.find(session_id);
-  if (it != permits_.end()) it->second.permit.in_snapshot = in_snapshot;
+  if (it == permits_.end() || it->second.permit.in_snapshot == in_snapshot) return;
+  ++version_;
+  it->second.permit.in_snapshot = in_snapshot;
 }
 
 std::vector<const Permit*> ConnectionBudget::OfRun(std::string_view run_id) const {
@@ -100,6 +106,7 @@ std::vector<const Permit*> ConnectionBudget::All() const {
 void ConnectionBudget::Condemn(std::string_view session_id, absl::Duration gone_at) {
   const auto it = permits_.find(session_id);
   if (it == permits_.end() || it->second.gone_at.has_value()) return;
+  ++version_;
   it->second.gone_at = gone_at;
   it->second.permit.state = Permit::State::kClosing;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -43,6 +44,9 @@ class ConnectionBudget {
   // The session is known gone. False if no permit has the id.
   bool Release(std::string_view session_id);
 
+  // Grows with every change of a permit.
+  int64_t version() const { return version_; }
+
   // Null if no permit has the id; valid until the permit is released.
   const Permit* Find(std::string_view session_id) const;
   void SetState(std::string_view session_id, Permit::State state);
@@ -69,6 +73,7 @@ class ConnectionBudget {
   std::map<std::string, std::string, std::less<>> identities_;  // By connection.
   std::map<std::string, int, std::less<>> limits_;              // By identity.
   std::map<std::string, Entry, std::less<>> permits_;           // By session.
+  int64_t version_ = 0;
 };
 
 }  // namespace tidemark::coordinator

@@ -150,7 +150,7 @@ void RateBudget::Acknowledge(std::string_view worker, const v1::RateShare& ackno
   }
   if (it->second.told == 0) return;
   if (acknowledged.version() != it->second.version) return;
-  it->second.outstanding = it->second.told;
+  if (std::exchange(it->second.outstanding, it->second.told) != it->second.told) ++last_version_;
   Rebalance(*source);
 }
 

@@ -66,6 +66,7 @@ absl::Status ClusterState::RaiseEpoch(std::string_view holder, absl::Duration tt
   absl::StatusOr<int64_t> raised = store_->AcquireLeadership(holder, ttl, at_least);
   if (raised.ok()) {
     epoch_ = *raised;
+    ++version_;
     return Answered(absl::OkStatus());
   }
   if (!absl::IsFailedPrecondition(raised.status())) return Answered(raised.status());
@@ -85,6 +86,7 @@ absl::Status ClusterState::Refresh() {
   // That it can be read says nothing of whether it can be written.
   if (absl::Status read = Read(); !read.ok()) return Answered(std::move(read));
   in_doubt_ = false;
+  ++version_;
   return absl::OkStatus();
 }
 
@@ -241,6 +243,7 @@ absl::Status ClusterState::Write(WriteBatch batch, const std::vector<RunDraft*>&
 }
 
 void ClusterState::Publish(const WriteBatch& batch, const std::vector<RunDraft*>& drafts) {
+  ++version_;
   for (RunDraft* draft : drafts) {
     draft->Publish(clock_->Monotonic());
     Index(draft->mutable_base());

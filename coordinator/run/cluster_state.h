@@ -45,6 +45,8 @@ class ClusterState {
   // What is stored may differ from the image: nothing may be decided before Refresh.
   bool in_doubt() const { return in_doubt_ || deposed_; }
   bool deposed() const { return deposed_; }
+  // Grows with every change of the image, but for the progress of tasks.
+  int64_t version() const { return version_ + budget_.version(); }
 
   // Writes `batch` with what the drafts add to it, as one, and publishes. Grants and drops of permits are the batch's.
   // FailedPrecondition "leadership lost": another leads. Unavailable: it may have happened, and the call that led here
@@ -111,6 +113,7 @@ class ClusterState {
   const bool resume_;
   std::string cluster_id_;
   int64_t epoch_ = 0;
+  int64_t version_ = 0;
   bool in_doubt_ = false;
   bool deposed_ = false;
   std::optional<StoreFailure> failure_;

@@ -62,6 +62,16 @@ auto Coordinator::Change(Step step) -> decltype(step(std::declval<CoordinatorCor
   return result;
 }
 
+template <class Step>
+auto Coordinator::ChangeIfAny(Step step) -> decltype(step(std::declval<CoordinatorCore&>())) {
+  absl::MutexLock lock(&mutex_);
+  TM_RETURN_IF_ERROR(Ready());
+  const int64_t before = core_->version();
+  auto result = step(*core_);
+  if (!result.ok() || core_->version() != before) Changed();
+  return result;
+}
+
 bool Coordinator::Wait(absl::Duration deadline) const {
   const absl::Duration left = deadline - clock_->Monotonic();
   if (left <= absl::ZeroDuration()) return false;
@@ -284,30 +294,15 @@ absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterReq
 }
 
 absl::StatusOr<v1::LeaseTasksResponse> Coordinator::LeaseTasks(const v1::LeaseTasksRequest& request) {
-  absl::MutexLock lock(&mutex_);
-  TM_RETURN_IF_ERROR(Ready());
-  const int64_t shares = core_->rates().version();
-  absl::StatusOr<v1::LeaseTasksResponse> response = core_->LeaseTasks(request);
-  // A call that finds nothing changes nothing, and must not wake those who would find nothing either.
-  const bool changed = !response.ok() || SaysSomething(*response) || core_->rates().version() != shares;
-  if (changed) Changed();
-  return response;
+  return ChangeIfAny([&](CoordinatorCore& core) { return core.LeaseTasks(request); });
 }
 
 absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::HeartbeatRequest& request) {
-  absl::MutexLock lock(&mutex_);
-  TM_RETURN_IF_ERROR(Ready());
-  absl::StatusOr<v1::HeartbeatResponse> response = core_->Heartbeat(request);
-  Changed();
-  return response;
+  return ChangeIfAny([&](CoordinatorCore& core) { return core.Heartbeat(request); });
 }
 
 absl::StatusOr<v1::CompleteTaskResponse> Coordinator::CompleteTask(const v1::CompleteTaskRequest& request) {
-  absl::MutexLock lock(&mutex_);
-  TM_RETURN_IF_ERROR(Ready());
-  absl::StatusOr<v1::CompleteTaskResponse> response = core_->CompleteTask(request);
-  Changed();
-  return response;
+  return Change([&](CoordinatorCore& core) { return core.CompleteTask(request); });
 }
 
 void Coordinator::Shutdown() {

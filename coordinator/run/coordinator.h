@@ -301,7 +301,8 @@ class Coordinator {
   // and one is tried every third of the leader's lease at the least.
   std::optional<StoreFailure> store_failure() const;
 
-  // Grows with every change. WaitForChange returns when it differs from `seen`, or after `timeout`.
+  // Grows with every change but the progress of tasks. WaitForChange returns when it differs from `seen`, or after
+  // `timeout`.
   uint64_t version() const;
   uint64_t WaitForChange(uint64_t seen, absl::Duration timeout) const;
 
@@ -331,13 +332,18 @@ class Coordinator {
   template <class Step>
   auto Change(Step step) -> decltype(step(std::declval<CoordinatorCore&>()));
 
+  // The same for a step that mostly finds nothing to change: it tells waiters only if it did, for it must not wake
+  // those who would find nothing either.
+  template <class Step>
+  auto ChangeIfAny(Step step) -> decltype(step(std::declval<CoordinatorCore&>()));
+
   // Waits for the end of the job's runs that have been cancelled.
   absl::Status AwaitEndOfRuns(std::string_view job);
 
   // Before every change: Unavailable after Shutdown, and for a moment after a store that took long to fail. All the
   // others who would write wait behind the one who does; they must have their turn to read, and to give up.
   absl::Status Ready() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Tells waiters; called after every change.
+  // Tells waiters.
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Waits for the next change. False if `deadline` (monotonic) has passed.
   bool Wait(absl::Duration deadline) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -72,6 +72,9 @@ class CoordinatorCore {
   bool deposed() const { return state_.deposed(); }
   std::optional<absl::Time> NextFireOf(std::string_view job_uid) const { return scheduler_.NextFireOf(job_uid); }
 
+  // Grows with whatever a worker's polls and heartbeats can change, but for the progress of tasks.
+  int64_t version() const { return state_.version() + rates_.version() + drained_; }
+
   std::optional<StoreFailure> store_failure() const { return state_.store_failure(); }
 
   absl::Status Tick();
@@ -219,6 +222,8 @@ class CoordinatorCore {
     int missing = 0;
   };
   std::map<std::string, Receipt, std::less<>> receipts_;
+  // Cancelled attempts that heartbeats have shown to be over.
+  int64_t drained_ = 0;
   // Runs whose new epoch could not be had yet; they wait for it. Run id to the epoch to surpass.
   std::map<std::string, int64_t, std::less<>> raises_;
 };

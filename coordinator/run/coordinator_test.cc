@@ -162,6 +162,13 @@ class CoordinatorTest : public testing::Test {
     ASSERT_TRUE(core_->Heartbeat(request).ok());
   }
 
+  // Whether a heartbeat brings news for those who wait for some.
+  bool BringsNews(const v1::HeartbeatRequest& request) {
+    const int64_t before = core_->version();
+    EXPECT_TRUE(core_->Heartbeat(request).ok());
+    return core_->version() != before;
+  }
+
   std::string Start(const RunRequest& request = {}) {
     // Runs sort by creation.
     clock_.Advance(absl::Milliseconds(1));
@@ -950,6 +957,49 @@ TEST_F(CoordinatorTest, RefusesProjectsThatCannotLive) {
               HasSubstr("both load table orders"));
   other.mutable_target()->set_connection("nowhere");
   EXPECT_THAT(std::string(core_->ApplyProject(connections_, {other}).message()), HasSubstr("connection nowhere"));
+}
+
+TEST_F(CoordinatorTest, AHeartbeatIsNewsIfSomethingChanges) {
+  v1::HeartbeatRequest request;
+  request.set_worker_id("w");
+  request.set_incarnation(incarnation_);
+  EXPECT_FALSE(BringsNews(request));
+  Start();
+  ASSERT_TRUE(Describe(Next(v1::Task::kDescribe), 20).ok());
+  const v1::Task move = Next(v1::Task::kMove);
+  v1::TaskProgress& progress = *request.add_tasks();
+  progress.set_task_id(move.task_id());
+  progress.set_attempt(move.attempt());
+  v1::SessionState& session = *request.add_sessions();
+  session.set_session_id(move.session().session_id());
+  session.set_state(v1::SessionState::STATE_BUSY);
+  progress.set_rows_read(5);
+  EXPECT_FALSE(BringsNews(request));
+  EXPECT_EQ(core_->GetProgress(core_->UnfinishedRuns("orders").front())->rows_read, 5);
+
+  // Its session is free for another.
+  progress.set_extracted(true);
+  session.set_state(v1::SessionState::STATE_IDLE);
+  EXPECT_TRUE(BringsNews(request));
+  EXPECT_FALSE(BringsNews(request));
+
+  // A task that was never received.
+  Next(v1::Task::kMove);
+  bool news = false;
+  for (int i = 0; i < 3 && !news; ++i) {
+    clock_.Advance(absl::Seconds(4));
+    news = BringsNews(request);
+  }
+  EXPECT_TRUE(news);
+
+  // An attempt that was cancelled, and is over.
+  ASSERT_EQ(core_->CancelRun(core_->UnfinishedRuns("orders").front()), absl::OkStatus());
+  EXPECT_FALSE(BringsNews(request)) << "it goes on";
+  request.clear_tasks();
+  EXPECT_TRUE(BringsNews(request));
+  session.set_state(v1::SessionState::STATE_CLOSED);
+  EXPECT_TRUE(BringsNews(request));
+  EXPECT_FALSE(BringsNews(request));
 }
 
 }  // namespace

@@ -200,10 +200,10 @@ absl::Status CoordinatorCore::TakeBackUnreceived(const Worker& worker, const v1:
   const absl::Duration now = options_.clock->Monotonic();
   std::vector<std::string> lost;
   for (RunState* const state : state_.Begun()) {
-    std::erase_if(state->draining, [&](const LeasedAttempt& attempt) {
+    drained_ += static_cast<int64_t>(std::erase_if(state->draining, [&](const LeasedAttempt& attempt) {
       return attempt.worker_id == worker.id && attempt.incarnation == worker.incarnation &&
              !listed.contains({attempt.task_id, attempt.attempt});
-    });
+    }));
     for (const auto& [task_id, task] : state->tasks) {
       if (task.state != TaskState::kLeased || task.worker_id != worker.id || task.incarnation != worker.incarnation)
         continue;
