@@ -174,7 +174,8 @@ jobs:
                   "9:14: jobs.orders.enabled: expected true or false, without quotes",
                   "11:7: jobs.orders.source.connection: unknown connection \"shopp\"; did you mean \"shop\"?",
                   "13:7: jobs.orders.source.table: the key is given twice",
-                  "14:17: jobs.orders.source.lookback: expected a duration such as 15m, 2s or 1h30m, found \"15\"",
+                  "14:17: jobs.orders.source.lookback: expected a duration such as 15m, 2s or 1h30m, of less than 100 "
+                  "years, found \"15\"",
                   "15:18: jobs.orders.source.watermark: expected a single value, found a list",
                   "16:5: jobs.orders.target.connection: missing",
                   "18:17: jobs.orders.target.strategy: expected one of full, incremental, upsert, found \"upsrt\"",

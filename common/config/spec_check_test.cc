@@ -105,15 +105,16 @@ TEST(JobSpecTest, AllAtOnceByTheirFields) {
           "name: 'o' enabled: true schedule { cron: 'bad' timezone: 'Mars' catch_up { seconds: -1 } }"
           "source { connection: 'shopp' table: 't' stamped_by: 9 watermark: 'w' partition { rows: -5 count: 5000 } }"
           "target { connection: 'wh' key: 'a' key: '' key: 'a' } retry { attempts: 101 }"),
-      ElementsAre("schedule.cron: cron: bad",
-                  "schedule.timezone: expected a time zone such as Europe/Paris or UTC, found \"Mars\"",
-                  "schedule.catch_up: expected a duration such as 15m, 2s or 1h30m, found \"-1s\"",
-                  "source.stamped_by: expected one of database, application, found \"9\"",
-                  "source.partition.rows: expected a number from 1, found \"-5\"",
-                  "source.partition.count: expected a number up to 4096, found \"5000\"", "target.table: missing",
-                  "target.key[1]: expected some text, found \"\"", "target.key[2]: given twice",
-                  "retry.attempts: expected a number up to 100, found \"101\"",
-                  "source.connection: unknown connection \"shopp\"; did you mean \"shop\"?"));
+      ElementsAre(
+          "schedule.cron: cron: bad",
+          "schedule.timezone: expected a time zone such as Europe/Paris or UTC, found \"Mars\"",
+          "schedule.catch_up: expected a duration such as 15m, 2s or 1h30m, of less than 100 years, found \"-1s\"",
+          "source.stamped_by: expected one of database, application, found \"9\"",
+          "source.partition.rows: expected a number from 1, found \"-5\"",
+          "source.partition.count: expected a number up to 4096, found \"5000\"", "target.table: missing",
+          "target.key[1]: expected some text, found \"\"", "target.key[2]: given twice",
+          "retry.attempts: expected a number up to 100, found \"101\"",
+          "source.connection: unknown connection \"shopp\"; did you mean \"shop\"?"));
   EXPECT_THAT(
       JobProblems("name: 'o' schedule {} source { table: 't' } target { table: 't' strategy: LOAD_STRATEGY_FULL }"),
       ElementsAre("schedule.cron: missing", "source.connection: missing", "target.connection: missing",

@@ -9,7 +9,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/time.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "common/model/byte_size.h"
@@ -17,6 +16,7 @@
 #include "common/model/duration.h"
 #include "common/model/enum_names.h"
 #include "common/model/host_port.h"
+#include "common/model/time_zone.h"
 
 namespace tidemark {
 namespace {
@@ -84,7 +84,7 @@ absl::Status SetValue(std::string_view text, std::string_view shown, const Proje
       break;
     case Kind::kDuration: {
       const std::optional<absl::Duration> duration = ParseDuration(text);
-      if (!duration) return wrong("a duration such as 15m, 2s or 1h30m");
+      if (!duration) return wrong("a duration such as 15m, 2s or 1h30m, of less than 100 years");
       reflection.MutableMessage(message, &field)->CopyFrom(ToProto(*duration));
       return absl::OkStatus();
     }
@@ -95,11 +95,9 @@ absl::Status SetValue(std::string_view text, std::string_view shown, const Proje
       reflection.SetEnumValue(message, &field, *number);
       return absl::OkStatus();
     }
-    case Kind::kTimeZone: {
-      absl::TimeZone zone;
-      if (!absl::LoadTimeZone(Abs(text), &zone)) return wrong("a time zone such as Europe/Paris or UTC");
+    case Kind::kTimeZone:
+      if (!FindTimeZone(text)) return wrong("a time zone such as Europe/Paris or UTC");
       break;
-    }
     case Kind::kCron:
       if (checks.cron) TM_RETURN_IF_ERROR(checks.cron(text));
       break;

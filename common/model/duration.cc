@@ -18,6 +18,9 @@ struct Unit {
 constexpr std::array<Unit, 6> kUnits = {
     {{"d", 86'400'000'000}, {"h", 3'600'000'000}, {"m", 60'000'000}, {"s", 1'000'000}, {"ms", 1'000}, {"us", 1}}};
 
+// Nobody means it, and not every store and message could hold what is far above it.
+constexpr absl::Duration kTooLong = absl::Hours(24 * 36'525);
+
 bool IsNumeral(char c) { return (c >= '0' && c <= '9') || c == '.'; }
 bool IsLetter(char c) { return c >= 'a' && c <= 'z'; }
 
@@ -38,6 +41,7 @@ std::optional<absl::Duration> ParseDuration(std::string_view text) {
     while (next_unit < kUnits.size() && kUnits[next_unit].name != unit) ++next_unit;
     if (next_unit == kUnits.size()) return std::nullopt;
     total += amount * absl::Microseconds(kUnits[next_unit].micros);
+    if (total >= kTooLong) return std::nullopt;
     ++next_unit;
     text.remove_prefix(end);
   }

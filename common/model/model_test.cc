@@ -6,6 +6,7 @@
 #include "common/model/host_port.h"
 #include "common/model/key_range.h"
 #include "common/model/row_counts.h"
+#include "common/model/time_zone.h"
 #include "common/model/timestamp.h"
 #include "common/model/watermark.h"
 #include "tidemark/v1/spec.pb.h"
@@ -129,6 +130,16 @@ v1::Watermark Mark(const char* text) {
   watermark.set_text(text);
   watermark.set_precision(6);
   return watermark;
+}
+
+TEST(TimeZoneTest, IsANameAndNoFile) {
+  for (const char* name : {"UTC", "Europe/Paris", "America/Argentina/Buenos_Aires", "Etc/GMT+5"}) {
+    EXPECT_TRUE(FindTimeZone(name).has_value()) << name;
+  }
+  for (const char* name : {"", "Mars/Olympus", "/usr/share/zoneinfo/Europe/Paris", "../zoneinfo/Europe/Paris",
+                           "libc:localtime", "Europe/../Europe/Paris", "/proc/self/fd/2"}) {
+    EXPECT_FALSE(FindTimeZone(name).has_value()) << name;
+  }
 }
 
 TEST(WatermarkTest, SameIsTypePlusTextPlusPrecisionPlusZone) {

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/model/duration.h"
+#include "common/model/time_zone.h"
 
 namespace tidemark {
 
@@ -16,15 +17,15 @@ std::string Text(const v1::Watermark& watermark) {
 
 std::optional<absl::Time> InstantOf(const v1::Watermark& watermark) {
   absl::string_view text = watermark.text();
-  absl::TimeZone zone = absl::UTCTimeZone();
-  if (!watermark.zone().empty() && !absl::LoadTimeZone(watermark.zone(), &zone)) return std::nullopt;
+  const auto zone = watermark.zone().empty() ? absl::UTCTimeZone() : FindTimeZone(watermark.zone());
+  if (!zone.has_value()) return std::nullopt;
   // Sessions run in UTC, and print it in one of these ways.
   for (const absl::string_view suffix : {"Z", "+00:00", "+00"}) {
     if (absl::ConsumeSuffix(&text, suffix)) break;
   }
   absl::Time time;
   for (const absl::string_view format : {"%Y-%m-%d %H:%M:%E*S", "%Y-%m-%dT%H:%M:%E*S", "%Y-%m-%d"}) {
-    if (absl::ParseTime(format, text, zone, &time, nullptr)) {
+    if (absl::ParseTime(format, text, *zone, &time, nullptr)) {
       const bool finite = time != absl::InfiniteFuture() && time != absl::InfinitePast();
       return finite ? std::optional<absl::Time>(time) : std::nullopt;
     }

@@ -18,6 +18,16 @@ void ConnectionBudget::SetConnections(const std::vector<v1::ConnectionSpec>& con
     const auto [it, added] = limits_.emplace(identity, limit);
     if (!added) it->second = std::min(it->second, limit);
   }
+  for (auto& [id, entry] : permits_) NoteIdentity(entry);
+}
+
+void ConnectionBudget::NoteIdentity(Entry& entry) {
+  const auto it = identities_.find(entry.permit.connection);
+  if (entry.identity.empty() && it != identities_.end()) entry.identity = it->second;
+}
+
+std::string ConnectionBudget::IdentityOf(const Entry& entry) const {
+  return entry.identity.empty() ? Identity(entry.permit.connection) : entry.identity;
 }
 
 std::string ConnectionBudget::Identity(std::string_view connection) const {
@@ -36,7 +46,7 @@ int ConnectionBudget::Limit(std::string_view connection) const {
 int ConnectionBudget::Held(std::string_view connection) const {
   const std::string identity = Identity(connection);
   int held = 0;
-  for (const auto& [id, entry] : permits_) held += Identity(entry.permit.connection) == identity;
+  for (const auto& [id, entry] : permits_) held += IdentityOf(entry) == identity;
   return held;
 }
 
@@ -50,8 +60,9 @@ bool ConnectionBudget::Same(std::string_view connection, std::string_view other)
 
 void ConnectionBudget::Grant(PermitRecord permit) {
   ++version_;
-  PermitRecord& held = permits_[permit.session_id].permit;
-  held = std::move(permit);
+  Entry& entry = permits_[permit.session_id];
+  static_cast<PermitRecord&>(entry.permit) = std::move(permit);
+  NoteIdentity(entry);
 }
 
 bool ConnectionBudget::Release(std::string_view session_id) {

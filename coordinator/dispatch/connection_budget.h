@@ -25,7 +25,8 @@ struct Permit : PermitRecord {
 // permits; the store is written first. Not thread-safe.
 class ConnectionBudget {
  public:
-  // Replaces the limits; permits stay, those of connections that are gone too.
+  // Replaces the limits; permits stay, those of connections that are gone too, and count where they were granted: a
+  // connection that leads elsewhere now takes none of its sessions along.
   void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
 
   int Limit(std::string_view connection) const;
@@ -67,8 +68,13 @@ class ConnectionBudget {
  private:
   struct Entry {
     Permit permit;
+    // Of its connection at the grant; empty while that is not known.
+    std::string identity;
     std::optional<absl::Duration> gone_at;
   };
+
+  void NoteIdentity(Entry& entry);
+  std::string IdentityOf(const Entry& entry) const;
 
   std::map<std::string, std::string, std::less<>> identities_;  // By connection.
   std::map<std::string, int, std::less<>> limits_;              // By identity.

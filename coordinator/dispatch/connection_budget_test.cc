@@ -48,6 +48,20 @@ TEST(ConnectionBudgetTest, ConnectionsOfOneDatabaseShareTheLowestLimit) {
   EXPECT_EQ(budget.Spare("b"), 1);
 }
 
+TEST(ConnectionBudgetTest, SessionsStayWhereTheyWereOpened) {
+  ConnectionBudget budget;
+  budget.Grant(Granted("s1", "a"));
+  const v1::ConnectionSpec other = Connection("b", "postgresql://h/shop", 1);
+  budget.SetConnections({Connection("a", "postgresql://h/shop", 1), other});
+  budget.SetConnections({Connection("a", "postgresql://elsewhere/shop", 1), other});
+  EXPECT_EQ(budget.Spare("b"), 0);
+  EXPECT_EQ(budget.Spare("a"), 1);
+  budget.Grant(Granted("s2", "a"));
+  EXPECT_EQ(budget.Spare("a"), 0);
+  budget.Release("s1");
+  EXPECT_EQ(budget.Spare("b"), 1);
+}
+
 TEST(ConnectionBudgetTest, ALoweredLimitGrantsNothingUntilSessionsEnd) {
   ConnectionBudget budget;
   budget.SetConnections({Connection("a", "sqlite:x", 2)});

@@ -23,12 +23,21 @@ CoordinatorOptions Heard(CoordinatorOptions options) {
   return options;
 }
 
+constexpr size_t kLongestRequestId = 200;
+constexpr size_t kLongestBound = 1000;
+
 // No fire's key: those have no colon after the uid.
 std::string RunKey(std::string_view job_uid, std::string_view request_id) {
   return absl::StrCat(Abs(job_uid), ":", Abs(request_id));
 }
 
 }  // namespace
+
+absl::Status CheckRequestId(std::string_view request_id) {
+  if (request_id.size() <= kLongestRequestId) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("request_id has ", request_id.size(), " bytes, of at most ", kLongestRequestId));
+}
 
 std::string RateKey(std::string_view worker_id, std::string_view incarnation) {
   return absl::StrCat(Abs(worker_id), "/", Abs(incarnation));
@@ -138,6 +147,13 @@ absl::StatusOr<v1::Window> CoordinatorCore::WindowOf(const JobRecord& job, const
     if (!request.from.has_value() || !request.to.has_value()) {
       return absl::InvalidArgumentError(absl::StrCat("job ", name, ": a range needs both --from and --to"));
     }
+    if (request.from->empty() || request.to->empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("job ", name, ": an end of a range is empty"));
+    }
+    if (std::max(request.from->size(), request.to->size()) > kLongestBound) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("job ", name, ": an end of a range has more than ", kLongestBound, " bytes"));
+    }
     if (request.full_refresh) {
       return absl::InvalidArgumentError(absl::StrCat("job ", name, ": a range and --full-refresh exclude each other"));
     }
@@ -174,6 +190,7 @@ absl::StatusOr<std::string> CoordinatorCore::StartRun(std::string_view job_name,
 absl::StatusOr<std::optional<RunRecord>> CoordinatorCore::EarlierRun(std::string_view job_uid,
                                                                      std::string_view request_id) const {
   if (request_id.empty()) return std::nullopt;
+  TM_RETURN_IF_ERROR(CheckRequestId(request_id));
   absl::StatusOr<RunRecord> run = state_.store().GetRunByKey(RunKey(job_uid, request_id));
   if (absl::IsNotFound(run.status())) return std::nullopt;
   if (!run.ok()) return run.status();

@@ -231,4 +231,7 @@ class CoordinatorCore {
 // Identity of a worker's incarnation in the rate budget.
 std::string RateKey(std::string_view worker_id, std::string_view incarnation);
 
+// InvalidArgument if it is longer than every store can look up.
+absl::Status CheckRequestId(std::string_view request_id);
+
 }  // namespace tidemark::coordinator

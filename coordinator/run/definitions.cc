@@ -55,6 +55,7 @@ void Respecify(JobRecord& job, const v1::JobSpec& spec, absl::Time now) {
 }  // namespace
 
 absl::StatusOr<JobRecord> CoordinatorCore::CreateJob(const JobChange& change) {
+  TM_RETURN_IF_ERROR(CheckRequestId(change.request_id));
   TM_RETURN_IF_ERROR(Refresh());
   const JobRecord* stored = state_.FindJobByName(change.spec.name());
   if (stored == nullptr) return PutJob(nullptr, change);
@@ -201,6 +202,7 @@ absl::Status CoordinatorCore::DeleteJob(std::string_view name, int64_t revision,
 }
 
 absl::StatusOr<ConnectionRecord> CoordinatorCore::CreateConnection(const ConnectionChange& change) {
+  TM_RETURN_IF_ERROR(CheckRequestId(change.request_id));
   TM_RETURN_IF_ERROR(Refresh());
   TM_RETURN_IF_ERROR(NeedsSealer());
   const absl::StatusOr<ConnectionRecord> stored = state_.store().GetConnection(change.spec.name());

@@ -239,12 +239,14 @@ TEST_F(DefinitionsTest, DeleteByForceAnswersBeforeACallerGivesUp) {
   beat.set_incarnation("1");
   for (absl::Duration waited; !done.HasBeenNotified() && waited < absl::Seconds(29); waited += absl::Seconds(1)) {
     (void)coordinator->Heartbeat(beat);
+    // Whoever waits looks at the clock.
+    (void)coordinator->TakeTriggers();
     done.WaitForNotificationWithTimeout(absl::Milliseconds(20));
     clock_.Advance(absl::Seconds(1));
   }
   EXPECT_TRUE(done.WaitForNotificationWithTimeout(absl::Seconds(5)));
   clock_.Advance(absl::Minutes(1));
-  (void)coordinator->Heartbeat(beat);
+  (void)coordinator->TakeTriggers();
   caller.join();
   EXPECT_TRUE(absl::IsDeadlineExceeded(deleted)) << deleted;
   EXPECT_THAT(Message(deleted), HasSubstr("call again"));

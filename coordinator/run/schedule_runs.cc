@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
+#include "common/base/printable.h"
 #include "common/base/status_macros.h"
 #include "coordinator/run/coordinator_core.h"
 #include "coordinator/schedule/schedule_spec.h"
@@ -16,6 +17,7 @@ namespace {
 constexpr size_t kFiresAtOnce = 2000;
 // Each takes several writes, and workers wait for an answer meanwhile.
 constexpr int kTriggersAtOnce = 50;
+constexpr size_t kLongestNameShown = 200;
 
 // No request's key: those have a colon after the uid.
 std::string RunKey(const JobRecord& job, absl::Time fire_time) {
@@ -141,11 +143,13 @@ absl::Status CoordinatorCore::ForgetMade(size_t count) {
 
 absl::StatusOr<bool> CoordinatorCore::TakeTriggers() {
   TM_RETURN_IF_ERROR(Refresh());
-  TM_ASSIGN_OR_RETURN(const std::vector<TriggerRecord> triggers, state_.store().ListTriggers());
+  TM_ASSIGN_OR_RETURN(std::vector<TriggerRecord> triggers, state_.store().ListTriggers());
   absl::Status trouble;
   int taken = 0;
-  for (const TriggerRecord& trigger : triggers) {
+  for (TriggerRecord& trigger : triggers) {
     if (taken == kTriggersAtOnce) return true;
+    // Anyone may have written anything. No job has a name this long.
+    trigger.job_name = Elided(trigger.job_name, kLongestNameShown);
     TM_RETURN_IF_ERROR(RenewIfDue());
     RunRequest request;
     request.request_id =

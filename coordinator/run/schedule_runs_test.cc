@@ -397,6 +397,21 @@ TEST_F(ScheduleRunsTest, ATriggerThatCannotBeDoneIsAuditedAndTakenAway) {
   EXPECT_THAT(refusals[1].detail, HasSubstr("both --from and --to"));
 }
 
+TEST_F(ScheduleRunsTest, ATriggerOfAnySizeHarmsNobody) {
+  Apply({Job("a")});
+  const std::string huge(1'000'000, 'x');
+  ASSERT_TRUE(Trigger("t1", huge).ok());
+  ASSERT_TRUE(Trigger("t2", "a", huge).ok());
+  ASSERT_TRUE(Trigger("t3", "a", "", huge, "20").ok());
+  ASSERT_TRUE(Trigger("t4", "a", "", "", "").ok());
+  ASSERT_TRUE(Trigger("t5", "a").ok());
+  EXPECT_FALSE(core_->TakeTriggers().value());
+  EXPECT_THAT(store_->ListTriggers().value(), IsEmpty());
+  EXPECT_THAT(RunsOf("a"), SizeIs(1));
+  EXPECT_THAT(observer_.refused, ElementsAre("t1", "t2", "t3", "t4"));
+  for (const AuditEvent& event : Audit()) EXPECT_LT(event.subject.size() + event.detail.size(), 1000u);
+}
+
 TEST_F(ScheduleRunsTest, ATriggerWhoseAnswersAreLostStartsOneRun) {
   Apply({Job("a")});
   for (int lost : {1, 2, 3}) {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
+#include "common/base/printable.h"
 #include "common/base/status_macros.h"
 #include "common/model/duration.h"
 #include "coordinator/run/coordinator_core.h"
@@ -19,6 +20,8 @@ namespace {
 constexpr int kWantedPartitions = 256;
 // A leased task that this many heartbeats in a row do not list was never received.
 constexpr int kMissingHeartbeats = 2;
+// Of a host's name, which it mostly is.
+constexpr size_t kLongestWorkerId = 253;
 
 // Ids of tasks begin with their run's.
 std::string_view RunOfTask(std::string_view task_id) { return task_id.substr(0, task_id.find('-')); }
@@ -40,6 +43,11 @@ absl::StatusOr<v1::RegisterResponse> CoordinatorCore::Register(const v1::Registe
   TM_RETURN_IF_ERROR(Refresh());
   if (request.worker_id().empty() || request.incarnation().empty()) {
     return absl::InvalidArgumentError("a worker registers with its id and its incarnation");
+  }
+  if (std::max(request.worker_id().size(), request.incarnation().size()) > kLongestWorkerId ||
+      Printable(request.worker_id()) != request.worker_id()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a worker's id is printable and has at most ", kLongestWorkerId, " bytes"));
   }
   if (const Worker* earlier = workers_.FindById(request.worker_id());
       earlier != nullptr && earlier->incarnation != request.incarnation()) {

@@ -3,30 +3,26 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
 #include "common/base/printable.h"
 #include "common/model/duration.h"
+#include "common/model/time_zone.h"
 
 namespace tidemark::coordinator {
-namespace {
-
-// A zone is a name of the database: by itself LoadTimeZone would open any file.
-bool LoadZone(const std::string& name, absl::TimeZone* zone) {
-  const bool is_path = absl::StartsWith(name, "/") || absl::StrContains(name, "..");
-  return !is_path && absl::LoadTimeZone(name, zone);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 absl::StatusOr<Schedule> ToSchedule(const v1::ScheduleSpec& spec) {
   absl::StatusOr<CronSchedule> cron = CronSchedule::Parse(spec.cron());
   if (!cron.ok()) return absl::InvalidArgumentError(absl::StrCat("schedule.cron: ", cron.status().message()));
   Schedule schedule = {*std::move(cron), absl::UTCTimeZone(), kDefaultCatchUp};
-  if (!spec.timezone().empty() && !LoadZone(spec.timezone(), &schedule.zone)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("schedule.timezone: \"", Printable(spec.timezone()), "\" is no time zone such as Europe/Paris"));
+  if (!spec.timezone().empty()) {
+    const std::optional<absl::TimeZone> zone = FindTimeZone(spec.timezone());
+    if (!zone.has_value()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("schedule.timezone: \"", Printable(spec.timezone()), "\" is no time zone such as Europe/Paris"));
+    }
+    schedule.zone = *zone;
   }
   if (spec.has_catch_up()) {
     schedule.catch_up = FromProto(spec.catch_up());

@@ -144,7 +144,6 @@ TEST_P(StoreSuite, GivesBackWhatWasStored) {
   EXPECT_EQ(permits->front().run_id, expected.run_id);
   EXPECT_EQ(permits->front().worker_id, expected.worker_id);
   EXPECT_EQ(permits->front().incarnation, expected.incarnation);
-  EXPECT_EQ(permits->front().state, expected.state);
   EXPECT_TRUE(permits->front().in_snapshot);
   EXPECT_EQ(permits->front().granted, expected.granted);
 

@@ -11,6 +11,7 @@
 #include "common/base/status_macros.h"
 #include "common/model/duration.h"
 #include "common/model/source_settings.h"
+#include "common/model/time_zone.h"
 #include "worker/connectors/sqlite/iso_text.h"
 
 namespace tidemark::sqlite {
@@ -25,12 +26,13 @@ constexpr absl::Duration kSummerTimeLookback = absl::Hours(2);
 constexpr int kFormatSample = 10'000;
 
 absl::StatusOr<absl::TimeZone> ZoneOf(const v1::SourceSpec& spec) {
-  absl::TimeZone zone = absl::UTCTimeZone();
-  if (!spec.watermark_timezone().empty() && !absl::LoadTimeZone(spec.watermark_timezone(), &zone)) {
+  if (spec.watermark_timezone().empty()) return absl::UTCTimeZone();
+  const std::optional<absl::TimeZone> zone = FindTimeZone(spec.watermark_timezone());
+  if (!zone.has_value()) {
     return absl::InvalidArgumentError(
         absl::StrCat("source.watermark_timezone: there is no zone ", spec.watermark_timezone()));
   }
-  return zone;
+  return *zone;
 }
 
 bool HasSummerTime(absl::TimeZone zone, absl::Time now) {
