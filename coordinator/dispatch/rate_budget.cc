@@ -154,13 +154,6 @@ void RateBudget::Acknowledge(std::string_view worker, const v1::RateShare& ackno
   Rebalance(*source);
 }
 
-void RateBudget::Forget(std::string_view worker) {
-  for (auto& [identity, source] : sources_) {
-    std::erase_if(source.shares, [&](const auto& entry) { return entry.first.first == worker; });
-    Rebalance(source);
-  }
-}
-
 absl::Duration RateBudget::NextChange() const {
   absl::Duration next = absl::InfiniteDuration();
   for (const auto& [identity, source] : sources_) {

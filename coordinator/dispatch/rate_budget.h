@@ -53,9 +53,6 @@ class RateBudget {
   // A share that the worker says is in force.
   void Acknowledge(std::string_view worker, const v1::RateShare& share);
 
-  // The worker's sessions are known gone.
-  void Forget(std::string_view worker);
-
   // When Observe has something to do without any other event.
   absl::Duration NextChange() const;
 

@@ -54,7 +54,6 @@ class FaultyStore final : public MetadataStore {
   absl::StatusOr<ConnectionRecord> GetConnection(std::string_view name) override { return store_.GetConnection(name); }
   absl::StatusOr<std::vector<ConnectionRecord>> ListConnections() override { return store_.ListConnections(); }
   absl::StatusOr<JobRecord> GetJob(std::string_view name) override { return store_.GetJob(name); }
-  absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) override { return store_.GetJobByUid(uid); }
   absl::StatusOr<std::vector<JobRecord>> ListJobs() override { return store_.ListJobs(); }
   absl::StatusOr<int64_t> JobsRevision() override { return store_.JobsRevision(); }
   absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() override {

@@ -25,8 +25,6 @@ struct Fire {
   int64_t superseded = 0;
   // Fire times older than the job's catch-up; `time` among them if `run` is false.
   int64_t too_late = 0;
-
-  int64_t missed() const { return superseded + too_late; }
 };
 
 // When each job is to run next. A queue of next fire times: a call costs O(due log jobs), never O(jobs). A fire time is

@@ -14,7 +14,6 @@ struct MeasuredStore::Durations {
         get_connection(registry.Get(metrics::kMetadataQueryDuration, "get_connection")),
         list_connections(registry.Get(metrics::kMetadataQueryDuration, "list_connections")),
         get_job(registry.Get(metrics::kMetadataQueryDuration, "get_job")),
-        get_job_by_uid(registry.Get(metrics::kMetadataQueryDuration, "get_job_by_uid")),
         list_jobs(registry.Get(metrics::kMetadataQueryDuration, "list_jobs")),
         jobs_revision(registry.Get(metrics::kMetadataQueryDuration, "jobs_revision")),
         last_fire_times(registry.Get(metrics::kMetadataQueryDuration, "last_fire_times")),
@@ -37,7 +36,6 @@ struct MeasuredStore::Durations {
   const Histogram get_connection;
   const Histogram list_connections;
   const Histogram get_job;
-  const Histogram get_job_by_uid;
   const Histogram list_jobs;
   const Histogram jobs_revision;
   const Histogram last_fire_times;
@@ -97,10 +95,6 @@ absl::StatusOr<std::vector<ConnectionRecord>> MeasuredStore::ListConnections() {
 
 absl::StatusOr<JobRecord> MeasuredStore::GetJob(std::string_view name) {
   return Timed(durations_->get_job, [&] { return store_.GetJob(name); });
-}
-
-absl::StatusOr<JobRecord> MeasuredStore::GetJobByUid(std::string_view uid) {
-  return Timed(durations_->get_job_by_uid, [&] { return store_.GetJobByUid(uid); });
 }
 
 absl::StatusOr<std::vector<JobRecord>> MeasuredStore::ListJobs() {

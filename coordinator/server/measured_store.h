@@ -26,7 +26,6 @@ class MeasuredStore final : public MetadataStore {
   absl::StatusOr<ConnectionRecord> GetConnection(std::string_view name) override;
   absl::StatusOr<std::vector<ConnectionRecord>> ListConnections() override;
   absl::StatusOr<JobRecord> GetJob(std::string_view name) override;
-  absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) override;
   absl::StatusOr<std::vector<JobRecord>> ListJobs() override;
   absl::StatusOr<int64_t> JobsRevision() override;
   absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> LastFireTimes() override;

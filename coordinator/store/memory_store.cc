@@ -247,13 +247,6 @@ class MemoryStore final : public MetadataStore {
     return tables_.jobs.find(uid->second)->second;
   }
 
-  absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) override {
-    absl::MutexLock lock(&mutex_);
-    auto job = tables_.jobs.find(uid);
-    if (job == tables_.jobs.end()) return NotStored("job of uid", uid);
-    return job->second;
-  }
-
   absl::StatusOr<std::vector<JobRecord>> ListJobs() override {
     absl::MutexLock lock(&mutex_);
     std::vector<JobRecord> jobs;

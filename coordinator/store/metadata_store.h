@@ -93,7 +93,6 @@ class MetadataStore {
   virtual absl::StatusOr<std::vector<ConnectionRecord>> ListConnections() = 0;
 
   virtual absl::StatusOr<JobRecord> GetJob(std::string_view name) = 0;
-  virtual absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) = 0;
   // By name.
   virtual absl::StatusOr<std::vector<JobRecord>> ListJobs() = 0;
   // Grows with every batch that inserts, changes or drops a job, and not with its watermark: what a list of jobs was

@@ -73,7 +73,7 @@ TEST_P(StoreSuite, GivesBackWhatWasStored) {
       Apply({.jobs = {job}, .runs = {run}, .tasks = {task, plain}, .permits = {SamplePermit("s1")}, .audit = {event}}),
       absl::OkStatus());
 
-  const auto job_back = store_->GetJobByUid("uid-orders");
+  const auto job_back = store_->GetJob("orders");
   ASSERT_TRUE(job_back.ok()) << job_back.status();
   EXPECT_EQ(job_back->id, 1);
   EXPECT_EQ(job_back->revision, 1);
@@ -212,7 +212,6 @@ TEST_P(StoreSuite, RunsOutliveTheirJob) {
   ASSERT_EQ(Apply({.runs = {SampleRun(customers, "r1")}}), absl::OkStatus());
   ASSERT_EQ(Apply({.dropped_jobs = {customers.uid, "none"}}), absl::OkStatus());
   EXPECT_THAT(store_->GetJob("customers").status(), HasCode(absl::StatusCode::kNotFound));
-  EXPECT_THAT(store_->GetJobByUid(customers.uid).status(), HasCode(absl::StatusCode::kNotFound));
   EXPECT_THAT(Apply({.jobs = {customers}}), HasCode(absl::StatusCode::kAborted));
   EXPECT_THAT(Apply({.runs = {SampleRun(customers, "r2")}}), HasCode(absl::StatusCode::kNotFound));
 
@@ -359,7 +358,6 @@ TEST_P(StoreSuite, ClusterIdIsKept) {
 TEST_P(StoreSuite, MissingRowsAreNotFound) {
   EXPECT_THAT(store_->GetConnection("none").status(), HasCode(absl::StatusCode::kNotFound));
   EXPECT_THAT(store_->GetJob("none").status(), HasCode(absl::StatusCode::kNotFound));
-  EXPECT_THAT(store_->GetJobByUid("none").status(), HasCode(absl::StatusCode::kNotFound));
   EXPECT_THAT(store_->GetRun("none").status(), HasCode(absl::StatusCode::kNotFound));
   EXPECT_THAT(store_->GetRunByKey("none").status(), HasCode(absl::StatusCode::kNotFound));
   EXPECT_TRUE(store_->ListTasks("none")->empty());

@@ -391,10 +391,6 @@ class PostgresStore final : public MetadataStore {
     return SelectOne(JobTable(), "name", name, ReadJob, NotStored("job", name));
   }
 
-  absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) override {
-    return SelectOne(JobTable(), "uid", uid, ReadJob, NotStored("job of uid", uid));
-  }
-
   absl::StatusOr<std::vector<JobRecord>> ListJobs() override {
     return SelectAll(absl::StrCat(SelectFrom(JobTable()), " ORDER BY name"), {}, ReadJob);
   }

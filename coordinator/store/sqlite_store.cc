@@ -258,11 +258,6 @@ class SqliteStore final : public MetadataStore {
     return SelectOne(*db_, JobTable(), "name", name, ReadJob, NotStored("job", name));
   }
 
-  absl::StatusOr<JobRecord> GetJobByUid(std::string_view uid) override {
-    absl::MutexLock lock(&mutex_);
-    return SelectJobByUid(*db_, uid);
-  }
-
   absl::StatusOr<std::vector<JobRecord>> ListJobs() override {
     absl::MutexLock lock(&mutex_);
     return Select(*db_, absl::StrCat(SelectFrom(JobTable()), " ORDER BY name"), {}, ReadJob);
