@@ -353,7 +353,10 @@ absl::Status CoordinatorCore::CheckSnapshot(RunState& state, bool& again) {
   std::string why;
   bool unread = false;
   for (const auto& [id, task] : state.tasks) {
-    if (task.kind != v1::TASK_KIND_MOVE || task.state != TaskState::kQueued) continue;
+    if (task.kind != v1::TASK_KIND_MOVE) continue;
+    // Its session is closed before it reports, and what it has to report may be why.
+    if (Reading(state, task)) return absl::OkStatus();
+    if (task.state != TaskState::kQueued) continue;
     unread = true;
     if (why.empty()) why = task.error;
   }

@@ -115,4 +115,11 @@ bool ReadsSource(v1::TaskKind kind) {
          kind == v1::TASK_KIND_TEST;
 }
 
+bool Reading(const RunState& state, const TaskRecord& task) {
+  if (task.state != TaskState::kLeased) return false;
+  const auto progress = state.progress.find(task.id);
+  return progress == state.progress.end() || progress->second.attempt() != task.attempt ||
+         !progress->second.extracted();
+}
+
 }  // namespace tidemark::coordinator

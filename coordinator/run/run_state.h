@@ -101,5 +101,7 @@ bool NeedsSnapshot(const RunRecord& run);
 // The run's sessions are inside one snapshot.
 bool InSnapshot(const RunRecord& run);
 bool ReadsSource(v1::TaskKind kind);
+// A worker has the task, and for all that is known not yet the last of its rows.
+bool Reading(const RunState& state, const TaskRecord& task);
 
 }  // namespace tidemark::coordinator

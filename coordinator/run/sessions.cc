@@ -87,11 +87,7 @@ const TaskRecord* CoordinatorCore::ReaderOf(const Permit& permit, std::string_vi
   const RunState* state = state_.FindRun(permit.run_id);
   if (state == nullptr) return nullptr;
   for (const auto& [id, task] : state->tasks) {
-    if (task.state != TaskState::kLeased || task.session_id != permit.session_id || id == finished_task) continue;
-    const auto progress = state->progress.find(id);
-    const bool extracted =
-        progress != state->progress.end() && progress->second.attempt() == task.attempt && progress->second.extracted();
-    if (!extracted) return &task;
+    if (task.session_id == permit.session_id && id != finished_task && Reading(*state, task)) return &task;
   }
   return nullptr;
 }
@@ -138,9 +134,7 @@ bool CoordinatorCore::SessionNeeded(const Permit& permit, const std::vector<Task
   for (const auto& [id, task] : state->tasks) {
     if (task.kind != v1::TASK_KIND_MOVE) continue;
     queued |= task.state == TaskState::kQueued;
-    if (task.state != TaskState::kLeased) continue;
-    const auto progress = state->progress.find(id);
-    reading |= progress == state->progress.end() || !progress->second.extracted();
+    reading |= Reading(*state, task);
   }
   if (queued) return true;
   if (!reading) return false;

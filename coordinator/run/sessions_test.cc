@@ -40,6 +40,7 @@ class SessionsTest : public CoordinatorSteps {
     v1::TaskProgress& progress = *request.add_tasks();
     progress.set_task_id(held.task_id());
     progress.set_attempt(held.attempt());
+    progress.set_extracted(extracted_);
     v1::SessionState& session = *request.add_sessions();
     session.set_session_id(held.session().session_id());
     session.set_state(v1::SessionState::STATE_BUSY);
@@ -51,6 +52,8 @@ class SessionsTest : public CoordinatorSteps {
     return core_->Heartbeat(request);
   }
 
+  // Of the task that the worker lists.
+  bool extracted_ = false;
   std::vector<v1::ConnectionSpec> connections_ = {Connection("src", "postgresql://host/shop", 2),
                                                   Connection("dst", "postgresql://host/warehouse", 2)};
   v1::JobSpec job_ = Job("full");
@@ -75,6 +78,29 @@ TEST_F(SessionsTest, OneOfALostLeaseIsGivenBackThoughTheStoresAnswerWasLostToo) 
   ASSERT_TRUE(Heartbeat(held, session).ok());
   EXPECT_EQ(core_->budget().OfRun(run).size(), 1u);
   EXPECT_EQ(Next(v1::Task::kMove).task_id(), lost.task_id());
+}
+
+TEST_F(SessionsTest, AnAttemptWhoseSessionIsClosedIsHeardBeforeItsRunStartsOver) {
+  const std::string run = StartFullLoad(/*max_connections=*/1);
+  ASSERT_EQ(Describe(Next(v1::Task::kDescribe), 1000), absl::OkStatus());
+  const v1::Task move = Next(v1::Task::kMove);
+
+  // A worker gives a session back as soon as it can: before the attempt's report.
+  ASSERT_TRUE(Heartbeat(move, move.session().session_id()).ok());
+  EXPECT_THAT(core_->budget().OfRun(run), IsEmpty());
+  EXPECT_EQ(core_->GetRun(run)->phase, RunPhase::kMoving);
+  EXPECT_EQ(Fail(move, SimulatedError(8, "no space left on device", /*retryable=*/true)), absl::OkStatus());
+  EXPECT_EQ(core_->GetRun(run)->phase, RunPhase::kDescribing);
+  EXPECT_EQ(core_->GetRun(run)->error, "started over: the source's snapshot was lost: no space left on device");
+}
+
+TEST_F(SessionsTest, AnAttemptThatHasReadAllHasNoSessionToExplain) {
+  const std::string run = StartFullLoad(/*max_connections=*/1);
+  ASSERT_EQ(Describe(Next(v1::Task::kDescribe), 1000), absl::OkStatus());
+  const v1::Task move = Next(v1::Task::kMove);
+  extracted_ = true;
+  ASSERT_TRUE(Heartbeat(move, move.session().session_id()).ok());
+  EXPECT_NE(core_->GetRun(run)->phase, RunPhase::kMoving);
 }
 
 TEST_F(SessionsTest, ARunThatYieldsToAnotherKeepsItsSnapshot) {
