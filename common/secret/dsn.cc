@@ -38,35 +38,23 @@ bool IsHarmless(std::string_view parameter) {
   return false;
 }
 
-// The user information ends at the last @ before the path; a password may itself hold an unencoded @.
+// `authority` is where the user information begins, if there is any. A password may itself hold an unencoded @, / or ?,
+// so all up to the last @ is taken for it, and every ? for the beginning of parameters.
 void FindUrlSecrets(std::string_view dsn, size_t authority, std::vector<Span>* passwords, std::vector<Span>* hidden) {
-  size_t authority_end = dsn.find_first_of("/?#", authority);
-  if (authority_end == dsn.npos) authority_end = dsn.size();
-  size_t at = dsn.substr(0, authority_end).rfind('@');
-  // An unencoded / or ? in the password: take all up to the last @ before the parameters' values rather than show a
-  // part of it.
-  if (at == dsn.npos || at < authority) {
-    const size_t late = dsn.rfind('@');
-    const size_t colon = dsn.find(':', authority);
-    if (late != dsn.npos && late > authority && colon != dsn.npos && colon < authority_end && colon < late) at = late;
-  }
+  const size_t at = dsn.rfind('@');
   if (at != dsn.npos && at >= authority) {
     hidden->push_back({authority, at});
     const size_t colon = dsn.find(':', authority);
-    if (colon != dsn.npos && colon < at) passwords->push_back({colon + 1, at});
+    if (colon < at) passwords->push_back({colon + 1, at});
   }
-  const size_t search_from = at == dsn.npos || at < authority ? authority : at;
-  size_t query = dsn.find('?', search_from);
-  while (query != dsn.npos && query + 1 < dsn.size()) {
-    const size_t begin = query + 1;
+  for (size_t mark = dsn.find('?', authority); mark != dsn.npos; mark = dsn.find_first_of("?&", mark + 1)) {
+    const size_t begin = mark + 1;
     const size_t end = std::min(dsn.find_first_of("&#", begin), dsn.size());
     const size_t equals = dsn.find('=', begin);
-    if (equals < end) {
-      const std::string_view name = dsn.substr(begin, equals - begin);
-      if (NamesSecret(name)) passwords->push_back({equals + 1, end});
-      if (!IsHarmless(name)) hidden->push_back({equals + 1, end});
-    }
-    query = end < dsn.size() && dsn[end] == '&' ? end : dsn.npos;
+    if (equals >= end) continue;
+    const std::string_view name = dsn.substr(begin, equals - begin);
+    if (NamesSecret(name)) passwords->push_back({equals + 1, end});
+    if (!IsHarmless(name)) hidden->push_back({equals + 1, end});
   }
 }
 
@@ -96,9 +84,11 @@ void FindKeywordSecrets(std::string_view dsn, std::vector<Span>* passwords) {
 }
 
 void FindSecrets(std::string_view dsn, std::vector<Span>* passwords, std::vector<Span>* hidden) {
-  const size_t scheme = dsn.find("://");
-  if (scheme != dsn.npos && dsn.find_first_of("= ?") > scheme) {
-    FindUrlSecrets(dsn, scheme + 3, passwords, hidden);
+  const size_t colon = dsn.find_first_of(":=?@/ ");
+  const bool scheme = colon != dsn.npos && dsn[colon] == ':';
+  // One slash or none is a mistake that must not show a password.
+  if (scheme && (dsn.find('@') != dsn.npos || dsn.substr(colon + 1).starts_with('/'))) {
+    FindUrlSecrets(dsn, std::min(dsn.find_first_not_of('/', colon + 1), dsn.size()), passwords, hidden);
   } else {
     FindKeywordSecrets(dsn, passwords);
   }
@@ -117,9 +107,8 @@ std::string RedactDsn(std::string_view dsn) {
   std::string redacted;
   size_t copied = 0;
   for (const Span& span : spans) {
-    if (span.begin < copied) continue;
-    absl::StrAppend(&redacted, Abs(dsn.substr(copied, span.begin - copied)), "***");
-    copied = span.end;
+    if (span.begin >= copied) absl::StrAppend(&redacted, Abs(dsn.substr(copied, span.begin - copied)), "***");
+    copied = std::max(copied, span.end);
   }
   absl::StrAppend(&redacted, Abs(dsn.substr(copied)));
   return redacted;

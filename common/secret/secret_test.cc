@@ -32,10 +32,26 @@ TEST(RedactDsnTest, UnencodedDelimitersInThePassword) {
   }
 }
 
+TEST(RedactDsnTest, MalformedUrlsShowNoPartOfAPassword) {
+  EXPECT_EQ(RedactDsn("postgresql://u:CAN@ARY1/word@h/db"), "postgresql://***@h/db");
+  EXPECT_EQ(RedactDsn("postgresql:/u:CANARY29@h/db"), "postgresql:/***@h/db");
+  EXPECT_EQ(RedactDsn("postgresql:u:CANARY29@h/db"), "postgresql:***@h/db");
+  EXPECT_EQ(RedactDsn("postgresql:/h/db?password=CANARY29"), "postgresql:/h/db?password=***");
+  for (const char* dsn :
+       {"postgresql://u:12@CANARY/34@h/db", "postgresql://u:1/@CANARY?34@h/db", "postgresql://u%3ACANARY/1@h/db",
+        "postgresql://u%3A1?CANARY@h/db", "postgresql://h:5432/db?password=1@CANARY&sslmode=require",
+        "postgresql://u:1?2@h/db?key=CANARY", "u:CANARY@h/db", "postgresql:///u:CANARY@h/db"}) {
+    EXPECT_THAT(RedactDsn(dsn), Not(HasSubstr("CANARY"))) << dsn;
+  }
+  EXPECT_THAT(DsnPasswords("postgresql:/u:CANARY29@h/db"), ElementsAre("CANARY29"));
+  EXPECT_THAT(DsnPasswords("postgresql://u:CAN@ARY1/word@h/db"), ElementsAre("CAN@ARY1/word"));
+}
+
 TEST(RedactDsnTest, KeywordLists) {
   EXPECT_EQ(RedactDsn("host=db password = 'hun ter\\'22' dbname=shop"), "host=db password = '***' dbname=shop");
   EXPECT_EQ(RedactDsn("password=hunter22"), "password=***");
   EXPECT_EQ(RedactDsn("sqlite:/data/shop.db"), "sqlite:/data/shop.db");
+  EXPECT_EQ(RedactDsn("generator:orders?rows=1000"), "generator:orders?rows=1000");
   EXPECT_EQ(RedactDsn(""), "");
 }
 
