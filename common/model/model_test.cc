@@ -1,6 +1,7 @@
 #include "gtest/gtest.h"
 
 #include "common/model/byte_size.h"
+#include "common/model/dsn.h"
 #include "common/model/duration.h"
 #include "common/model/enum_names.h"
 #include "common/model/host_port.h"
@@ -233,6 +234,21 @@ TEST(WatermarkTest, StandsForAnInstant) {
   EXPECT_EQ(seconds("1970-01-02"), 86400);
   EXPECT_EQ(seconds("infinity"), -1);
   EXPECT_EQ(seconds("42"), -1);
+}
+
+TEST(DsnTest, PostgresUrls) {
+  for (const char* dsn :
+       {"postgresql://h/db", "postgres://u@h/db", "postgresql://u:p@h:5432/db?sslmode=require", "postgresql://",
+        "postgresql:///db", "postgresql://u:p%40%2F@[::1]:5432,b:,c/db", "postgresql://h:5432/db?user=me@corp",
+        "postgresql://u:p?q@h/db", "postgresql://[::1]/db", "postgresql://u@h/d@b"}) {
+    EXPECT_TRUE(CheckPostgresUrl(dsn).ok()) << dsn;
+  }
+  for (const char* dsn : {"postgresql:/u:canary@h/db", "postgresql:u:canary@h/db", "host=h password=canary",
+                          "mysql://u:canary@h/db", "postgresql://u:can@ary@h/db", "postgresql://u:can@ary/1@h/db",
+                          "postgresql://u:can/ary@h/db", "postgresql://u:1/canary@h/db", "postgresql://u:canary?/@h/db",
+                          "postgresql://u:p@h:canary/db", "postgresql://[canary/db", ""}) {
+    EXPECT_EQ(CheckPostgresUrl(dsn), UnreadablePostgresUrl()) << dsn;
+  }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/model/dsn.h"
 #include "common/model/duration.h"
 #include "common/rpc/error_details.h"
 #include "coordinator/admin/admin.h"
@@ -14,10 +15,19 @@
 // ClusterService.
 
 namespace tidemark::coordinator {
+namespace {
+
+// What can be said of a DSN without its connector, which only workers have.
+absl::Status CheckDsn(std::string_view dsn) {
+  const std::string_view scheme = DsnScheme(dsn);
+  return scheme == "postgresql" || scheme == "postgres" ? CheckPostgresUrl(dsn) : absl::OkStatus();
+}
+
+}  // namespace
 
 Admin::Admin(AdminOptions options)
     : options_(std::move(options)),
-      checks_{.cron = [](std::string_view cron) { return CronSchedule::Parse(cron).status(); }, .dsn = {}},
+      checks_{.cron = [](std::string_view cron) { return CronSchedule::Parse(cron).status(); }, .dsn = CheckDsn},
       started_(options_.coordinator->clock().Monotonic()) {}
 
 void Admin::SetAddress(std::string address) {

@@ -25,6 +25,7 @@
 namespace tidemark::coordinator {
 namespace {
 
+using testing::AnyOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -768,6 +769,12 @@ TEST_F(GrpcAdminServicesTest, TheLifeOfAConnection) {
   const absl::Status local = CreateConnection(Connection("file", "sqlite:/data/canary.db")).status();
   EXPECT_TRUE(absl::IsInvalidArgument(local));
   EXPECT_THAT(std::string(local.message()), HasSubstr("worker"));
+
+  for (const char* dsn : {"postgresql:/etl:canary@host/shop", "postgresql://etl:can@ary/1@host/shop"}) {
+    const absl::Status unreadable = CreateConnection(Connection("bad", dsn)).status();
+    ExpectField(unreadable, "connection.dsn");
+    EXPECT_THAT(unreadable.ToString(), Not(AnyOf(HasSubstr("canary"), HasSubstr("ary/1"), HasSubstr("host/"))));
+  }
 
   v1::UpdateConnectionRequest update;
   update.mutable_connection()->set_name("connections/src");

@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
+#include "common/model/dsn.h"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_name.h"
 
@@ -27,11 +28,6 @@ struct ConninfoDeleter {
   void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
 };
 
-// libpq's own message for an unreadable string may quote a part of it, and that may be the password.
-constexpr char kBadDsn[] =
-    "the connection string cannot be read; write postgresql://user:password@host:port/database and percent-encode "
-    "special characters in the password (/ is %2F, @ is %40)";
-
 bool IsPortList(std::string_view text) {
   const std::vector<absl::string_view> ports = absl::StrSplit(Abs(text), ',');
   return std::all_of(ports.begin(), ports.end(), [](absl::string_view port) {
@@ -42,13 +38,9 @@ bool IsPortList(std::string_view text) {
 
 // The password in the string, empty if there is none.
 absl::StatusOr<std::string> PasswordOf(const std::string& dsn) {
-  const absl::Status bad = absl::InvalidArgumentError(kBadDsn);
-  // An unencoded / in the password would make libpq take its first half for a port, and show it.
-  const size_t authority = dsn.find("://");
-  if (authority == dsn.npos) return bad;
-  const std::string_view place = std::string_view(dsn).substr(authority + 3, dsn.find('?') - authority - 3);
-  const size_t slash = place.find('/');
-  if (slash != place.npos && place.find('@', slash) != place.npos && place.find(':') < slash) return bad;
+  TM_RETURN_IF_ERROR(CheckPostgresUrl(dsn));
+  // libpq's own message may quote a part of it, and that may be the password.
+  const absl::Status bad = UnreadablePostgresUrl();
 
   char* error = nullptr;
   const std::unique_ptr<PQconninfoOption, ConninfoDeleter> options(PQconninfoParse(dsn.c_str(), &error));
