@@ -191,6 +191,12 @@ class CoordinatorCore {
                                  std::string_view finished_task);
   absl::Status DropPermits(const std::vector<std::string>& sessions);
   void CloseUnneededSessions();
+  // Its worker is to get nothing new.
+  bool Draining(const Permit& permit) const;
+  // Another session of the run, of a worker that goes on, is inside the snapshot for certain.
+  bool HeldElsewhere(const RunState& state, const Permit& permit) const;
+  // Some worker could open a session for it now.
+  bool MayBeImported(const Permit& permit) const;
   bool SessionNeeded(const Permit& permit, const std::vector<TaskOffer>& offers) const;
   // A leased task reads on the session.
   const TaskRecord* ReaderOf(const Permit& permit, std::string_view finished_task) const;

@@ -118,23 +118,53 @@ absl::Status CoordinatorCore::DropPermits(const std::vector<std::string>& sessio
   return absl::OkStatus();
 }
 
+bool CoordinatorCore::Draining(const Permit& permit) const {
+  const Worker* holder = workers_.Find(permit.worker_id, permit.incarnation);
+  return holder != nullptr && holder->draining;
+}
+
+bool CoordinatorCore::HeldElsewhere(const RunState& state, const Permit& permit) const {
+  for (const Permit* other : state_.budget().OfRun(permit.run_id)) {
+    if (other->session_id == permit.session_id || !other->in_snapshot) continue;
+    if (!Usable(*other, state_.budget()) || Draining(*other)) continue;
+    // One that was granted to import the snapshot has done so when it reads, or has read.
+    const TaskRecord* reader = ReaderOf(*other, "");
+    if (reader == nullptr) return true;
+    const auto progress = state.progress.find(reader->id);
+    if (progress != state.progress.end() && progress->second.attempt() == reader->attempt &&
+        progress->second.rows_read() > 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool CoordinatorCore::MayBeImported(const Permit& permit) const {
+  if (state_.budget().Spare(permit.connection) == 0) return false;
+  for (const auto& [id, worker] : workers_.workers()) {
+    if (!worker.draining) return true;
+  }
+  return false;
+}
+
 bool CoordinatorCore::SessionNeeded(const Permit& permit, const std::vector<TaskOffer>& offers) const {
   const RunState* state = state_.FindRun(permit.run_id);
   if (state == nullptr || state->run.phase != RunPhase::kMoving) return false;
   if (!InSnapshot(state->run) || !permit.in_snapshot) return false;
-  // Who drains reads no further range; others would wait for its session in vain.
-  const Worker* holder = workers_.Find(permit.worker_id, permit.incarnation);
-  if (holder != nullptr && holder->draining) return false;
-  int held = 0;
-  for (const Permit* other : state_.budget().OfRun(permit.run_id)) held += Usable(*other, state_.budget());
-  if (held > 1 && Dispatcher::ShouldYield(state->run.job_uid, permit.connection, held, offers, state_.budget()))
-    return false;
   bool queued = false;
   bool reading = false;
   for (const auto& [id, task] : state->tasks) {
     if (task.kind != v1::TASK_KIND_MOVE) continue;
     queued |= task.state == TaskState::kQueued;
     reading |= Reading(*state, task);
+  }
+  const bool held_elsewhere = HeldElsewhere(*state, permit);
+  // Who drains reads no further range, but keeps the snapshot for those who are about to import it.
+  if (Draining(permit)) return queued && !held_elsewhere && MayBeImported(permit);
+  int held = 0;
+  for (const Permit* other : state_.budget().OfRun(permit.run_id)) held += Usable(*other, state_.budget());
+  if (held_elsewhere && Dispatcher::ShouldYield(state->run.job_uid, permit.connection, held, offers, state_.budget())) {
+    return false;
   }
   if (queued) return true;
   if (!reading) return false;

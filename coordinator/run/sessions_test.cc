@@ -124,6 +124,32 @@ TEST_F(SessionsTest, ARunThatYieldsToAnotherKeepsItsSnapshot) {
   EXPECT_EQ(core_->budget().OfRun(run).size(), 2u) << "one is closed for the other job";
 }
 
+TEST_F(SessionsTest, AWorkerThatDrainsHandsItsSnapshotOn) {
+  const std::string run = StartFullLoad(/*max_connections=*/2);
+  ASSERT_EQ(Describe(Next(v1::Task::kDescribe), 1000), absl::OkStatus());
+  const v1::Task first = Next(v1::Task::kMove);
+  const auto closing = [&] {
+    std::vector<std::string> sessions;
+    for (const Permit* permit : core_->budget().OfRun(run)) {
+      if (permit->state == Permit::State::kClosing) sessions.push_back(permit->session_id);
+    }
+    return sessions;
+  };
+  ASSERT_TRUE(core_->DrainWorker(worker_, "ann").ok());
+  worker_ = "other";
+  Register(4);
+  worker_ = "w";
+  ASSERT_EQ(Move(first, 500), absl::OkStatus());
+  EXPECT_THAT(closing(), IsEmpty());
+  worker_ = "other";
+  const v1::Task second = Next(v1::Task::kMove);
+  EXPECT_EQ(second.session().import_snapshot(), "snap");
+  EXPECT_THAT(closing(), IsEmpty()) << "who is to import it may not have done so yet";
+  ASSERT_EQ(Move(second, 500), absl::OkStatus());
+  EXPECT_THAT(closing(), testing::Contains(first.session().session_id()));
+  EXPECT_EQ(store_->GetRun(run)->error, "");
+}
+
 TEST_F(SessionsTest, OneThatIsReadIsNobodyElsesAfterATakeOver) {
   StartFullLoad(/*max_connections=*/2);
   ASSERT_EQ(Describe(Next(v1::Task::kDescribe), 1000), absl::OkStatus());
