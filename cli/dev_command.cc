@@ -1,6 +1,5 @@
 #include <deque>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -16,7 +15,6 @@
 #include "cli/project_loading.h"
 #include "cli/run_report.h"
 #include "cli/run_watch.h"
-#include "cli/store_patience.h"
 #include "common/base/termination.h"
 #include "coordinator/admin/resources.h"
 #include "worker/connectors/builtin.h"
@@ -34,23 +32,25 @@ class Chronicle {
  public:
   // `context` must outlive it.
   explicit Chronicle(const CommandContext* context) : context_(*context) {}
-  ~Chronicle() { Stop(); }
+  ~Chronicle() {
+    Stop();
+    Print();
+  }
 
   // For EmbeddedCluster::Options.
+  void Say(const std::string& line) {
+    absl::MutexLock lock(&mutex_);
+    lines_.push_back(line);
+  }
   void RunEnded(const coordinator::RunRecord& run) {
     absl::MutexLock lock(&mutex_);
     ended_.push_back(run);
   }
 
-  // `cluster` must live until Stop.
-  void Start(EmbeddedCluster* cluster) {
-    thread_ = std::thread([this, cluster] {
-      while (!stop_.WaitForNotificationWithTimeout(kBeat)) {
-        PrintEnded();
-        const std::optional<std::string> line = store_.Observe(cluster->coordinator().store_failure());
-        if (line.has_value()) context_.console->Say(*line);
-      }
-      PrintEnded();
+  void Start() {
+    thread_ = std::thread([this] {
+      while (!stop_.WaitForNotificationWithTimeout(kBeat)) Print();
+      Print();
     });
   }
   // Says all there is, then no more.
@@ -61,12 +61,15 @@ class Chronicle {
   }
 
  private:
-  void PrintEnded() {
+  void Print() {
+    std::deque<std::string> lines;
     std::deque<coordinator::RunRecord> ended;
     {
       absl::MutexLock lock(&mutex_);
+      lines.swap(lines_);
       ended.swap(ended_);
     }
+    for (const std::string& line : lines) context_.console->Say(line);
     for (const coordinator::RunRecord& record : ended) {
       const v1::Run run = coordinator::ToRun(record);
       PrintObject(context_, RunObject(run), [&] { return RunSummary(run, *context_.console); });
@@ -75,8 +78,8 @@ class Chronicle {
 
   const CommandContext& context_;
   absl::Mutex mutex_;
+  std::deque<std::string> lines_ ABSL_GUARDED_BY(mutex_);
   std::deque<coordinator::RunRecord> ended_ ABSL_GUARDED_BY(mutex_);
-  StorePatience store_;
   absl::Notification stop_;
   std::thread thread_;
 };
@@ -102,7 +105,7 @@ ExitCode Execute(const DevCommand& command, const CommandContext& context) {
   options.schedule = true;
   options.admin_listen = command.admin_listen;
   options.metrics_listen = command.metrics_listen;
-  options.log = [&](const std::string& line) { context.console->Say(line); };
+  options.log = [&](const std::string& line) { chronicle.Say(line); };
   options.run_ended = [&](const coordinator::RunRecord& run) { chronicle.RunEnded(run); };
   options.redact = [&](std::string_view text) { return context.console->redactor().Redact(text); };
   const absl::StatusOr<std::unique_ptr<EmbeddedCluster>> cluster =
@@ -112,7 +115,7 @@ ExitCode Execute(const DevCommand& command, const CommandContext& context) {
     context.console->Say(absl::StrCat(job, ": disabled, ", command.file, " does not name it any more"));
   }
   SayRecovering(**cluster, *project, context.console);
-  chronicle.Start(cluster->get());
+  chronicle.Start();
   Announce(context, absl::StrCat("listening admin ", (*cluster)->admin_address()));
   Announce(context, absl::StrCat("listening metrics ", (*cluster)->metrics_address()));
   Announce(context, "ready");

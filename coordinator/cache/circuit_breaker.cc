@@ -3,7 +3,7 @@
 namespace tidemark::coordinator {
 
 bool CircuitBreaker::Allow(absl::Duration now) {
-  if (failures_ < limit_) return true;
+  if (!open()) return true;
   if (probing_ || now < probe_at_) return false;
   probing_ = true;
   return true;

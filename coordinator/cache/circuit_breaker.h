@@ -14,6 +14,8 @@ class CircuitBreaker {
   bool Allow(absl::Duration now);
   void Succeeded();
   void Failed(absl::Duration now);
+  // Calls are refused, but for one after each pause.
+  bool open() const { return failures_ >= limit_; }
 
  private:
   const int limit_;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
@@ -61,6 +62,14 @@ class JobCache {
   virtual absl::StatusOr<std::shared_ptr<const JobList>> Get() = 0;
 };
 
+// Hears of Redis being left alone, once per outage: by the thread that noticed, which it must not hold up. Either may
+// be empty.
+struct RedisOutage {
+  std::function<void(const absl::Status& error)> began = {};
+  // It answers again, so long after.
+  std::function<void(absl::Duration after)> ended = {};
+};
+
 struct JobCacheOptions {
   // All three outlive the cache.
   JobListSource* source = nullptr;
@@ -71,6 +80,7 @@ struct JobCacheOptions {
   absl::Duration ttl = absl::Minutes(10);
   // Told of each Get, by the thread that called it; may be empty.
   std::function<void(JobCacheResult)> observer = {};
+  RedisOutage outage = {};
 };
 
 // Keeps the list in this process alone.

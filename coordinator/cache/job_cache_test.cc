@@ -17,6 +17,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/model/duration.h"
 #include "coordinator/cache/redis_shared_values.h"
 #include "coordinator/cache/store_job_list_source.h"
 #include "gmock/gmock.h"
@@ -158,7 +159,10 @@ class CacheTest : public ::testing::Test {
 
   std::unique_ptr<CacheUnderTest> OnRedis(const std::string& url) {
     auto under_test = std::make_unique<CacheUnderTest>();
-    auto cache = NewRedisJobCache(Options(under_test.get()), url, "c1");
+    JobCacheOptions options = Options(under_test.get());
+    options.outage.began = [this](const absl::Status& error) { outages_.emplace_back(error.message()); };
+    options.outage.ended = [this](absl::Duration after) { outages_.push_back("over after " + DurationText(after)); };
+    auto cache = NewRedisJobCache(options, url, "c1");
     EXPECT_TRUE(cache.ok()) << cache.status();
     if (cache.ok()) under_test->cache = *std::move(cache);
     return under_test;
@@ -167,6 +171,8 @@ class CacheTest : public ::testing::Test {
   SimulatedClock clock_;
   Rng rng_{7};
   FakeSource source_;
+  // Of Redis: how each began, and how it ended.
+  std::vector<std::string> outages_;
 };
 
 TEST_F(CacheTest, TheStoresJobsAreASource) {
@@ -425,12 +431,18 @@ TEST_F(RedisJobCacheTest, GoneAndBack) {
   }
   EXPECT_THAT(cache->Results(), Each("bypass"));
   EXPECT_EQ(source_.loads(), 10);
-  ASSERT_TRUE(server().Restart().ok());
+  const std::string began = absl::StrCat("redis 127.0.0.1:", server().port(), ": Connection refused");
+  EXPECT_THAT(outages_, ElementsAre(began));
   clock_.Advance(kRedisPause);
   EXPECT_EQ(cache->Get(), 11);
-  EXPECT_EQ(New()->Get(), 11);
-  EXPECT_THAT(cache->Results(), ElementsAre("miss"));
-  EXPECT_EQ(source_.loads(), 11);
+  source_.Change();
+  ASSERT_TRUE(server().Restart().ok());
+  clock_.Advance(kRedisPause);
+  EXPECT_EQ(cache->Get(), 12);
+  EXPECT_THAT(outages_, ElementsAre(began, "over after 10s"));
+  EXPECT_EQ(New()->Get(), 12);
+  EXPECT_THAT(cache->Results(), ElementsAre("bypass", "miss"));
+  EXPECT_EQ(source_.loads(), 12);
 }
 
 TEST_F(RedisJobCacheTest, AConnectionThatWasClosedIsOpenedAgain) {

@@ -29,7 +29,8 @@ std::string Millis(absl::Duration duration) {
 
 class RedisSharedValues final : public SharedValues {
  public:
-  RedisSharedValues(RedisAddress address, const Clock* clock) : clock_(clock), connection_(std::move(address), clock) {}
+  RedisSharedValues(RedisAddress address, const Clock* clock, RedisOutage outage)
+      : clock_(clock), outage_(std::move(outage)), connection_(std::move(address), clock) {}
 
   absl::StatusOr<std::optional<std::string>> Get(std::string_view key) override {
     TM_ASSIGN_OR_RETURN(RedisReply reply, Call({"GETRANGE", std::string(key), "0", absl::StrCat(kLargestValue)}));
@@ -65,31 +66,43 @@ class RedisSharedValues final : public SharedValues {
         reply = absl::UnavailableError(absl::StrCat("redis answers ", reply->text));
       }
     }
+    const bool was_left_alone = breaker_.open();
+    const absl::Duration now = clock_->Monotonic();
     if (reply.ok()) {
       breaker_.Succeeded();
     } else {
-      breaker_.Failed(clock_->Monotonic());
+      breaker_.Failed(now);
+    }
+    if (breaker_.open() == was_left_alone) return reply;
+    if (was_left_alone) {
+      if (outage_.ended) outage_.ended(now - left_alone_);
+    } else {
+      left_alone_ = now;
+      if (outage_.began) outage_.began(reply.status());
     }
     return reply;
   }
 
   const Clock* const clock_;
+  const RedisOutage outage_;
   absl::Mutex mutex_;
+  // While the breaker is open: since when.
+  absl::Duration left_alone_ ABSL_GUARDED_BY(mutex_);
   CircuitBreaker breaker_ ABSL_GUARDED_BY(mutex_) = CircuitBreaker(kRedisFailures, kRedisPause);
   RedisConnection connection_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
 
-std::unique_ptr<SharedValues> NewRedisSharedValues(RedisAddress address, const Clock* clock) {
-  return std::make_unique<RedisSharedValues>(std::move(address), clock);
+std::unique_ptr<SharedValues> NewRedisSharedValues(RedisAddress address, const Clock* clock, RedisOutage outage) {
+  return std::make_unique<RedisSharedValues>(std::move(address), clock, std::move(outage));
 }
 
 absl::StatusOr<std::unique_ptr<JobCache>> NewRedisJobCache(const JobCacheOptions& options, std::string_view url,
                                                            std::string_view cluster_id) {
   TM_ASSIGN_OR_RETURN(RedisAddress address, ParseRedisUrl(url));
-  return std::make_unique<LayeredJobCache>(options, NewRedisSharedValues(std::move(address), options.clock),
-                                           std::string(cluster_id));
+  return std::make_unique<LayeredJobCache>(
+      options, NewRedisSharedValues(std::move(address), options.clock, options.outage), std::string(cluster_id));
 }
 
 }  // namespace tidemark::coordinator

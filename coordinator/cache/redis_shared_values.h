@@ -4,6 +4,7 @@
 
 #include "absl/time/time.h"
 #include "common/base/clock.h"
+#include "coordinator/cache/job_cache.h"
 #include "coordinator/cache/redis_url.h"
 #include "coordinator/cache/shared_values.h"
 
@@ -16,6 +17,6 @@ inline constexpr int kRedisFailures = 3;
 inline constexpr absl::Duration kRedisPause = absl::Seconds(5);
 
 // One connection, opened at the first call and again after an error. `clock` outlives it.
-std::unique_ptr<SharedValues> NewRedisSharedValues(RedisAddress address, const Clock* clock);
+std::unique_ptr<SharedValues> NewRedisSharedValues(RedisAddress address, const Clock* clock, RedisOutage outage = {});
 
 }  // namespace tidemark::coordinator

@@ -35,16 +35,20 @@ bool NeedsMending(const absl::Status& status) {
 
 }  // namespace
 
-ClusterState::ClusterState(MetadataStore* store, const Clock* clock, bool resume)
-    : store_(store), clock_(clock), resume_(resume) {}
+ClusterState::ClusterState(MetadataStore* store, const Clock* clock, CoordinatorObserver* observer, bool resume)
+    : store_(store), clock_(clock), observer_(observer), resume_(resume) {}
 
 absl::Status ClusterState::Answered(absl::Status answer) {
+  const absl::Duration now = clock_->Monotonic();
   if (answer.ok()) {
+    if (failure_.has_value()) observer_->StoreAnswers(now - failure_->since);
     failure_.reset();
   } else if (failure_.has_value()) {
     failure_->error = answer;
   } else {
-    failure_ = StoreFailure{answer, clock_->Monotonic()};
+    // That another leads is no trouble of the store's.
+    if (!deposed_) observer_->StoreFailed(answer);
+    failure_ = StoreFailure{answer, now};
   }
   return answer;
 }
@@ -76,7 +80,7 @@ absl::Status ClusterState::RaiseEpoch(std::string_view holder, absl::Duration tt
 
 void ClusterState::Resign() {
   // A lease that cannot be given back runs out.
-  if (!deposed_) (void)store_->ResignLeadership(epoch_);
+  if (!deposed_ && epoch_ > 0) (void)store_->ResignLeadership(epoch_);
   deposed_ = true;
 }
 

@@ -26,8 +26,8 @@ namespace tidemark::coordinator {
 // reading anew. Not thread-safe.
 class ClusterState {
  public:
-  // Both must outlive it. Without `resume`, stored runs that have not ended stay out of the image.
-  ClusterState(MetadataStore* store, const Clock* clock, bool resume);
+  // All three must outlive it. Without `resume`, stored runs that have not ended stay out of the image.
+  ClusterState(MetadataStore* store, const Clock* clock, CoordinatorObserver* observer, bool resume);
 
   // Takes the leader's lease; then the image is read.
   absl::Status Lead(std::string_view holder, absl::Duration ttl);
@@ -110,6 +110,7 @@ class ClusterState {
 
   MetadataStore* const store_;
   const Clock* const clock_;
+  CoordinatorObserver* const observer_;
   const bool resume_;
   std::string cluster_id_;
   int64_t epoch_ = 0;

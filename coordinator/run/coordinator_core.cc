@@ -45,7 +45,7 @@ std::string RateKey(std::string_view worker_id, std::string_view incarnation) {
 
 CoordinatorCore::CoordinatorCore(const CoordinatorOptions& options)
     : options_(Heard(options)),
-      state_(options.store, options.clock, options.resume),
+      state_(options.store, options.clock, options_.observer, options.resume),
       controller_("", options.plan_limits, options.rng) {}
 
 absl::StatusOr<std::unique_ptr<CoordinatorCore>> CoordinatorCore::Start(const CoordinatorOptions& options) {

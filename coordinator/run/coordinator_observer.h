@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "coordinator/store/records.h"
 #include "tidemark/v1/values.pb.h"
@@ -26,6 +27,11 @@ class CoordinatorObserver {
   virtual void TaskLeased(v1::TaskKind kind, absl::Duration waited) {}
   // The attempt went with its worker. Those that end otherwise, their workers count.
   virtual void AttemptLost(v1::TaskKind kind) {}
+
+  // The store did not take a write, and nothing is decided until it takes one. Not told again until StoreAnswers.
+  virtual void StoreFailed(const absl::Status& error) {}
+  // It has taken a write, `after` the first that failed.
+  virtual void StoreAnswers(absl::Duration after) {}
 
   // A trigger in the store asked for what cannot be done.
   virtual void TriggerRefused(const TriggerRecord& trigger, std::string_view why) {}

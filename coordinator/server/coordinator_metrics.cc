@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
+#include "common/model/duration.h"
 #include "common/model/enum_names.h"
 #include "common/telemetry/metrics.h"
 
@@ -56,9 +57,9 @@ void CoordinatorMetrics::RunFired(const RunRecord& run, absl::Duration lag) {
 void CoordinatorMetrics::FiresMissed(std::string_view job, std::string_view reason, int64_t count) {
   registry_.Get(metrics::kScheduleMissed, reason).Add(static_cast<double>(count));
   // A skipped fire has a run that says so.
-  if (log_ && reason != "skipped") {
-    log_(absl::StrCat("job ", Abs(job), ": ", count, count == 1 ? " fire time" : " fire times", " missed (",
-                      Abs(reason), ")"));
+  if (reason != "skipped") {
+    Log(absl::StrCat("job ", Abs(job), ": ", count, count == 1 ? " fire time" : " fire times", " missed (", Abs(reason),
+                     ")"));
   }
 }
 
@@ -82,9 +83,9 @@ void CoordinatorMetrics::RunEnded(const RunRecord& run) {
   if (run.status == RunStatus::kSuccess) {
     absl::MutexLock lock(&mutex_);
     last_successes_[run.job_uid] = run.ended.value_or(run.created);
-  } else if (log_ && !run_ended_) {
-    log_(absl::StrCat("run ", run.id, " of job ", job, " ended as ", std::string(coordinator::Name(run.phase)), ": ",
-                      run.error));
+  } else if (!run_ended_) {
+    Log(absl::StrCat("run ", run.id, " of job ", job, " ended as ", std::string(coordinator::Name(run.phase)), ": ",
+                     run.error));
   }
 }
 
@@ -96,12 +97,29 @@ void CoordinatorMetrics::AttemptLost(v1::TaskKind kind) {
   registry_.Get(metrics::kTaskAttempts, EnumName(kind), "lost").Add();
 }
 
+void CoordinatorMetrics::StoreFailed(const absl::Status& error) {
+  Log(absl::StrCat("the metadata store fails: ", error.message(), "; no run begins or ends until it takes changes"));
+}
+
+void CoordinatorMetrics::StoreAnswers(absl::Duration after) {
+  Log(absl::StrCat("the metadata store takes changes again, after ", ElapsedText(after)));
+}
+
 void CoordinatorMetrics::TriggerRefused(const TriggerRecord& trigger, std::string_view why) {
-  if (log_) log_(absl::StrCat("trigger ", trigger.id, " for job ", trigger.job_name, " is refused: ", Abs(why)));
+  Log(absl::StrCat("trigger ", trigger.id, " for job ", trigger.job_name, " is refused: ", Abs(why)));
 }
 
 void CoordinatorMetrics::CacheAsked(JobCacheResult result) {
   registry_.Get(metrics::kJobCacheRequests, coordinator::Name(result)).Add();
+}
+
+void CoordinatorMetrics::RedisFailed(const absl::Status& error) {
+  Log(absl::StrCat("the job cache does without Redis: ", error.message(),
+                   "; jobs are listed from the store meanwhile"));
+}
+
+void CoordinatorMetrics::RedisAnswers(absl::Duration after) {
+  Log(absl::StrCat("the job cache has Redis again, after ", ElapsedText(after)));
 }
 
 void CoordinatorMetrics::Recall(std::vector<std::pair<std::string, absl::Time>> last_successes) {

@@ -30,9 +30,13 @@ class CoordinatorMetrics final : public CoordinatorObserver {
   void RunEnded(const RunRecord& run) override;
   void TaskLeased(v1::TaskKind kind, absl::Duration waited) override;
   void AttemptLost(v1::TaskKind kind) override;
+  void StoreFailed(const absl::Status& error) override;
+  void StoreAnswers(absl::Duration after) override;
   void TriggerRefused(const TriggerRecord& trigger, std::string_view why) override;
 
   void CacheAsked(JobCacheResult result);
+  void RedisFailed(const absl::Status& error);
+  void RedisAnswers(absl::Duration after);
 
   // When each job last succeeded before this process began, by uid. Once.
   void Recall(std::vector<std::pair<std::string, absl::Time>> last_successes);
@@ -41,6 +45,9 @@ class CoordinatorMetrics final : public CoordinatorObserver {
   [[nodiscard]] MetricRegistry::CollectHook Watch(const Coordinator* coordinator);
 
  private:
+  void Log(const std::string& line) const {
+    if (log_) log_(line);
+  }
   void Collect(const Coordinator& coordinator);
   void CollectJobs(const Coordinator& coordinator) ABSL_EXCLUSIVE_LOCKS_REQUIRED(collecting_);
   void CollectConnections(const Coordinator& coordinator) ABSL_EXCLUSIVE_LOCKS_REQUIRED(collecting_);

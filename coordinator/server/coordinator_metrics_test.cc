@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/run/faulty_store.h"
 #include "coordinator/store/sample_records.h"
 
 namespace tidemark::coordinator {
@@ -97,11 +98,16 @@ TEST_F(CoordinatorMetricsTest, TasksTriggersAndTheCache) {
   metrics->AttemptLost(v1::TASK_KIND_MOVE);
   metrics->TriggerRefused(SampleTrigger("t1"), "no job orders");
   metrics->CacheAsked(JobCacheResult::kHit);
+  metrics->RedisFailed(absl::UnavailableError("redis cache:6379: no answer in time"));
+  metrics->RedisAnswers(absl::Seconds(65));
   EXPECT_THAT(registry_.Text(), HasSubstr("tidemark_task_queue_wait_seconds_sum 7\n"));
   EXPECT_THAT(registry_.Text(), HasSubstr("tidemark_task_attempts_total{kind=\"move\",result=\"lost\"} 1\n"));
   EXPECT_THAT(registry_.Text(), HasSubstr(absl::StrCat("tidemark_job_cache_requests_total{result=\"",
                                                        std::string(Name(JobCacheResult::kHit)), "\"} 1\n")));
-  EXPECT_THAT(log_, ElementsAre("trigger t1 for job orders is refused: no job orders"));
+  EXPECT_THAT(log_, ElementsAre("trigger t1 for job orders is refused: no job orders",
+                                "the job cache does without Redis: redis cache:6379: no answer in time; jobs are "
+                                "listed from the store meanwhile",
+                                "the job cache has Redis again, after 1m05s"));
 }
 
 // What mirrors a coordinator that took over from another.
@@ -122,7 +128,7 @@ class WatchedCoordinatorTest : public CoordinatorMetricsTest {
 
     metrics_ = Metrics();
     CoordinatorOptions options;
-    options.store = store_.get();
+    options.store = &faults_;
     options.clock = &clock_;
     options.rng = &rng_;
     options.holder = "this";
@@ -140,6 +146,7 @@ class WatchedCoordinatorTest : public CoordinatorMetricsTest {
   SimulatedClock clock_;
   Rng rng_{7};
   const std::unique_ptr<MetadataStore> store_ = NewMemoryStore(&clock_, 1);
+  FaultyStore faults_{store_.get()};
   std::unique_ptr<CoordinatorMetrics> metrics_;
   std::unique_ptr<Coordinator> coordinator_;
   MetricRegistry::CollectHook watch_;
@@ -163,6 +170,26 @@ TEST_F(WatchedCoordinatorTest, TheNextSuccessIsTheLast) {
   metrics_->RunEnded(run);
   EXPECT_THAT(registry_.Text(),
               HasSubstr("tidemark_job_last_success_timestamp_seconds{etl_job=\"orders\"} 1767272400\n"));
+}
+
+TEST_F(WatchedCoordinatorTest, AnOutageOfTheStoreIsSaidOnce) {
+  faults_.write_error = absl::UnavailableError("no route to the store");
+  EXPECT_FALSE(coordinator_->StartRun("orders", {}).ok());
+  EXPECT_FALSE(coordinator_->StartRun("orders", {}).ok());
+  const char* const began =
+      "the metadata store fails: no route to the store; no run begins or ends until it takes changes";
+  EXPECT_THAT(log_, ElementsAre(began));
+  clock_.Advance(absl::Seconds(10));
+  faults_.write_error = absl::OkStatus();
+  EXPECT_TRUE(coordinator_->StartRun("orders", {}).ok());
+  EXPECT_TRUE(coordinator_->StartRun("orders", {}).ok());
+  EXPECT_THAT(log_, ElementsAre(began, "the metadata store takes changes again, after 10.0s"));
+
+  // Who is replaced has no outage.
+  ASSERT_EQ(store_->ResignLeadership(coordinator_->epoch()), absl::OkStatus());
+  ASSERT_TRUE(store_->AcquireLeadership("next", absl::Minutes(1), 0).ok());
+  EXPECT_FALSE(coordinator_->StartRun("orders", {}).ok());
+  EXPECT_EQ(log_.size(), 2u);
 }
 
 TEST_F(WatchedCoordinatorTest, TheMetricsOfAJobGoWithIt) {

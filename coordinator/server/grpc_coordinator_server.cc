@@ -67,6 +67,8 @@ class CoordinatorServer::Impl {
     cache.clock = options_.clock;
     cache.rng = options.rng;
     cache.observer = [this](JobCacheResult result) { metrics_.CacheAsked(result); };
+    cache.outage.began = [this](const absl::Status& error) { metrics_.RedisFailed(error); };
+    cache.outage.ended = [this](absl::Duration after) { metrics_.RedisAnswers(after); };
     if (options_.redis.empty()) {
       cache_ = NewMemoryJobCache(cache);
     } else {
