@@ -42,6 +42,7 @@ class Describer {
 
   absl::Status DescribeBoth();
   absl::Status ApplyNullPolicy();
+  absl::Status CheckRange();
   absl::Status FixHorizon();
   std::optional<LastWindow> Last() const;
   absl::Status OpenSnapshotIfNeeded();
@@ -170,6 +171,15 @@ absl::Status Describer::ApplyNullPolicy() {
       "source.null_watermark: reread, which reads them in every run and needs target.key"));
 }
 
+absl::Status Describer::CheckRange() {
+  const auto holds = source_.IsAbove(window_.high(), window_.low());
+  if (!holds.ok()) return FromSource(holds.status());
+  if (*holds) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--from ", window_.low().text(), " is not below --to ",
+                                                 window_.high().text(),
+                                                 ": no row is above the one and not above the other"));
+}
+
 absl::Status Describer::FixHorizon() {
   if (HasWatermark() && !ReadsEverything() && LimitsRows(job_.source().query())) {
     return absl::InvalidArgumentError(
@@ -187,6 +197,7 @@ absl::Status Describer::FixHorizon() {
     }
     return absl::OkStatus();
   }
+  if (IsRange()) TM_RETURN_IF_ERROR(CheckRange());
   auto probe = source_.ProbeHorizon(Last());
   if (absl::IsUnimplemented(probe.status())) {
     return absl::InvalidArgumentError(absl::StrCat("this source has no watermark to offer (", probe.status().message(),

@@ -287,6 +287,15 @@ TEST_F(DescribeTest, ABackfillKeepsItsBounds) {
   EXPECT_THAT(beyond->completeness().premises(), ElementsAre(HasSubstr("200")));
 }
 
+TEST_F(DescribeTest, ABackfillOfNothingIsRefused) {
+  task_.mutable_describe()->mutable_window()->set_kind(v1::WINDOW_KIND_RANGE);
+  for (const std::string to : {"050", "100"}) {
+    task_.mutable_describe()->mutable_window()->mutable_high()->set_text(to);
+    EXPECT_EQ(Run().status(), absl::InvalidArgumentError("--from 100 is not below --to " + to +
+                                                         ": no row is above the one and not above the other"));
+  }
+}
+
 TEST_F(DescribeTest, AQueryThatLeavesRowsOutHasNoWindows) {
   task_.mutable_job()->mutable_source()->set_query("SELECT * FROM t LIMIT 10");
   EXPECT_THAT(std::string(Run().status().message()), HasSubstr("source.query has a LIMIT"));
