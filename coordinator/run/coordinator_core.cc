@@ -50,15 +50,24 @@ CoordinatorCore::CoordinatorCore(const CoordinatorOptions& options)
 
 absl::StatusOr<std::unique_ptr<CoordinatorCore>> CoordinatorCore::Start(const CoordinatorOptions& options) {
   std::unique_ptr<CoordinatorCore> core(new CoordinatorCore(options));
-  TM_RETURN_IF_ERROR(core->state_.Lead(options.holder, options.leader_lease));
-  core->controller_ = RunController(core->state_.cluster_id(), options.plan_limits, options.rng);
-  core->rates_.SetEpoch(core->state_.epoch());
-  core->next_renewal_ = options.clock->Monotonic() + options.leader_lease / 3;
-  TM_RETURN_IF_ERROR(core->Recover());
-  TM_RETURN_IF_ERROR(core->ReadConnections());
-  TM_RETURN_IF_ERROR(core->ScheduleJobs());
-  TM_RETURN_IF_ERROR(core->Settle());
+  // Who cannot open them must not keep from leading who can, and is to be found out while another leads.
+  TM_RETURN_IF_ERROR(core->StoredConnections().status());
+  if (absl::Status led = core->Lead(); !led.ok()) {
+    core->Resign();
+    return led;
+  }
   return core;
+}
+
+absl::Status CoordinatorCore::Lead() {
+  TM_RETURN_IF_ERROR(state_.Lead(options_.holder, options_.leader_lease));
+  controller_ = RunController(state_.cluster_id(), options_.plan_limits, options_.rng);
+  rates_.SetEpoch(state_.epoch());
+  next_renewal_ = options_.clock->Monotonic() + options_.leader_lease / 3;
+  TM_RETURN_IF_ERROR(Recover());
+  TM_RETURN_IF_ERROR(ReadConnections());
+  TM_RETURN_IF_ERROR(ScheduleJobs());
+  return Settle();
 }
 
 absl::Status CoordinatorCore::Recover() {

@@ -95,6 +95,8 @@ class CoordinatorCore {
   explicit CoordinatorCore(const CoordinatorOptions& options);
 
   // -- coordinator_core.cc: the life of runs
+  // Takes the lease, and up what the leader before left.
+  absl::Status Lead();
   absl::Status Recover();
   // Before every decision: what a write left in doubt is read anew, connections and schedules included.
   absl::Status Refresh();
@@ -144,6 +146,8 @@ class CoordinatorCore {
   absl::StatusOr<ConnectionRecord> PutConnection(const ConnectionRecord* stored, const ConnectionChange& change);
   absl::Status CheckConnection(const v1::ConnectionSpec& spec) const;
   absl::Status NeedsSealer() const;
+  // Those of the store, opened. FailedPrecondition names a key that is missing.
+  absl::StatusOr<std::vector<v1::ConnectionSpec>> StoredConnections() const;
   absl::Status ReadConnections();
   void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
 

@@ -336,8 +336,8 @@ absl::Status CoordinatorCore::CheckConnection(const v1::ConnectionSpec& spec) co
   return absl::OkStatus();
 }
 
-absl::Status CoordinatorCore::ReadConnections() {
-  if (options_.sealer == nullptr) return absl::OkStatus();
+absl::StatusOr<std::vector<v1::ConnectionSpec>> CoordinatorCore::StoredConnections() const {
+  if (options_.sealer == nullptr) return std::vector<v1::ConnectionSpec>();
   TM_ASSIGN_OR_RETURN(const std::vector<ConnectionRecord> records, state_.store().ListConnections());
   std::vector<v1::ConnectionSpec> connections;
   for (const ConnectionRecord& record : records) {
@@ -349,7 +349,13 @@ absl::Status CoordinatorCore::ReadConnections() {
     }
     connections.push_back(std::move(spec));
   }
-  SetConnections(std::move(connections));
+  return connections;
+}
+
+absl::Status CoordinatorCore::ReadConnections() {
+  if (options_.sealer == nullptr) return absl::OkStatus();
+  TM_ASSIGN_OR_RETURN(const std::vector<v1::ConnectionSpec> connections, StoredConnections());
+  SetConnections(connections);
   return absl::OkStatus();
 }
 

@@ -344,12 +344,18 @@ TEST_F(DefinitionsTest, AReplicaWithoutADsnIsTheOneInItsPlace) {
 }
 
 TEST_F(DefinitionsTest, AnotherKeyDoesNotStart) {
+  const int64_t epoch = core_->epoch();
+  core_->Resign();
   const Sealer other = WithKey("k2", 'y');
   options_.sealer = &other;
   const absl::Status refused = TryBoot();
   EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
   EXPECT_THAT(Message(refused), HasSubstr("connection/dst/dsn"));
   EXPECT_THAT(Message(refused), Not(HasSubstr("canary")));
+  EXPECT_EQ(store_->AcquireLeadership("next", absl::Minutes(1), 0).value_or(0), epoch + 1) << "it never led";
+
+  // Nor does it wait for its turn.
+  EXPECT_EQ(TryBoot(), refused);
 }
 
 TEST_F(DefinitionsTest, ALocalFileNamesItsWorker) {

@@ -103,6 +103,17 @@ TEST_F(SessionsTest, AnAttemptThatHasReadAllHasNoSessionToExplain) {
   EXPECT_NE(core_->GetRun(run)->phase, RunPhase::kMoving);
 }
 
+TEST_F(SessionsTest, ALeaderThatCannotStartGivesTheLeaseBack) {
+  StartFullLoad(/*max_connections=*/1);
+  Next(v1::Task::kDescribe);
+  core_->Resign();
+  // It takes the task back, and does not hear whether it is stored.
+  options_.workers_died_with_us = true;
+  faults_.doubtful_write = 1;
+  EXPECT_TRUE(absl::IsUnavailable(TryBoot()));
+  EXPECT_EQ(store_->AcquireLeadership("next", absl::Minutes(1), 0).status(), absl::OkStatus());
+}
+
 TEST_F(SessionsTest, ARunThatYieldsToAnotherKeepsItsSnapshot) {
   v1::JobSpec other = Job("other");
   other.mutable_source()->set_connection("src");
