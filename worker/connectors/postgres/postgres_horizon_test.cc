@@ -300,6 +300,10 @@ TEST_F(PostgresHorizonTest, NaiveTimestampsNeedAZoneAndAreProvedOnlyWithoutDayli
 }
 
 TEST_F(PostgresHorizonTest, ADateIsOverWhenItsDayIs) {
+  // Not around midnight, when another day is over from one probe to the next.
+  Exec(dsn_,
+       "SELECT pg_sleep(CASE WHEN now() AT TIME ZONE 'UTC' + interval '30 s' < date_trunc('day', now() AT TIME ZONE "
+       "'UTC' + interval '30 s') + interval '1 min' THEN 60 ELSE 0 END)");
   v1::JobSpec job = Job("day");
   job.mutable_source()->set_watermark_timezone("UTC");
   const HorizonProbe probe = Probe(job);
