@@ -300,15 +300,15 @@ TEST_F(PostgresHorizonTest, NaiveTimestampsNeedAZoneAndAreProvedOnlyWithoutDayli
 }
 
 TEST_F(PostgresHorizonTest, ADateIsOverWhenItsDayIs) {
-  // Not around midnight, when another day is over from one probe to the next.
+  // A day counts as over two hours late. Not around that moment, when another one is from one probe to the next.
   Exec(dsn_,
-       "SELECT pg_sleep(CASE WHEN now() AT TIME ZONE 'UTC' + interval '30 s' < date_trunc('day', now() AT TIME ZONE "
-       "'UTC' + interval '30 s') + interval '1 min' THEN 60 ELSE 0 END)");
+       "SELECT pg_sleep(CASE WHEN date_trunc('day', soon) + interval '1 min' > soon THEN 60 ELSE 0 END) FROM (SELECT "
+       "now() AT TIME ZONE 'UTC' - interval '2 h' + interval '30 s') AS t (soon)");
   v1::JobSpec job = Job("day");
   job.mutable_source()->set_watermark_timezone("UTC");
   const HorizonProbe probe = Probe(job);
   EXPECT_EQ(probe.completeness.level(), kProved);
-  EXPECT_EQ(probe.high.text(), Scalar(dsn_, "SELECT ((now() AT TIME ZONE 'UTC') - interval '1.5 seconds')::date - 1"));
+  EXPECT_EQ(probe.high.text(), Scalar(dsn_, "SELECT ((now() AT TIME ZONE 'UTC') - interval '2 h')::date - 1"));
   EXPECT_FALSE(probe.probed_at.has_value());
   EXPECT_TRUE(Probe(job, probe.high).empty);
   job.mutable_source()->clear_watermark_timezone();
