@@ -18,16 +18,12 @@ void ConnectionBudget::SetConnections(const std::vector<v1::ConnectionSpec>& con
     const auto [it, added] = limits_.emplace(identity, limit);
     if (!added) it->second = std::min(it->second, limit);
   }
-  for (auto& [id, entry] : permits_) NoteIdentity(entry);
+  for (auto& [id, entry] : permits_) NoteIdentity(entry.permit);
 }
 
-void ConnectionBudget::NoteIdentity(Entry& entry) {
-  const auto it = identities_.find(entry.permit.connection);
-  if (entry.identity.empty() && it != identities_.end()) entry.identity = it->second;
-}
-
-std::string ConnectionBudget::IdentityOf(const Entry& entry) const {
-  return entry.identity.empty() ? Identity(entry.permit.connection) : entry.identity;
+void ConnectionBudget::NoteIdentity(Permit& permit) const {
+  const auto it = identities_.find(permit.connection);
+  if (permit.identity.empty() && it != identities_.end()) permit.identity = it->second;
 }
 
 std::string ConnectionBudget::Identity(std::string_view connection) const {
@@ -44,14 +40,17 @@ int ConnectionBudget::Limit(std::string_view connection) const {
 }
 
 int ConnectionBudget::Held(std::string_view connection) const {
-  const std::string identity = Identity(connection);
   int held = 0;
-  for (const auto& [id, entry] : permits_) held += IdentityOf(entry) == identity;
+  for (const auto& [id, entry] : permits_) held += Counts(entry.permit, connection);
   return held;
 }
 
 int ConnectionBudget::Spare(std::string_view connection) const {
   return std::max(0, Limit(connection) - Held(connection));
+}
+
+bool ConnectionBudget::Counts(const Permit& permit, std::string_view connection) const {
+  return (permit.identity.empty() ? Identity(permit.connection) : permit.identity) == Identity(connection);
 }
 
 bool ConnectionBudget::Same(std::string_view connection, std::string_view other) const {
@@ -62,7 +61,7 @@ void ConnectionBudget::Grant(PermitRecord permit) {
   ++version_;
   Entry& entry = permits_[permit.session_id];
   static_cast<PermitRecord&>(entry.permit) = std::move(permit);
-  NoteIdentity(entry);
+  NoteIdentity(entry.permit);
 }
 
 bool ConnectionBudget::Release(std::string_view session_id) {

@@ -18,6 +18,8 @@ namespace tidemark::coordinator {
 struct Permit : PermitRecord {
   enum class State { kBusy, kIdle, kClosing };
   State state = State::kBusy;
+  // ConnectionBudget::Identity of its connection at the grant; empty while that is not known.
+  std::string identity;
 };
 
 // The permits of the cluster: one for each session on a source, from the grant until the session is known gone.
@@ -36,6 +38,8 @@ class ConnectionBudget {
   int Spare(std::string_view connection) const;
   // Of the server and database: the same for connections that share one budget.
   std::string Identity(std::string_view connection) const;
+  // Whether the permit counts against the connection's limit.
+  bool Counts(const Permit& permit, std::string_view connection) const;
   // Whether the two share one budget.
   bool Same(std::string_view connection, std::string_view other) const;
 
@@ -68,13 +72,10 @@ class ConnectionBudget {
  private:
   struct Entry {
     Permit permit;
-    // Of its connection at the grant; empty while that is not known.
-    std::string identity;
     std::optional<absl::Duration> gone_at;
   };
 
-  void NoteIdentity(Entry& entry);
-  std::string IdentityOf(const Entry& entry) const;
+  void NoteIdentity(Permit& permit) const;
 
   std::map<std::string, std::string, std::less<>> identities_;  // By connection.
   std::map<std::string, int, std::less<>> limits_;              // By identity.

@@ -56,6 +56,8 @@ TEST(ConnectionBudgetTest, SessionsStayWhereTheyWereOpened) {
   budget.SetConnections({Connection("a", "postgresql://elsewhere/shop", 1), other});
   EXPECT_EQ(budget.Spare("b"), 0);
   EXPECT_EQ(budget.Spare("a"), 1);
+  EXPECT_TRUE(budget.Counts(*budget.Find("s1"), "b"));
+  EXPECT_FALSE(budget.Counts(*budget.Find("s1"), "a"));
   budget.Grant(Granted("s2", "a"));
   EXPECT_EQ(budget.Spare("a"), 0);
   budget.Release("s1");

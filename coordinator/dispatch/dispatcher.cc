@@ -8,7 +8,7 @@ namespace {
 // Sessions of the job on the source, by the offers' view of which run is whose.
 int SessionsOfJob(const TaskOffer& offer, const ConnectionBudget& budget) {
   int held = 0;
-  for (const Permit* permit : budget.OfRun(offer.run_id)) held += budget.Same(permit->connection, offer.connection);
+  for (const Permit* permit : budget.OfRun(offer.run_id)) held += budget.Counts(*permit, offer.connection);
   return held;
 }
 
@@ -58,7 +58,7 @@ bool Dispatcher::ShouldYield(std::string_view job_uid, std::string_view connecti
   if (budget.Spare(connection) > 0) return false;
   int leaving = 0;
   for (const Permit* permit : budget.All()) {
-    leaving += permit->state == Permit::State::kClosing && budget.Same(permit->connection, connection);
+    leaving += permit->state == Permit::State::kClosing && budget.Counts(*permit, connection);
   }
   for (const TaskOffer& offer : offers) {
     if (offer.job_uid == job_uid || offer.connection.empty() || !offer.may_open) continue;

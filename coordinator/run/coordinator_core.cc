@@ -26,12 +26,15 @@ CoordinatorOptions Heard(CoordinatorOptions options) {
 constexpr size_t kLongestRequestId = 200;
 constexpr size_t kLongestBound = 1000;
 
-// No fire's key: those have no colon after the uid.
-std::string RunKey(std::string_view job_uid, std::string_view request_id) {
+}  // namespace
+
+std::string RequestKey(std::string_view job_uid, std::string_view request_id) {
   return absl::StrCat(Abs(job_uid), ":", Abs(request_id));
 }
 
-}  // namespace
+std::string FireKey(std::string_view job_uid, absl::Time fire_time) {
+  return absl::StrCat(Abs(job_uid), "@", absl::FormatTime(absl::RFC3339_sec, fire_time, absl::UTCTimeZone()));
+}
 
 absl::Status CheckRequestId(std::string_view request_id) {
   if (request_id.size() <= kLongestRequestId) return absl::OkStatus();
@@ -200,7 +203,7 @@ absl::StatusOr<std::optional<RunRecord>> CoordinatorCore::EarlierRun(std::string
                                                                      std::string_view request_id) const {
   if (request_id.empty()) return std::nullopt;
   TM_RETURN_IF_ERROR(CheckRequestId(request_id));
-  absl::StatusOr<RunRecord> run = state_.store().GetRunByKey(RunKey(job_uid, request_id));
+  absl::StatusOr<RunRecord> run = state_.store().GetRunByKey(RequestKey(job_uid, request_id));
   if (absl::IsNotFound(run.status())) return std::nullopt;
   if (!run.ok()) return run.status();
   return *std::move(run);
@@ -215,7 +218,7 @@ absl::StatusOr<std::string> CoordinatorCore::AddRun(std::string_view job_name, c
   TM_ASSIGN_OR_RETURN(const std::optional<RunRecord> earlier, EarlierRun(job->uid, request.request_id));
   if (earlier.has_value()) return earlier->id;
   TM_ASSIGN_OR_RETURN(RunRecord run, NewRun(*job, request));
-  run.run_key = RunKey(job->uid, request.request_id.empty() ? run.id : request.request_id);
+  run.run_key = RequestKey(job->uid, request.request_id.empty() ? run.id : request.request_id);
   run.retry_of = retry_of;
   if (run.window.kind() == v1::WINDOW_KIND_WINDOW) {
     TM_ASSIGN_OR_RETURN(const ChainHistory history, state_.History(*job, ""));

@@ -241,6 +241,10 @@ class CoordinatorCore {
 // Identity of a worker's incarnation in the rate budget.
 std::string RateKey(std::string_view worker_id, std::string_view incarnation);
 
+// RunRecord::run_key of a run that was asked for, and of one of the schedule. No request id makes the key of a fire.
+std::string RequestKey(std::string_view job_uid, std::string_view request_id);
+std::string FireKey(std::string_view job_uid, absl::Time fire_time);
+
 // InvalidArgument if it is longer than every store can look up.
 absl::Status CheckRequestId(std::string_view request_id);
 

@@ -19,11 +19,6 @@ constexpr size_t kFiresAtOnce = 2000;
 constexpr int kTriggersAtOnce = 50;
 constexpr size_t kLongestNameShown = 200;
 
-// No request's key: those have a colon after the uid.
-std::string RunKey(const JobRecord& job, absl::Time fire_time) {
-  return absl::StrCat(job.uid, "@", absl::FormatTime(absl::RFC3339_sec, fire_time, absl::UTCTimeZone()));
-}
-
 }  // namespace
 
 void CoordinatorCore::Reschedule(const JobRecord& job, absl::Time after) {
@@ -97,7 +92,7 @@ absl::Status CoordinatorCore::MakeRuns(const std::vector<DueFire>& fires) {
     const JobRecord* job = state_.FindJob(fire.uid);
     if (job == nullptr || !job->enabled) continue;
     TM_ASSIGN_OR_RETURN(RunRecord run, NewRun(*job, RunRequest()));
-    run.run_key = RunKey(*job, fire.time);
+    run.run_key = FireKey(job->uid, fire.time);
     run.fire_time = fire.time;
     if (const std::set<std::string>& before = state_.UnfinishedOf(fire.uid); !before.empty()) {
       run.status = RunStatus::kSkipped;
@@ -128,7 +123,7 @@ absl::Status CoordinatorCore::ForgetMade(size_t count) {
   for (size_t i = 0; i < count; ++i) {
     const JobRecord* job = state_.FindJob(due_[i].uid);
     if (job == nullptr) continue;
-    const absl::StatusOr<RunRecord> made = state_.store().GetRunByKey(RunKey(*job, due_[i].time));
+    const absl::StatusOr<RunRecord> made = state_.store().GetRunByKey(FireKey(job->uid, due_[i].time));
     if (absl::IsNotFound(made.status())) {
       left.push_back(due_[i]);
     } else if (!made.ok()) {

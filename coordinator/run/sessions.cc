@@ -158,12 +158,12 @@ bool CoordinatorCore::SessionNeeded(const Permit& permit, const std::vector<Task
     queued |= task.state == TaskState::kQueued;
     reading |= Reading(*state, task);
   }
-  const bool held_elsewhere = HeldElsewhere(*state, permit);
   // Who drains reads no further range, but keeps the snapshot for those who are about to import it.
-  if (Draining(permit)) return queued && !held_elsewhere && MayBeImported(permit);
+  if (Draining(permit)) return queued && MayBeImported(permit) && !HeldElsewhere(*state, permit);
   int held = 0;
   for (const Permit* other : state_.budget().OfRun(permit.run_id)) held += Usable(*other, state_.budget());
-  if (held_elsewhere && Dispatcher::ShouldYield(state->run.job_uid, permit.connection, held, offers, state_.budget())) {
+  if (Dispatcher::ShouldYield(state->run.job_uid, permit.connection, held, offers, state_.budget()) &&
+      HeldElsewhere(*state, permit)) {
     return false;
   }
   if (queued) return true;

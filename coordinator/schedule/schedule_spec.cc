@@ -10,7 +10,6 @@
 #include "common/model/time_zone.h"
 
 namespace tidemark::coordinator {
-namespace {}  // namespace
 
 absl::StatusOr<Schedule> ToSchedule(const v1::ScheduleSpec& spec) {
   absl::StatusOr<CronSchedule> cron = CronSchedule::Parse(spec.cron());

@@ -550,11 +550,11 @@ TEST_P(StoreSuite, LeadershipIsALease) {
 
 TEST_P(StoreSuite, AWatermarkMovesFromWhereItIs) {
   const JobRecord job = StoredJob("orders");  // last_sequence is 7.
-  const auto advance = [&](std::optional<v1::Watermark> low, const std::string& high, int64_t sequence) {
+  const auto advance = [&](std::optional<v1::Watermark> low, std::optional<std::string> high, int64_t sequence) {
     return Apply({.watermarks = {{.job_uid = job.uid,
                                   .run_id = absl::StrCat("r", sequence),
                                   .low = std::move(low),
-                                  .high = Mark(high),
+                                  .high = high.has_value() ? std::optional(Mark(*high)) : std::nullopt,
                                   .sequence = sequence,
                                   .source_identity = "timeline 2"}}});
   };
@@ -579,6 +579,14 @@ TEST_P(StoreSuite, AWatermarkMovesFromWhereItIs) {
   EXPECT_EQ(store_->GetJob("orders")->last_watermark->text(), "3");
   // A job that was read before loses against the watermark.
   EXPECT_THAT(Apply({.jobs = {job}}), HasCode(absl::StatusCode::kAborted));
+  // A chain without a watermark: it ends the one before, and no list of jobs is out of date by it.
+  const int64_t lists = *store_->JobsRevision();
+  EXPECT_THAT(advance(Mark("2"), std::nullopt, 10), HasCode(absl::StatusCode::kAborted));
+  EXPECT_EQ(advance(Mark("3"), std::nullopt, 10), absl::OkStatus());
+  moved = *store_->GetJob("orders");
+  EXPECT_FALSE(moved.last_watermark.has_value());
+  EXPECT_EQ(moved.last_sequence, 10);
+  EXPECT_EQ(*store_->JobsRevision(), lists);
 }
 
 TEST_P(StoreSuite, ListsInOrder) {
