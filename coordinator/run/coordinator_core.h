@@ -197,8 +197,10 @@ class CoordinatorCore {
   void CloseUnneededSessions();
   // Its worker is to get nothing new.
   bool Draining(const Permit& permit) const;
-  // Another session of the run, of a worker that goes on, is inside the snapshot for certain.
-  bool HeldElsewhere(const RunState& state, const Permit& permit) const;
+  // What the run's other sessions are to its snapshot: one of a worker that goes on is inside it for certain, or one is
+  // perhaps just importing it, or neither.
+  enum class SnapshotElsewhere { kHeld, kBeingImported, kNowhere };
+  SnapshotElsewhere FindSnapshotElsewhere(const RunState& state, const Permit& permit) const;
   // Some worker could open a session for it now.
   bool MayBeImported(const Permit& permit) const;
   bool SessionNeeded(const Permit& permit, const std::vector<TaskOffer>& offers) const;

@@ -123,20 +123,24 @@ bool CoordinatorCore::Draining(const Permit& permit) const {
   return holder != nullptr && holder->draining;
 }
 
-bool CoordinatorCore::HeldElsewhere(const RunState& state, const Permit& permit) const {
+CoordinatorCore::SnapshotElsewhere CoordinatorCore::FindSnapshotElsewhere(const RunState& state,
+                                                                          const Permit& permit) const {
+  SnapshotElsewhere found = SnapshotElsewhere::kNowhere;
   for (const Permit* other : state_.budget().OfRun(permit.run_id)) {
     if (other->session_id == permit.session_id || !other->in_snapshot) continue;
-    if (!Usable(*other, state_.budget()) || Draining(*other)) continue;
+    if (!Usable(*other, state_.budget())) continue;
     // One that was granted to import the snapshot has done so when it reads, or has read.
     const TaskRecord* reader = ReaderOf(*other, "");
-    if (reader == nullptr) return true;
-    const auto progress = state.progress.find(reader->id);
-    if (progress != state.progress.end() && progress->second.attempt() == reader->attempt &&
-        progress->second.rows_read() > 0) {
-      return true;
+    const auto progress = reader ? state.progress.find(reader->id) : state.progress.end();
+    const bool reads = progress != state.progress.end() && progress->second.attempt() == reader->attempt &&
+                       progress->second.rows_read() > 0;
+    if (reader != nullptr && !reads) {
+      found = SnapshotElsewhere::kBeingImported;
+    } else if (!Draining(*other)) {
+      return SnapshotElsewhere::kHeld;
     }
   }
-  return false;
+  return found;
 }
 
 bool CoordinatorCore::MayBeImported(const Permit& permit) const {
@@ -159,11 +163,15 @@ bool CoordinatorCore::SessionNeeded(const Permit& permit, const std::vector<Task
     reading |= Reading(*state, task);
   }
   // Who drains reads no further range, but keeps the snapshot for those who are about to import it.
-  if (Draining(permit)) return queued && MayBeImported(permit) && !HeldElsewhere(*state, permit);
+  const SnapshotElsewhere elsewhere = FindSnapshotElsewhere(*state, permit);
+  if (Draining(permit)) {
+    return elsewhere == SnapshotElsewhere::kBeingImported ||
+           (elsewhere == SnapshotElsewhere::kNowhere && queued && MayBeImported(permit));
+  }
   int held = 0;
   for (const Permit* other : state_.budget().OfRun(permit.run_id)) held += Usable(*other, state_.budget());
   if (Dispatcher::ShouldYield(state->run.job_uid, permit.connection, held, offers, state_.budget()) &&
-      HeldElsewhere(*state, permit)) {
+      elsewhere == SnapshotElsewhere::kHeld) {
     return false;
   }
   if (queued) return true;

@@ -155,6 +155,7 @@ TEST_F(SessionsTest, AWorkerThatDrainsHandsItsSnapshotOn) {
   worker_ = "other";
   const v1::Task second = Next(v1::Task::kMove);
   EXPECT_EQ(second.session().import_snapshot(), "snap");
+  ASSERT_TRUE(core_->Tick().ok());
   EXPECT_THAT(closing(), IsEmpty()) << "who is to import it may not have done so yet";
   ASSERT_EQ(Move(second, 500), absl::OkStatus());
   EXPECT_THAT(closing(), testing::Contains(first.session().session_id()));
