@@ -18,12 +18,6 @@ void ConnectionBudget::SetConnections(const std::vector<v1::ConnectionSpec>& con
     const auto [it, added] = limits_.emplace(identity, limit);
     if (!added) it->second = std::min(it->second, limit);
   }
-  for (auto& [id, entry] : permits_) NoteIdentity(entry.permit);
-}
-
-void ConnectionBudget::NoteIdentity(Permit& permit) const {
-  const auto it = identities_.find(permit.connection);
-  if (permit.identity.empty() && it != identities_.end()) permit.identity = it->second;
 }
 
 std::string ConnectionBudget::Identity(std::string_view connection) const {
@@ -59,9 +53,7 @@ bool ConnectionBudget::Same(std::string_view connection, std::string_view other)
 
 void ConnectionBudget::Grant(PermitRecord permit) {
   ++version_;
-  Entry& entry = permits_[permit.session_id];
-  static_cast<PermitRecord&>(entry.permit) = std::move(permit);
-  NoteIdentity(entry.permit);
+  static_cast<PermitRecord&>(permits_[permit.session_id].permit) = std::move(permit);
 }
 
 bool ConnectionBudget::Release(std::string_view session_id) {

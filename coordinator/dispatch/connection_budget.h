@@ -18,8 +18,6 @@ namespace tidemark::coordinator {
 struct Permit : PermitRecord {
   enum class State { kBusy, kIdle, kClosing };
   State state = State::kBusy;
-  // ConnectionBudget::Identity of its connection at the grant; empty while that is not known.
-  std::string identity;
 };
 
 // The permits of the cluster: one for each session on a source, from the grant until the session is known gone.
@@ -27,7 +25,7 @@ struct Permit : PermitRecord {
 // permits; the store is written first. Not thread-safe.
 class ConnectionBudget {
  public:
-  // Replaces the limits; permits stay, those of connections that are gone too, and count where they were granted: a
+  // Replaces the limits. Permits stay, those of connections that are gone too, and count where they were granted: a
   // connection that leads elsewhere now takes none of its sessions along.
   void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
 
@@ -74,8 +72,6 @@ class ConnectionBudget {
     Permit permit;
     std::optional<absl::Duration> gone_at;
   };
-
-  void NoteIdentity(Permit& permit) const;
 
   std::map<std::string, std::string, std::less<>> identities_;  // By connection.
   std::map<std::string, int, std::less<>> limits_;              // By identity.

@@ -50,9 +50,11 @@ TEST(ConnectionBudgetTest, ConnectionsOfOneDatabaseShareTheLowestLimit) {
 
 TEST(ConnectionBudgetTest, SessionsStayWhereTheyWereOpened) {
   ConnectionBudget budget;
-  budget.Grant(Granted("s1", "a"));
   const v1::ConnectionSpec other = Connection("b", "postgresql://h/shop", 1);
   budget.SetConnections({Connection("a", "postgresql://h/shop", 1), other});
+  PermitRecord granted = Granted("s1", "a");
+  granted.identity = budget.Identity("a");
+  budget.Grant(granted);
   budget.SetConnections({Connection("a", "postgresql://elsewhere/shop", 1), other});
   EXPECT_EQ(budget.Spare("b"), 0);
   EXPECT_EQ(budget.Spare("a"), 1);

@@ -173,6 +173,17 @@ TEST_F(SessionsTest, OneThatIsReadIsNobodyElsesAfterATakeOver) {
   EXPECT_NE(Next(v1::Task::kMove).session().session_id(), move.session().session_id());
 }
 
+TEST_F(SessionsTest, OneCountsWhereItWasOpenedThoughItsConnectionLeadsElsewhereNow) {
+  StartFullLoad(/*max_connections=*/2);
+  Next(v1::Task::kDescribe);
+  ASSERT_EQ(core_->budget().Held("src"), 1);
+  connections_[0].set_dsn("postgresql://elsewhere/shop");
+  Apply();
+  TakeOver();
+  EXPECT_EQ(core_->budget().Held("src"), 0);
+  EXPECT_EQ(core_->budget().All().size(), 1u);
+}
+
 TEST_F(SessionsTest, ThoseOfAnEarlierLifeOfAWorkerAreGoneSomeTimeAfterATakeOver) {
   StartFullLoad(/*max_connections=*/2);
   const v1::Task earlier = Next(v1::Task::kDescribe);

@@ -153,6 +153,7 @@ absl::Status CoordinatorCore::Lease(Worker& worker, const TaskOffer& offer, cons
     PermitRecord permit;
     permit.session_id = grant->session_id();
     permit.connection = offer.connection;
+    permit.identity = state_.budget().Identity(offer.connection);
     permit.run_id = state.run.id;
     permit.worker_id = worker.id;
     permit.incarnation = worker.incarnation;

@@ -141,6 +141,7 @@ TEST_P(StoreSuite, GivesBackWhatWasStored) {
   const PermitRecord expected = SamplePermit("s1");
   EXPECT_EQ(permits->front().session_id, "s1");
   EXPECT_EQ(permits->front().connection, expected.connection);
+  EXPECT_EQ(permits->front().identity, expected.identity);
   EXPECT_EQ(permits->front().run_id, expected.run_id);
   EXPECT_EQ(permits->front().worker_id, expected.worker_id);
   EXPECT_EQ(permits->front().incarnation, expected.incarnation);

@@ -133,6 +133,9 @@ struct TaskRecord {
 struct PermitRecord {
   std::string session_id;
   std::string connection;
+  // Of the server and database it was granted for, wherever the connection leads now; empty, then those of its
+  // connection, in permits that were stored before this was.
+  std::string identity;
   std::string run_id;
   std::string worker_id;
   std::string incarnation;

@@ -376,6 +376,7 @@ const StoredTable& PermitTable() {
   static const auto* const table = new StoredTable{.name = "etl_permits",
                                                    .columns = {{"session_id"},
                                                                {"connection"},
+                                                               {"identity"},
                                                                {"run_id"},
                                                                {"worker_id"},
                                                                {"incarnation"},
@@ -385,14 +386,15 @@ const StoredTable& PermitTable() {
 }
 
 absl::StatusOr<StoredValues> Values(const PermitRecord& permit) {
-  return StoredValues{permit.session_id,  permit.connection,  permit.run_id,           permit.worker_id,
-                      permit.incarnation, permit.in_snapshot, TimeText(permit.granted)};
+  return StoredValues{permit.session_id, permit.connection,  permit.identity,    permit.run_id,
+                      permit.worker_id,  permit.incarnation, permit.in_snapshot, TimeText(permit.granted)};
 }
 
 absl::StatusOr<PermitRecord> ReadPermit(RowReader& row) {
   PermitRecord permit;
   permit.session_id = row.Text();
   permit.connection = row.Text();
+  permit.identity = row.Text();
   permit.run_id = row.Text();
   permit.worker_id = row.Text();
   permit.incarnation = row.Text();

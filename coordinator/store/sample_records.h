@@ -156,6 +156,7 @@ inline PermitRecord SamplePermit(const std::string& session_id) {
   PermitRecord permit;
   permit.session_id = session_id;
   permit.connection = "shop";
+  permit.identity = "db.internal:5432/shop";
   permit.run_id = "r1";
   permit.worker_id = "w1";
   permit.incarnation = "i1";

@@ -227,6 +227,11 @@ constexpr std::string_view kPermitsWithoutState = R"sql(
 ALTER TABLE etl_permits DROP COLUMN state;
 )sql";
 
+// A connection may lead elsewhere before its sessions are closed.
+constexpr std::string_view kPermitIdentity = R"sql(
+ALTER TABLE etl_permits ADD COLUMN identity TEXT NOT NULL DEFAULT '';
+)sql";
+
 constexpr Migration kMigrations[] = {
     {1, "jobs, runs, tasks, permits", kJobsAndRuns, {}, kPostgresJobsAndRuns},
     {2, "leadership, identity, audit", kLeadership, {}, kPostgresLeadership},
@@ -235,6 +240,7 @@ constexpr Migration kMigrations[] = {
     {5, "several processes: schedules, connections, triggers", kCluster, kSqliteTriggers, kPostgresTriggers},
     {6, "permits without a state", kPermitsWithoutState, {}, {}},
     {7, "the last success of each job", kLastSuccess, {}, {}},
+    {8, "where permits count", kPermitIdentity, {}, {}},
 };
 
 }  // namespace
