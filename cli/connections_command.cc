@@ -13,6 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/status_macros.h"
 #include "common/config/suggestion.h"
+#include "common/model/connection_identity.h"
 #include "common/model/duration.h"
 #include "common/secret/dsn.h"
 #include "worker/connectors/builtin.h"
@@ -137,12 +138,14 @@ ExitCode Execute(const ConnectionsTestCommand& command, const CommandContext& co
   ExitCode exit_code = kDone;
   std::vector<Value::Record> rows;
   for (const v1::ConnectionSpec& connection : *selected) {
-    const absl::Duration begin = clock.Monotonic();
-    const absl::StatusOr<std::string> server = TestConnection(connectors, connection);
-    // Whatever the reason, what was to be reached was not.
-    if (!server.ok()) exit_code = kUnreachable;
-    rows.push_back(
-        TestObject(connection.name(), RedactDsn(connection.dsn()), server, clock.Monotonic() - begin, Value::List()));
+    for (const v1::ConnectionSpec& server : ServersOf(connection)) {
+      const absl::Duration begin = clock.Monotonic();
+      const absl::StatusOr<std::string> answer = TestConnection(connectors, server);
+      // Whatever the reason, what was to be reached was not.
+      if (!answer.ok()) exit_code = kUnreachable;
+      rows.push_back(
+          TestObject(server.name(), RedactDsn(server.dsn()), answer, clock.Monotonic() - begin, Value::List()));
+    }
   }
   PrintTests(context, rows);
   return exit_code;

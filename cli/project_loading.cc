@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/config/suggestion.h"
+#include "common/model/connection_identity.h"
 #include "coordinator/schedule/cron.h"
 
 namespace tidemark::cli {
@@ -21,7 +22,9 @@ absl::StatusOr<Project> OpenProject(const std::string& file, const ConnectorRegi
   absl::StatusOr<Project> project = LoadProject(file, options);
   if (absl::IsNotFound(project.status())) return absl::InvalidArgumentError(project.status().message());
   TM_RETURN_IF_ERROR(project.status());
-  for (const v1::ConnectionSpec& connection : project->connections) console->redactor().AddDsn(connection.dsn());
+  for (const v1::ConnectionSpec& connection : project->connections) {
+    for (const v1::ConnectionSpec& server : ServersOf(connection)) console->redactor().AddDsn(server.dsn());
+  }
   return project;
 }
 

@@ -67,6 +67,9 @@ TEST(ProjectTest, ReadsEveryKeyOfThisVersion) {
     dsn: "${env:DSN}"
     max_connections: ${env:N}
     max_rows_per_second: 200000
+    replicas: ["postgresql://me@one:${env:N}/shop", "postgresql://me@two/shop"]
+    max_lag: 5s
+    fallback_to_primary: true
   warehouse: { dsn: "sqlite:data/../wh.db", worker: w1 }
 jobs:
   orders:
@@ -101,6 +104,11 @@ jobs:
   EXPECT_EQ(shop.dsn(), "postgresql://me:canary77@db/shop");
   EXPECT_EQ(shop.max_connections(), 7);
   EXPECT_EQ(shop.max_rows_per_second(), 200000);
+  ASSERT_EQ(shop.replicas_size(), 2);
+  EXPECT_EQ(shop.replicas(0), "postgresql://me@one:7/shop");
+  EXPECT_EQ(shop.replicas(1), "postgresql://me@two/shop");
+  EXPECT_EQ(shop.max_lag().seconds(), 5);
+  EXPECT_TRUE(shop.fallback_to_primary());
   const v1::ConnectionSpec& warehouse = *project->FindConnection("warehouse");
   EXPECT_EQ(warehouse.dsn(), "sqlite:/p/wh.db");
   EXPECT_EQ(warehouse.max_connections(), 4);
@@ -210,6 +218,23 @@ TEST(ProjectErrorsTest, WhatThisVersionDoesNotCarryOut) {
                           "9:26: jobs.orders.sla.max_agee: unknown key; did you mean \"max_age\"?",
                           "10:5: jobs.orders.dimensions: not available in this version",
                           "10:42: jobs.orders.dimensions.c.tble: unknown key; did you mean \"table\"?"));
+}
+
+TEST(ProjectRulesTest, Replicas) {
+  const auto errors = [](const std::string& connection) {
+    return Errors(absl::StrCat("connections:\n  shop: { ", connection,
+                               " }\n  wh: { dsn: \"sqlite:wh.db\" }\njobs:\n  orders:\n    source: { connection: shop, "
+                               "table: t }\n    target: { connection: wh, table: t, strategy: full }\n"));
+  };
+  EXPECT_THAT(errors("dsn: \"postgresql://db/shop\", replicas: [\"postgresql://other/shop\"]"), IsEmpty());
+  EXPECT_THAT(errors("dsn: \"postgresql://db/shop\", replicas: [\"postgresql://me@db:5432/shop\"]"),
+              ElementsAre(HasSubstr("is the server and database of its dsn")));
+  EXPECT_THAT(errors("dsn: \"sqlite:a.db\", replicas: [\"postgresql://db/shop\"]"),
+              ElementsAre(HasSubstr("a local file has none")));
+  EXPECT_THAT(errors("dsn: \"postgresql://db/shop\", replicas: \"postgresql://other/shop\""),
+              ElementsAre(HasSubstr("connections.shop.replicas: expected a list")));
+  EXPECT_THAT(errors("dsn: \"postgresql://db/shop\", replicas: [\"canary77\"]"),
+              ElementsAre(AllOf(HasSubstr("connections.shop.replicas[0]: "), Not(HasSubstr("canary77")))));
 }
 
 TEST(ProjectRulesTest, Strategies) {

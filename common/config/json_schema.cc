@@ -33,6 +33,7 @@ Json ValueSchema(const ProjectKey& key, const google::protobuf::Descriptor& mess
     case Kind::kChoice:
       return OrReference({{"enum", EnumNames(*field->enum_type())}});
     case Kind::kTexts:
+    case Kind::kDsns:
       return {{"type", "array"}, {"items", {{"type", "string"}}}, {"minItems", 1}, {"uniqueItems", true}};
     case Kind::kMapping: {
       Json mapping = MappingSchema(key.keys, *field->message_type());

@@ -39,7 +39,15 @@ std::vector<ProjectKey> ConnectionKeys() {
       {.name = "max_rows_per_second",
        .kind = Kind::kWhole,
        .doc = "Rows read per second, of all jobs together; 0: no limit"},
-      NotYet("replicas", Kind::kDsns),
+      {.name = "replicas",
+       .kind = Kind::kDsns,
+       .doc = "Standbys of dsn that rows are read from in its stead, each with max_connections of its own"},
+      {.name = "max_lag",
+       .kind = Kind::kDuration,
+       .doc = "How long a replica may take to replay what its primary had written (30s if absent); one that takes "
+              "longer is "
+              "left alone"},
+      {.name = "fallback_to_primary", .kind = Kind::kBool, .doc = "Read rows from the primary where no replica is fit"},
       {.name = "worker", .kind = Kind::kText, .doc = "The worker that owns a local file, in a cluster"},
   };
 }

@@ -15,7 +15,7 @@ namespace tidemark {
 struct ProjectKey {
   enum class Kind {
     kText,
-    // A DSN: its value is never shown; the path of a local file is relative to the project file.
+    // A DSN, and a list of such: its value is never shown; the path of a local file is relative to the project file.
     kDsn,
     kDsns,
     kBool,

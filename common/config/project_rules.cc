@@ -12,6 +12,7 @@
 #include "common/base/absl_view.h"
 #include "common/config/suggestion.h"
 #include "common/model/connection_identity.h"
+#include "common/model/dsn.h"
 #include "common/model/duration.h"
 #include "common/model/enum_names.h"
 
@@ -27,6 +28,7 @@ class JobRules {
   void Check() {
     CheckConnection("source.connection", job_.source().connection());
     CheckConnection("target.connection", job_.target().connection());
+    CheckReplicas();
     CheckRelation();
     CheckWatermark();
     CheckKey();
@@ -53,6 +55,19 @@ class JobRules {
     for (const v1::ConnectionSpec& connection : connections_) names.push_back(connection.name());
     Rule(FindConnection(connections_, name) != nullptr, {key}, key,
          absl::StrCat("unknown connection \"", name, "\"", Suggestion(name, names)));
+  }
+
+  void CheckReplicas() {
+    const v1::ConnectionSpec* from = FindConnection(connections_, job_.source().connection());
+    if (from == nullptr || from->replicas().empty()) return;
+    Rule(!DsnLocalPath(from->dsn()), {"source.connection"}, "source.connection",
+         "the connection has replicas, and a local file has none: remove them");
+    const std::vector<v1::ConnectionSpec> servers = ServersOf(*from);
+    const bool itself = std::any_of(servers.begin() + 1, servers.end(), [&](const v1::ConnectionSpec& replica) {
+      return ConnectionIdentity(replica) == ConnectionIdentity(servers[0]);
+    });
+    Rule(!itself, {"source.connection"}, "source.connection",
+         "one of the connection's replicas is the server and database of its dsn: remove it, or name the standby's");
   }
 
   void CheckRelation() {

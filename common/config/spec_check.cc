@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
 #include "common/base/printable.h"
+#include "common/base/status_macros.h"
 #include "common/config/project_keys.h"
 #include "common/config/project_rules.h"
 #include "common/config/reference.h"
@@ -133,6 +134,10 @@ class SpecChecker final : public WrittenJob {
       const std::string item = absl::StrCat(field_path, "[", i, "]");
       if (text.empty()) Add(path, item, "expected some text, found \"\"");
       if (!text.empty() && !seen.insert(text).second) Add(path, item, "given twice");
+      if (key.kind != Kind::kDsns || text.empty()) continue;
+      if (const absl::Status status = CheckDsn(text, key, field, *message); !status.ok()) {
+        Add(path, item, Std(status.message()));
+      }
     }
   }
 
@@ -148,7 +153,7 @@ class SpecChecker final : public WrittenJob {
     if (key.fallback.empty() || text != key.fallback) given_.insert(path);
     absl::Status status;
     if (key.kind == Kind::kDsn) {
-      status = CheckDsn(text, key, field, message);
+      status = CheckDsn(text, key, field, *message);
     } else {
       status = SetValue(text, absl::StrCat("\"", text, "\""), key, field, checks_, message);
     }
@@ -157,15 +162,14 @@ class SpecChecker final : public WrittenJob {
 
   // Leaves the DSN as it is written.
   absl::Status CheckDsn(const std::string& dsn, const ProjectKey& key, const FieldDescriptor& field,
-                        Message* message) const {
+                        const Message& message) const {
     const absl::StatusOr<bool> refers = HasReference(dsn);
     if (!refers.ok()) return refers.status();
     if (*refers) return absl::OkStatus();
     const absl::StatusOr<ResolvedText> resolved = ResolveReferences(dsn, ReferenceSources());
     if (!resolved.ok()) return resolved.status();
-    const absl::Status status = SetValue(resolved->text, "", key, field, checks_, message);
-    message->GetReflection()->SetString(message, &field, dsn);
-    if (!status.ok()) return status;
+    const std::unique_ptr<Message> scratch(message.New());
+    TM_RETURN_IF_ERROR(SetValue(resolved->text, "", key, field, checks_, scratch.get()));
     if (const auto local = DsnLocalPath(resolved->text); local && !local->starts_with('/')) {
       return absl::InvalidArgumentError("the path of a file must be absolute: workers run in folders of their own");
     }

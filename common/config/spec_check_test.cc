@@ -170,8 +170,12 @@ TEST(ConnectionSpecTest, IsCompletedAndJudged) {
   EXPECT_THAT(ConnectionProblems("name: '-' max_connections: 1001 max_rows_per_second: -1 replicas: 'x'"),
               ElementsAre(HasSubstr("name: a name is"), "dsn: missing",
                           "max_connections: expected a number up to 1000, found \"1001\"",
-                          "max_rows_per_second: expected a number from 0, found \"-1\"",
-                          "replicas: not available in this version"));
+                          "max_rows_per_second: expected a number from 0, found \"-1\"", HasSubstr("replicas[0]: ")));
+  connection = FromText<v1::ConnectionSpec>(
+      "name: 'shop' dsn: 'postgresql://me@db/shop' replicas: 'postgresql://me@one/shop' replicas: '${env:TWO}' "
+      "max_lag { seconds: 5 } fallback_to_primary: true");
+  EXPECT_THAT(Lines(CheckConnectionSpec(Checks(), &connection)), IsEmpty());
+  EXPECT_EQ(connection.replicas(0), "postgresql://me@one/shop");
 }
 
 TEST(ConnectionSpecTest, DsnsAreNeverShown) {

@@ -18,6 +18,15 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using Kind = ProjectKey::Kind;
 
+// Sets the field, or adds to the list that it is.
+void AddText(const std::string& text, const FieldDescriptor& field, Message* message) {
+  if (field.is_repeated()) {
+    message->GetReflection()->AddString(message, &field, text);
+  } else {
+    message->GetReflection()->SetString(message, &field, text);
+  }
+}
+
 std::string Join(const std::string& path, std::string_view key) {
   return path.empty() ? std::string(key) : absl::StrCat(path, ".", Abs(key));
 }
@@ -173,6 +182,7 @@ void SpecReader::ReadValue(const YamlNode& node, const ProjectKey& key, const st
     }
     case Kind::kTexts:
     case Kind::kAddresses:
+    case Kind::kDsns:
       return ReadList(node, key, path, *field.leaf, parent);
     default:
       return ReadScalar(node, key, path, *field.leaf, parent);
@@ -202,11 +212,12 @@ void SpecReader::ReadScalar(const YamlNode& node, const ProjectKey& key, const s
     diagnostics_.Add(node.at, path, Expected("a single value", node));
     return;
   }
-  if (key.kind == Kind::kDsn && secret_references_ == SecretReferences::kKept) {
+  const bool dsn = key.kind == Kind::kDsn || key.kind == Kind::kDsns;
+  if (dsn && secret_references_ == SecretReferences::kKept) {
     const absl::StatusOr<bool> refers = HasReference(node.text);
     if (!refers.ok()) return diagnostics_.Add(node.at, path, Std(refers.status().message()));
     // What a reference holds is judged where it is resolved.
-    if (*refers) return message->GetReflection()->SetString(message, &field, node.text);
+    if (*refers) return AddText(node.text, field, message);
   }
   absl::StatusOr<ResolvedText> resolved = ResolveReferences(node.text, sources_);
   if (!resolved.ok()) {
@@ -224,9 +235,10 @@ void SpecReader::ReadScalar(const YamlNode& node, const ProjectKey& key, const s
       resolved->from_reference ? "what the reference holds" : absl::StrCat("\"", resolved->text, "\"");
   const absl::Status set = SetValue(resolved->text, shown, key, field, checks_, message);
   if (!set.ok()) return diagnostics_.Add(node.at, path, Std(set.message()));
-  if (key.kind == Kind::kDsn) {
+  if (dsn) {
     const bool kept = secret_references_ == SecretReferences::kKept;
-    message->GetReflection()->SetString(message, &field, AbsoluteDsn(kept ? node.text : resolved->text, kept));
+    if (field.is_repeated()) message->GetReflection()->RemoveLast(message, &field);
+    AddText(AbsoluteDsn(kept ? node.text : resolved->text, kept), field, message);
   } else if (key.kind == Kind::kPath) {
     message->GetReflection()->SetString(
         message, &field, (std::filesystem::path(sources_.directory) / resolved->text).lexically_normal().string());

@@ -102,6 +102,7 @@ absl::Status SetValue(std::string_view text, std::string_view shown, const Proje
       if (checks.cron) TM_RETURN_IF_ERROR(checks.cron(text));
       break;
     case Kind::kDsn:
+    case Kind::kDsns:
       TM_RETURN_IF_ERROR(CheckDsn(text, checks));
       break;
     default:

@@ -90,4 +90,15 @@ std::string ConnectionIdentity(const v1::ConnectionSpec& connection) {
   return absl::StrCat("connection:", connection.name());
 }
 
+std::vector<v1::ConnectionSpec> ServersOf(const v1::ConnectionSpec& connection) {
+  std::vector<v1::ConnectionSpec> servers = {connection};
+  servers[0].clear_replicas();
+  for (int i = 0; i < connection.replicas_size(); ++i) {
+    v1::ConnectionSpec& replica = servers.emplace_back(servers[0]);
+    replica.set_name(absl::StrCat(connection.name(), "/replicas/", i));
+    replica.set_dsn(connection.replicas(i));
+  }
+  return servers;
+}
+
 }  // namespace tidemark

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tidemark/v1/spec.pb.h"
 
@@ -11,5 +12,8 @@ namespace tidemark {
 // database means the one that has its user's name, as libpq has it. Holds no password or other parameter, and may be
 // shown.
 std::string ConnectionIdentity(const v1::ConnectionSpec& connection);
+
+// The connection without its replicas, then each of those as a connection of its own, "NAME/replicas/0" and so on.
+std::vector<v1::ConnectionSpec> ServersOf(const v1::ConnectionSpec& connection);
 
 }  // namespace tidemark

@@ -16,4 +16,8 @@ int MaxConnections(const v1::ConnectionSpec& connection) {
   return connection.max_connections() > 0 ? connection.max_connections() : 4;
 }
 
+absl::Duration MaxLag(const v1::ConnectionSpec& connection) {
+  return connection.has_max_lag() ? FromProto(connection.max_lag()) : absl::Seconds(30);
+}
+
 }  // namespace tidemark

@@ -60,6 +60,10 @@ inline constexpr GaugeFamily<1> kSourceConnections = {
     "tidemark_source_connections", "Sessions held on the source, of the whole cluster.", {"connection"}};
 inline constexpr GaugeFamily<1> kSourceConnectionsLimit = {
     "tidemark_source_connections_limit", "Sessions that may be held on the source at once.", {"connection"}};
+inline constexpr GaugeFamily<2> kReplicaLag = {
+    "tidemark_replica_lag_seconds",
+    "How long the last read on the replica waited for it to replay what its primary had written, max_lag at most.",
+    {"connection", "replica"}};
 inline constexpr GaugeFamily<1> kSourceRateLimit = {"tidemark_source_rows_per_second_limit",
                                                     "Rows that may be read from the source in a second; 0: no limit.",
                                                     {"connection"}};

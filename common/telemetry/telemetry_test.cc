@@ -48,6 +48,7 @@ const std::set<std::string>& Contract() {
       "tidemark_source_connections{connection} gauge",
       "tidemark_source_connections_limit{connection} gauge",
       "tidemark_source_rows_per_second_limit{connection} gauge",
+      "tidemark_replica_lag_seconds{connection,replica} gauge",
       "tidemark_workers{state} gauge",
       "tidemark_worker_memory_bytes{} gauge",
       "tidemark_spill_bytes{} gauge",
@@ -70,9 +71,9 @@ class EveryFamily {
     using namespace metrics;
     Make(kBuildInfo, kGrpcServerHandled, kGrpcServerHandling, kIsLeader, kRuns, kRunDuration, kRunsActive,
          kJobLastSuccess, kJobNextRun, kWatermark, kSchemaErrors, kQuarantinePending, kScheduleLag, kScheduleMissed,
-         kHorizonHold, kSourceConnections, kSourceConnectionsLimit, kSourceRateLimit, kRows, kBytes, kStageDuration,
-         kTasksQueued, kTaskAttempts, kTaskQueueWait, kWorkers, kWorkerMemory, kSpill, kJobCacheRequests,
-         kMetadataQueryDuration);
+         kHorizonHold, kSourceConnections, kSourceConnectionsLimit, kSourceRateLimit, kReplicaLag, kRows, kBytes,
+         kStageDuration, kTasksQueued, kTaskAttempts, kTaskQueueWait, kWorkers, kWorkerMemory, kSpill,
+         kJobCacheRequests, kMetadataQueryDuration);
   }
   const std::set<std::string>& listed() const { return listed_; }
 

@@ -89,9 +89,15 @@ v1::Run ToRun(const RunRecord& record, const std::optional<RunProgress>& progres
   if (record.started.has_value()) *run.mutable_start_time() = ToProto(*record.started);
   if (record.ended.has_value()) *run.mutable_end_time() = ToProto(*record.ended);
   *run.mutable_window() = record.window;
-  if (record.description.has_value()) {
+  // A run that reads a replica has the primary's part of its description before.
+  const bool described = record.description.has_value() &&
+                         (record.description->has_completeness() || !record.description->has_read_point());
+  if (described) {
     *run.mutable_completeness() = record.description->completeness();
     for (const std::string& note : record.description->notes()) run.add_notes(note);
+    for (const std::string& server : record.description->servers()) {
+      run.add_notes(absl::StrCat("rows were read from ", server));
+    }
     run.set_estimated_rows(record.description->estimated_rows());
   } else {
     run.set_estimated_rows(-1);

@@ -9,46 +9,50 @@
 namespace tidemark::coordinator {
 
 void ConnectionBudget::SetConnections(const std::vector<v1::ConnectionSpec>& connections) {
-  identities_.clear();
+  servers_.clear();
+  replicas_.clear();
   limits_.clear();
   for (const v1::ConnectionSpec& connection : connections) {
+    std::vector<std::string> servers;
+    for (const v1::ConnectionSpec& server : ServersOf(connection)) servers.push_back(ConnectionIdentity(server));
+    servers_[connection.name()] = servers.front();
+    replicas_[connection.name()].assign(servers.begin() + 1, servers.end());
     const int limit = MaxConnections(connection);
-    const std::string identity = ConnectionIdentity(connection);
-    identities_[connection.name()] = identity;
-    const auto [it, added] = limits_.emplace(identity, limit);
-    if (!added) it->second = std::min(it->second, limit);
+    for (const std::string& server : servers) {
+      const auto [it, added] = limits_.emplace(server, limit);
+      if (!added) it->second = std::min(it->second, limit);
+    }
   }
 }
 
-std::string ConnectionBudget::Identity(std::string_view connection) const {
-  const auto it = identities_.find(connection);
-  if (it != identities_.end()) return it->second;
+std::string ConnectionBudget::Server(std::string_view connection) const {
+  const auto it = servers_.find(connection);
+  if (it != servers_.end()) return it->second;
   v1::ConnectionSpec unknown;
   unknown.set_name(std::string(connection));
   return ConnectionIdentity(unknown);
 }
 
-int ConnectionBudget::Limit(std::string_view connection) const {
-  const auto it = limits_.find(Identity(connection));
+std::vector<std::string> ConnectionBudget::Replicas(std::string_view connection) const {
+  const auto it = replicas_.find(connection);
+  return it == replicas_.end() ? std::vector<std::string>() : it->second;
+}
+
+int ConnectionBudget::LimitOn(std::string_view server) const {
+  const auto it = limits_.find(server);
   return it == limits_.end() ? 0 : it->second;
 }
 
-int ConnectionBudget::Held(std::string_view connection) const {
+int ConnectionBudget::HeldOn(std::string_view server) const {
   int held = 0;
-  for (const auto& [id, entry] : permits_) held += Counts(entry.permit, connection);
+  for (const auto& [id, entry] : permits_) held += ServerOf(entry.permit) == server;
   return held;
 }
 
-int ConnectionBudget::Spare(std::string_view connection) const {
-  return std::max(0, Limit(connection) - Held(connection));
-}
+int ConnectionBudget::SpareOn(std::string_view server) const { return std::max(0, LimitOn(server) - HeldOn(server)); }
 
-bool ConnectionBudget::Counts(const Permit& permit, std::string_view connection) const {
-  return (permit.identity.empty() ? Identity(permit.connection) : permit.identity) == Identity(connection);
-}
-
-bool ConnectionBudget::Same(std::string_view connection, std::string_view other) const {
-  return Identity(connection) == Identity(other);
+std::string ConnectionBudget::ServerOf(const Permit& permit) const {
+  return permit.identity.empty() ? Server(permit.connection) : permit.identity;
 }
 
 void ConnectionBudget::Grant(PermitRecord permit) {

@@ -20,26 +20,33 @@ struct Permit : PermitRecord {
   State state = State::kBusy;
 };
 
-// The permits of the cluster: one for each session on a source, from the grant until the session is known gone.
-// Connections that name one server and database share one limit, the lowest of theirs. A value that mirrors the store's
-// permits; the store is written first. Not thread-safe.
+// The permits of the cluster: one for each session on a source, from the grant until the session is known gone. A
+// server, with its database, has an identity (common/model/connection_identity.h): that of a connection, or of one of
+// its replicas, which has the connection's limit for itself. Those that name one server and database share one limit,
+// the lowest of theirs. A value that mirrors the store's permits; the store is written first. Not thread-safe.
 class ConnectionBudget {
  public:
   // Replaces the limits. Permits stay, those of connections that are gone too, and count where they were granted: a
   // connection that leads elsewhere now takes none of its sessions along.
   void SetConnections(const std::vector<v1::ConnectionSpec>& connections);
 
-  int Limit(std::string_view connection) const;
-  // Sessions that may be open on the connection's server and database.
-  int Held(std::string_view connection) const;
+  // The connection's own server: the same for connections that share one budget.
+  std::string Server(std::string_view connection) const;
+  // Those of its replicas, in their order.
+  std::vector<std::string> Replicas(std::string_view connection) const;
+  // Where the permit counts.
+  std::string ServerOf(const Permit& permit) const;
+
+  // 0 for a server that no connection names.
+  int LimitOn(std::string_view server) const;
+  // Sessions that may be open on it.
+  int HeldOn(std::string_view server) const;
   // More sessions that may be opened now; never below 0.
-  int Spare(std::string_view connection) const;
-  // Of the server and database: the same for connections that share one budget.
-  std::string Identity(std::string_view connection) const;
-  // Whether the permit counts against the connection's limit.
-  bool Counts(const Permit& permit, std::string_view connection) const;
-  // Whether the two share one budget.
-  bool Same(std::string_view connection, std::string_view other) const;
+  int SpareOn(std::string_view server) const;
+  // The same of a connection's own server.
+  int Limit(std::string_view connection) const { return LimitOn(Server(connection)); }
+  int Held(std::string_view connection) const { return HeldOn(Server(connection)); }
+  int Spare(std::string_view connection) const { return SpareOn(Server(connection)); }
 
   // Adds the permit as the store has it. Of one that is held, takes over what the store says; its state and when it
   // will be gone stay.
@@ -73,9 +80,10 @@ class ConnectionBudget {
     std::optional<absl::Duration> gone_at;
   };
 
-  std::map<std::string, std::string, std::less<>> identities_;  // By connection.
-  std::map<std::string, int, std::less<>> limits_;              // By identity.
-  std::map<std::string, Entry, std::less<>> permits_;           // By session.
+  std::map<std::string, std::string, std::less<>> servers_;                // By connection.
+  std::map<std::string, std::vector<std::string>, std::less<>> replicas_;  // By connection.
+  std::map<std::string, int, std::less<>> limits_;                         // By server.
+  std::map<std::string, Entry, std::less<>> permits_;                      // By session.
   int64_t version_ = 0;
 };
 

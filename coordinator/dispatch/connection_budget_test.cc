@@ -53,17 +53,36 @@ TEST(ConnectionBudgetTest, SessionsStayWhereTheyWereOpened) {
   const v1::ConnectionSpec other = Connection("b", "postgresql://h/shop", 1);
   budget.SetConnections({Connection("a", "postgresql://h/shop", 1), other});
   PermitRecord granted = Granted("s1", "a");
-  granted.identity = budget.Identity("a");
+  granted.identity = budget.Server("a");
   budget.Grant(granted);
   budget.SetConnections({Connection("a", "postgresql://elsewhere/shop", 1), other});
   EXPECT_EQ(budget.Spare("b"), 0);
   EXPECT_EQ(budget.Spare("a"), 1);
-  EXPECT_TRUE(budget.Counts(*budget.Find("s1"), "b"));
-  EXPECT_FALSE(budget.Counts(*budget.Find("s1"), "a"));
+  EXPECT_EQ(budget.ServerOf(*budget.Find("s1")), budget.Server("b"));
   budget.Grant(Granted("s2", "a"));
   EXPECT_EQ(budget.Spare("a"), 0);
   budget.Release("s1");
   EXPECT_EQ(budget.Spare("b"), 1);
+}
+
+TEST(ConnectionBudgetTest, AReplicaHasABudgetOfItsOwn) {
+  ConnectionBudget budget;
+  v1::ConnectionSpec shop = Connection("shop", "postgresql://primary/shop", 3);
+  shop.add_replicas("postgresql://replica/shop");
+  shop.add_replicas("${env:REPLICA}");
+  const v1::ConnectionSpec other = Connection("reports", "postgresql://replica:5432/shop", 2);
+  budget.SetConnections({shop, other});
+  const std::vector<std::string> replicas = budget.Replicas("shop");
+  ASSERT_EQ(replicas.size(), 2u);
+  EXPECT_EQ(replicas[0], budget.Server("reports"));
+  EXPECT_EQ(budget.LimitOn(replicas[0]), 2) << "the lowest of those that name it";
+  EXPECT_EQ(budget.LimitOn(replicas[1]), 3);
+  PermitRecord granted = Granted("s1", "shop");
+  granted.identity = replicas[0];
+  budget.Grant(granted);
+  EXPECT_EQ(budget.Spare("shop"), 3);
+  EXPECT_EQ(budget.SpareOn(replicas[0]), 1);
+  EXPECT_EQ(budget.Spare("reports"), 1);
 }
 
 TEST(ConnectionBudgetTest, ALoweredLimitGrantsNothingUntilSessionsEnd) {

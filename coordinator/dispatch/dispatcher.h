@@ -19,6 +19,8 @@ struct TaskOffer {
   std::string task_id;
   // The source it needs a session on; empty: none.
   std::string connection;
+  // Servers of the connection that a new session may be opened on, each as good as the other.
+  std::vector<std::string> servers;
   // Sessions the run holds that may serve it; they live on one worker each.
   std::vector<std::string> idle_sessions;
   // Whether a new session would do: not if only a snapshot that cannot be imported holds its rows.
@@ -34,6 +36,8 @@ struct Assignment {
   // An idle session of the run; empty with `open` false: the task needs none.
   std::string session_id;
   bool open = false;
+  // Where to open it.
+  std::string server;
 };
 
 // Chooses the next task of a worker with a free slot: slot and session together, or nothing. Fair between jobs: who
@@ -49,9 +53,9 @@ class Dispatcher {
                                    const std::vector<TaskOffer>& offers, const ConnectionBudget& budget,
                                    const Admission& admit);
 
-  // Whether a run that holds `held` sessions on the source should give one back: there is none to spare, and another
+  // Whether a run that holds `held` sessions on the server should give one back: there is none to spare, and another
   // job waits that would still hold fewer with it.
-  static bool ShouldYield(std::string_view job_uid, std::string_view connection, int held,
+  static bool ShouldYield(std::string_view job_uid, std::string_view server, int held,
                           const std::vector<TaskOffer>& offers, const ConnectionBudget& budget);
 
  private:

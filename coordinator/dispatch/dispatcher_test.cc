@@ -20,6 +20,7 @@ TaskOffer Move(const std::string& job) {
           .run_id = "run-" + job,
           .task_id = job + "-m",
           .connection = "src",
+          .servers = {"sqlite:src.db"},
           .idle_sessions = {},
           .may_open = true,
           .reads_rows = true,
@@ -108,11 +109,11 @@ TEST_F(DispatcherTest, ARunYieldsWhatAnotherWouldStillHoldLessWith) {
   budget_.SetConnections({Source(3)});
   budget_.Grant(Granted("s1", "a"));
   budget_.Grant(Granted("s2", "a"));
-  EXPECT_FALSE(Dispatcher::ShouldYield("a", "src", 2, {Move("b")}, budget_)) << "one is to spare";
+  EXPECT_FALSE(Dispatcher::ShouldYield("a", "sqlite:src.db", 2, {Move("b")}, budget_)) << "one is to spare";
   budget_.Grant(Granted("s3", "b"));
-  EXPECT_FALSE(Dispatcher::ShouldYield("a", "src", 2, {Move("b")}, budget_)) << "it would only change hands";
-  EXPECT_TRUE(Dispatcher::ShouldYield("a", "src", 2, {Move("c")}, budget_));
-  EXPECT_FALSE(Dispatcher::ShouldYield("b", "src", 1, {Move("c")}, budget_)) << "its only one";
+  EXPECT_FALSE(Dispatcher::ShouldYield("a", "sqlite:src.db", 2, {Move("b")}, budget_)) << "it would only change hands";
+  EXPECT_TRUE(Dispatcher::ShouldYield("a", "sqlite:src.db", 2, {Move("c")}, budget_));
+  EXPECT_FALSE(Dispatcher::ShouldYield("b", "sqlite:src.db", 1, {Move("c")}, budget_)) << "its only one";
 }
 
 // Jobs of unequal length on one source: sessions are never above the limit, and no job that waits is left without for

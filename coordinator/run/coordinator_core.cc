@@ -99,12 +99,8 @@ absl::Status CoordinatorCore::Recover() {
         if (task.kind == v1::TASK_KIND_MOVE && !task.session_id.empty()) reading_sessions_.insert(task.session_id);
       }
     }
-    // How long it had waited is not known any more: it takes the horizon there is.
-    if (state->run.phase == RunPhase::kWaiting) {
-      RunChange change(state);
-      TM_RETURN_IF_ERROR(controller_.StopWaiting(change, ContextOf(*state)));
-      TM_RETURN_IF_ERROR(Store(change));
-    }
+    // How long it had waited is not known any more: it takes the horizon there is, once its connections are known.
+    if (state->run.phase == RunPhase::kWaiting) state->phase_since = now - HorizonWait(state->run.spec.source());
   }
   // Living workers go on with what they have; one that stays silent for a lease is lost.
   for (auto holder = holders.begin(); holder != holders.end(); ++holder) {
@@ -148,7 +144,9 @@ RunController::Context CoordinatorCore::ContextOf(const RunState& state) const {
   RunController::Context context;
   context.job = state_.FindJob(state.run.job_uid);
   context.now = Now();
-  context.max_sessions = std::max(1, state_.budget().Limit(state.run.spec.source().connection()));
+  const std::string& source = state.run.spec.source().connection();
+  context.max_sessions = std::max(1, state_.budget().Limit(source));
+  context.replicas = !state_.budget().Replicas(source).empty();
   return context;
 }
 
@@ -443,12 +441,12 @@ absl::Status CoordinatorCore::BeginQueued(bool& again) {
   // Connections that share a budget share a line.
   std::map<std::string, std::vector<std::string>> lines;
   for (const auto& [connection, line] : state_.lines()) {
-    lines[state_.budget().Identity(connection)].push_back(connection);
+    lines[state_.budget().Server(connection)].push_back(connection);
   }
   if (lines.empty()) return absl::OkStatus();
   std::map<std::string, int> waiting;
   for (const RunState* state : state_.Begun()) {
-    if (WantsFirstSession(*state)) ++waiting[state_.budget().Identity(state->run.spec.source().connection())];
+    if (WantsFirstSession(*state)) ++waiting[state_.budget().Server(state->run.spec.source().connection())];
   }
   for (const auto& [identity, connections] : lines) {
     const int limit = std::max(1, state_.budget().Limit(connections.front()));

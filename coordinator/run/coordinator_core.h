@@ -191,6 +191,14 @@ class CoordinatorCore {
   // -- sessions.cc
   std::vector<TaskOffer> Offers() const;
   void AddOffer(const RunState& state, std::vector<TaskOffer>& offers) const;
+  // Where the run's next task of the kind may open a session: any of these serves as well as the others.
+  std::vector<std::string> ServersFor(const RunState& state, v1::TaskKind kind) const;
+  // For the user: what the run was read from.
+  void NoteServer(RunChange& change, const std::string& connection, const std::string& server) const;
+  void NoteFailureOn(RunState& state, const TaskRecord& task, const v1::TaskError& error);
+  void NoteLag(const RunState& state, const TaskRecord& task, absl::Duration lag);
+  // As if the server were its only one.
+  static v1::ConnectionSpec AtServer(const v1::ConnectionSpec& connection, std::string_view server);
   absl::Status TakeSessionStates(const google::protobuf::RepeatedPtrField<v1::SessionState>& sessions,
                                  std::string_view finished_task);
   absl::Status DropPermits(const std::vector<std::string>& sessions);
@@ -201,7 +209,7 @@ class CoordinatorCore {
   // perhaps just importing it, or neither.
   enum class SnapshotElsewhere { kHeld, kBeingImported, kNowhere };
   SnapshotElsewhere FindSnapshotElsewhere(const RunState& state, const Permit& permit) const;
-  // Some worker could open a session for it now.
+  // Some worker could open a session to import its snapshot, now or once the run has given back another.
   bool MayBeImported(const Permit& permit) const;
   bool SessionNeeded(const Permit& permit, const std::vector<TaskOffer>& offers) const;
   // A leased task reads on the session.
@@ -234,6 +242,8 @@ class CoordinatorCore {
     int missing = 0;
   };
   std::map<std::string, Receipt, std::less<>> receipts_;
+  // By replica: monotonic time until which it is left alone.
+  std::map<std::string, absl::Duration, std::less<>> unfit_until_;
   // Cancelled attempts that heartbeats have shown to be over.
   int64_t drained_ = 0;
   // Runs whose new epoch could not be had yet; they wait for it. Run id to the epoch to surpass.

@@ -25,6 +25,9 @@ class CoordinatorObserver {
 
   // `waited`: since it could have been leased, had there been a worker and a session.
   virtual void TaskLeased(v1::TaskKind kind, absl::Duration waited) {}
+  // A session on the connection's replica of that place in its list, counted from 0, waited so long for it to replay
+  // its primary's log, or gave up after that time.
+  virtual void ReplicaAwaited(const std::string& connection, int replica, absl::Duration lag) {}
   // The attempt went with its worker. Those that end otherwise, their workers count.
   virtual void AttemptLost(v1::TaskKind kind) {}
 

@@ -27,7 +27,12 @@ struct Plot {
   int doubtful_write = 0;
   // In the middle of it all the metadata store is lost with everything it knows, and its successor adopts the targets.
   bool store_lost = false;
+  // Rows are read from replicas, which replay by fits and starts.
+  bool replicas = false;
 };
+
+constexpr char kPrimary[] = "postgresql://host/shop";
+constexpr const char* kReplicas[] = {"postgresql://one/shop", "postgresql://two/shop"};
 
 class Simulation {
  public:
@@ -58,6 +63,7 @@ class Simulation {
       const absl::Duration now = clock_.Monotonic();
       std::erase_if(world_.source.sessions, [&](const auto& entry) { return entry.second.dies_at <= now; });
       if (rng_.Below(4) == 0) world_.source.rows += static_cast<int64_t>(rng_.Below(20));
+      if (plot_.replicas) ReplayLog();
       if (step == loses_store_at_) LoseStore();
       LiveCoordinator();
       for (auto& worker : workers_) worker->Step(coordinator_.get());
@@ -99,9 +105,22 @@ class Simulation {
     for (const char* name : {"src", "same", "target"}) {
       v1::ConnectionSpec& connection = connections_.emplace_back();
       connection.set_name(name);
-      connection.set_dsn(std::string(name) == "target" ? "sqlite:target.db" : "postgresql://host/shop");
+      const bool target = std::string(name) == "target";
+      connection.set_dsn(target ? "sqlite:target.db" : kPrimary);
       connection.set_max_connections(limit_);
       if (std::string(name) == "src") connection.set_max_rows_per_second(kRate);
+      if (target || !plot_.replicas) continue;
+      for (const char* replica : kReplicas) connection.add_replicas(replica);
+      connection.set_fallback_to_primary(std::string(name) == "same");
+    }
+  }
+
+  void ReplayLog() {
+    for (const char* replica : kReplicas) {
+      int64_t& rows = world_.source.replayed[replica];
+      if (rng_.Below(200) == 0) paused_[replica] = !paused_[replica];
+      if (!paused_[replica] && rng_.Below(3) == 0) rows += static_cast<int64_t>(rng_.Below(100));
+      rows = std::min(rows, world_.source.rows);
     }
   }
 
@@ -240,9 +259,15 @@ class Simulation {
 
   void CheckStep(int step) {
     // The source never sees more than its limit: describes, probes and sessions of the dead included.
-    const int open = static_cast<int>(world_.source.sessions.size());
-    ASSERT_LE(open, limit_) << "step " << step;
-    most_open_ = std::max(most_open_, open);
+    std::map<std::string, int> open;
+    for (const auto& [id, session] : world_.source.sessions) {
+      const int there = ++open[session.server];
+      ASSERT_LE(there, limit_) << session.server << " step " << step;
+      most_open_ = std::max(most_open_, there);
+      ASSERT_FALSE(plot_.replicas && session.reading && session.server == kPrimary && session.connection == "src")
+          << "step " << step;
+    }
+    ASSERT_EQ(world_.source.foreign_imports, 0) << "step " << step;
     int64_t rate = 0;
     std::set<std::string> readers;
     for (const auto& [id, session] : world_.source.sessions) {
@@ -353,6 +378,7 @@ class Simulation {
   bool adopts_ = false;
   int limit_ = 0;
   int most_open_ = 0;
+  std::map<std::string, bool> paused_;
   int succeeded_ = 0;
   int failed_ = 0;
 };
@@ -426,6 +452,12 @@ TEST(CoordinatorSimulationTest, TheStoreDoesNotAlwaysAnswer) {
 TEST(CoordinatorSimulationTest, TheStoreIsLostAndItsSuccessorAdoptsTheTargets) {
   const Outcome outcome = Replay(
       {.embedded = false, .faults = {.death = 0, .silence = 0}, .coordinator_death = 4, .store_lost = true}, 600000);
+  EXPECT_GT(outcome.succeeded, outcome.failed);
+}
+
+TEST(CoordinatorSimulationTest, ReplicasReplayByFitsAndStarts) {
+  const Outcome outcome = Replay(
+      {.embedded = false, .faults = {.death = 0, .silence = 1}, .coordinator_death = 4, .replicas = true}, 800000);
   EXPECT_GT(outcome.succeeded, outcome.failed);
 }
 

@@ -87,15 +87,27 @@ absl::Status RunController::Begin(RunChange& change, const Context& context) con
     window.clear_low();
     if (context.job->last_watermark.has_value()) *window.mutable_low() = *context.job->last_watermark;
   }
-  return Take(coordinator::Begin{.window = window, .sequence = std::max(run.sequence, context.job->last_sequence + 1)},
+  return Take(coordinator::Begin{.window = window,
+                                 .sequence = std::max(run.sequence, context.job->last_sequence + 1),
+                                 .replicas = context.replicas},
               change.draft, context.now);
 }
 
+absl::Status RunController::ReadPointFixed(RunChange& change, const Context& context, const TaskRecord& task,
+                                           const v1::ReadPoint& point) const {
+  TM_RETURN_IF_ERROR(Take(CompleteTask{.task_id = task.id, .counts = {}}, change.draft, context.now));
+  return Take(DescribeReplica{.read_point = point}, change.draft, context.now);
+}
+
 absl::Status RunController::Described(RunChange& change, const Context& context, const TaskRecord& task,
-                                      const v1::DescribeResult& result) const {
+                                      v1::DescribeResult result) const {
   RunDraft& draft = change.draft;
   TM_RETURN_IF_ERROR(Take(CompleteTask{.task_id = task.id, .counts = {}}, draft, context.now));
   const RunRecord& run = draft.run();
+  if (run.description.has_value()) {
+    *result.mutable_read_point() = run.description->read_point();
+    *result.mutable_servers() = run.description->servers();
+  }
   const bool final_horizon = run.wait_time > absl::ZeroDuration();
 
   const v1::LedgerHead& head = result.ledger();
@@ -110,7 +122,8 @@ absl::Status RunController::Described(RunChange& change, const Context& context,
     if (preview) {
       v1::Window window = run.window;
       StartAt(head, window);
-      return Take(DescribeAgain{.window = window, .sequence = chain->sequence}, draft, context.now);
+      return Take(DescribeAgain{.window = window, .sequence = chain->sequence, .replicas = context.replicas}, draft,
+                  context.now);
     }
     if (run.window.adopt()) {
       Adopt(change, context, result);
@@ -298,7 +311,8 @@ absl::Status RunController::Aborted(RunChange& change, const Context& context, c
   TM_RETURN_IF_ERROR(Take(CompleteTask{.task_id = task.id, .counts = {}}, change.draft, context.now));
   const RunRecord& run = change.draft.run();
   if (run.phase == RunPhase::kAborting) return Take(EndAbort(), change.draft, context.now);
-  return Take(DescribeAgain{.window = run.window, .sequence = run.sequence}, change.draft, context.now);
+  return Take(DescribeAgain{.window = run.window, .sequence = run.sequence, .replicas = context.replicas}, change.draft,
+              context.now);
 }
 
 absl::Status RunController::Tested(RunChange& change, const Context& context, const TaskRecord& task,
@@ -337,8 +351,9 @@ absl::Status RunController::Failed(RunChange& change, const Context& context, co
   if (error.retryable() || error.outcome_unknown() || error.snapshot_lost()) {
     return Retry(change, context, task, error.message(), /*counts_as_failure=*/true);
   }
-  // A describe that answers has prepared nothing.
-  const bool staged = task.kind != v1::TASK_KIND_DESCRIBE || task.attempt > 1;
+  // A describe that answers has prepared nothing, and what is asked of the primary comes before it.
+  const bool staged =
+      task.kind != v1::TASK_KIND_READ_POINT && (task.kind != v1::TASK_KIND_DESCRIBE || task.attempt > 1);
   TM_RETURN_IF_ERROR(Take(FailTask{.task_id = task.id, .error = error.message()}, draft, context.now));
   return Fail(change, context, error.message(), staged);
 }
@@ -402,7 +417,8 @@ absl::Status RunController::SnapshotLost(RunChange& change, const Context& conte
 
 absl::Status RunController::StopWaiting(RunChange& change, const Context& context) const {
   const RunRecord& run = change.draft.run();
-  return Take(DescribeAgain{.window = run.window, .sequence = run.sequence}, change.draft, context.now);
+  return Take(DescribeAgain{.window = run.window, .sequence = run.sequence, .replicas = context.replicas}, change.draft,
+              context.now);
 }
 
 bool RunController::CommitUnderWay(const RunDraft& draft) {

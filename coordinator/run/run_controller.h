@@ -45,6 +45,8 @@ class RunController {
     Moment now;
     // Sessions the run's source allows.
     int max_sessions = 1;
+    // It has replicas.
+    bool replicas = false;
     // For describes alone.
     ChainHistory history;
   };
@@ -53,8 +55,10 @@ class RunController {
   absl::Status Begin(RunChange& change, const Context& context) const;
 
   // The task must be leased; the result is of its kind.
+  absl::Status ReadPointFixed(RunChange& change, const Context& context, const TaskRecord& task,
+                              const v1::ReadPoint& point) const;
   absl::Status Described(RunChange& change, const Context& context, const TaskRecord& task,
-                         const v1::DescribeResult& result) const;
+                         v1::DescribeResult result) const;
   absl::Status Moved(RunChange& change, const Context& context, const TaskRecord& task,
                      const v1::MoveResult& result) const;
   absl::Status Committed(RunChange& change, const Context& context, const TaskRecord& task,

@@ -112,7 +112,7 @@ bool InSnapshot(const RunRecord& run) {
 
 bool ReadsSource(v1::TaskKind kind) {
   return kind == v1::TASK_KIND_DESCRIBE || kind == v1::TASK_KIND_MOVE || kind == v1::TASK_KIND_HORIZON ||
-         kind == v1::TASK_KIND_TEST;
+         kind == v1::TASK_KIND_READ_POINT || kind == v1::TASK_KIND_TEST;
 }
 
 bool Reading(const RunState& state, const TaskRecord& task) {

@@ -52,6 +52,10 @@ struct RunState {
   std::map<std::string, v1::TaskProgress, std::less<>> progress;
   // Attempts that were cancelled and whose workers may still be at it.
   std::set<LeasedAttempt> draining;
+  // By task: the server that its attempt's session was granted on.
+  std::map<std::string, std::string, std::less<>> servers;
+  // By server: how often reading there has failed.
+  std::map<std::string, int, std::less<>> failures_on;
   // The snapshot can no longer be imported: its exporter is gone.
   bool snapshot_closed = false;
 };

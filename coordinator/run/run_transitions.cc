@@ -80,6 +80,10 @@ TaskRecord NewTask(const RunDraft& draft, v1::TaskKind kind, const char* letter)
   return NewTask(draft, kind, absl::StrCat(draft.run().id, "-", letter, CountTasks(draft, kind) + 1));
 }
 
+void AddDescribe(RunDraft& draft, bool replicas) {
+  draft.AddTask(replicas ? NewTask(draft, v1::TASK_KIND_READ_POINT, "r") : NewTask(draft, v1::TASK_KIND_DESCRIBE, "d"));
+}
+
 }  // namespace
 
 int64_t StagedRows(const TaskRecord& move) {
@@ -94,7 +98,7 @@ void Begin::Apply(RunDraft& draft, const Moment& now) const {
   run.started = now.wall;
   run.window = window;
   run.sequence = sequence;
-  draft.AddTask(NewTask(draft, v1::TASK_KIND_DESCRIBE, "d"));
+  AddDescribe(draft, replicas);
 }
 
 absl::Status BeginTest::CanApply(const RunDraft& draft) const {
@@ -118,6 +122,15 @@ void DescribeAgain::Apply(RunDraft& draft, const Moment& now) const {
   run.window = window;
   run.sequence = sequence;
   run.description.reset();
+  AddDescribe(draft, replicas);
+}
+
+absl::Status DescribeReplica::CanApply(const RunDraft& draft) const {
+  return InPhase(draft, "describe a replica", {RunPhase::kDescribing});
+}
+
+void DescribeReplica::Apply(RunDraft& draft, const Moment&) const {
+  *draft.mutable_run().description.emplace().mutable_read_point() = read_point;
   draft.AddTask(NewTask(draft, v1::TASK_KIND_DESCRIBE, "d"));
 }
 

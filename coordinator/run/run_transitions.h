@@ -29,6 +29,8 @@ inline constexpr char kCancelledByRequest[] = "cancelled by request";
 struct Begin {
   v1::Window window;
   int64_t sequence = 0;
+  // The source has replicas: what they are read by is fixed on their primary first.
+  bool replicas = false;
 
   absl::Status CanApply(const RunDraft& draft) const;
   void Apply(RunDraft& draft, const Moment& now) const;
@@ -44,6 +46,16 @@ struct BeginTest {
 struct DescribeAgain {
   v1::Window window;
   int64_t sequence = 0;
+  // As in Begin.
+  bool replicas = false;
+
+  absl::Status CanApply(const RunDraft& draft) const;
+  void Apply(RunDraft& draft, const Moment& now) const;
+};
+
+// describing -> describing: on a replica now.
+struct DescribeReplica {
+  v1::ReadPoint read_point;
 
   absl::Status CanApply(const RunDraft& draft) const;
   void Apply(RunDraft& draft, const Moment& now) const;

@@ -1,13 +1,20 @@
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/model/connection_identity.h"
+#include "common/model/source_settings.h"
 #include "coordinator/run/coordinator_core.h"
 
 // Source sessions: who may use one, when one is given back, when one is known gone.
 
 namespace tidemark::coordinator {
 namespace {
+
+// A replica that was unfit is tried again after this time, or sooner where nothing else is left.
+constexpr absl::Duration kLeftAlone = absl::Minutes(1);
 
 bool Usable(const Permit& permit, const ConnectionBudget& budget) {
   return permit.state != Permit::State::kClosing && !budget.Condemned(permit.session_id);
@@ -80,7 +87,79 @@ void CoordinatorCore::AddOffer(const RunState& state, std::vector<TaskOffer>& of
       offer.may_open = CanImport(state, state_.budget());
     }
   }
+  if (!offer.connection.empty()) offer.servers = ServersFor(state, next->kind);
   offers.push_back(std::move(offer));
+}
+
+std::vector<std::string> CoordinatorCore::ServersFor(const RunState& state, v1::TaskKind kind) const {
+  const ConnectionBudget& budget = state_.budget();
+  const std::string& connection = state.run.spec.source().connection();
+  const std::string primary = budget.Server(connection);
+  std::vector<std::string> replicas = budget.Replicas(connection);
+  // Without a read point, what a replica shows rests on nothing.
+  const bool may_be_replica = (kind == v1::TASK_KIND_DESCRIBE || kind == v1::TASK_KIND_MOVE) && !replicas.empty() &&
+                              state.run.description.has_value() && state.run.description->has_read_point();
+  if (kind == v1::TASK_KIND_MOVE && InSnapshot(state.run)) {
+    const TaskRecord* exporter = Exporter(state);
+    const Permit* holder = exporter == nullptr ? nullptr : budget.Find(exporter->session_id);
+    return {holder == nullptr ? primary : budget.ServerOf(*holder)};
+  }
+  if (!may_be_replica) return {primary};
+  if (state_.FindConnection(connection)->fallback_to_primary()) replicas.push_back(primary);
+  // Those that are unfit come last, then those that the run has failed on, then the primary.
+  const absl::Duration now = options_.clock->Monotonic();
+  const auto rank = [&](const std::string& server) {
+    const auto unfit = unfit_until_.find(server);
+    const auto failures = state.failures_on.find(server);
+    return std::tuple(unfit != unfit_until_.end() && unfit->second > now,
+                      failures == state.failures_on.end() ? 0 : failures->second, server == primary);
+  };
+  const auto best = rank(*std::min_element(replicas.begin(), replicas.end(),
+                                           [&](const auto& a, const auto& b) { return rank(a) < rank(b); }));
+  std::erase_if(replicas, [&](const std::string& server) { return rank(server) != best; });
+  return replicas;
+}
+
+void CoordinatorCore::NoteServer(RunChange& change, const std::string& connection, const std::string& server) const {
+  const std::vector<std::string> replicas = state_.budget().Replicas(connection);
+  if (replicas.empty() || !change.draft.run().description.has_value()) return;
+  const bool replica = std::find(replicas.begin(), replicas.end(), server) != replicas.end();
+  const std::string said = absl::StrCat(replica ? "replica " : "primary ", server);
+  const auto& servers = change.draft.run().description->servers();
+  if (std::find(servers.begin(), servers.end(), said) != servers.end()) return;
+  change.draft.mutable_run().description->add_servers(said);
+}
+
+void CoordinatorCore::NoteFailureOn(RunState& state, const TaskRecord& task, const v1::TaskError& error) {
+  const auto at = state.servers.find(task.id);
+  if (!error.at_source() || at == state.servers.end()) return;
+  if (error.replica_unfit()) {
+    unfit_until_[at->second] = options_.clock->Monotonic() + kLeftAlone;
+    NoteLag(state, task, MaxLag(*state_.FindConnection(state.run.spec.source().connection())));
+  }
+  // A standby cancels readers that are in its way: the first time the same rows are read by shorter statements.
+  const bool shorter_next = task.kind == v1::TASK_KIND_MOVE && !InSnapshot(state.run) && task.failures == 0;
+  if (!shorter_next) ++state.failures_on[at->second];
+}
+
+void CoordinatorCore::NoteLag(const RunState& state, const TaskRecord& task, absl::Duration lag) {
+  const std::string& connection = state.run.spec.source().connection();
+  const std::vector<std::string> replicas = state_.budget().Replicas(connection);
+  const auto at = state.servers.find(task.id);
+  if (at == state.servers.end()) return;
+  for (size_t i = 0; i < replicas.size(); ++i) {
+    if (replicas[i] == at->second) options_.observer->ReplicaAwaited(connection, static_cast<int>(i), lag);
+  }
+}
+
+v1::ConnectionSpec CoordinatorCore::AtServer(const v1::ConnectionSpec& connection, std::string_view server) {
+  std::vector<v1::ConnectionSpec> servers = ServersOf(connection);
+  const auto at = std::find_if(servers.begin(), servers.end(),
+                               [&](const v1::ConnectionSpec& one) { return ConnectionIdentity(one) == server; });
+  v1::ConnectionSpec found = at == servers.end() ? servers.front() : *at;
+  // Rates are of the connection.
+  found.set_name(connection.name());
+  return found;
 }
 
 const TaskRecord* CoordinatorCore::ReaderOf(const Permit& permit, std::string_view finished_task) const {
@@ -144,7 +223,10 @@ CoordinatorCore::SnapshotElsewhere CoordinatorCore::FindSnapshotElsewhere(const 
 }
 
 bool CoordinatorCore::MayBeImported(const Permit& permit) const {
-  if (state_.budget().Spare(permit.connection) == 0) return false;
+  // Others of the run make room when they are done.
+  const bool room =
+      state_.budget().SpareOn(state_.budget().ServerOf(permit)) > 0 || state_.budget().OfRun(permit.run_id).size() > 1;
+  if (!room) return false;
   for (const auto& [id, worker] : workers_.workers()) {
     if (!worker.draining) return true;
   }
@@ -162,15 +244,17 @@ bool CoordinatorCore::SessionNeeded(const Permit& permit, const std::vector<Task
     queued |= task.state == TaskState::kQueued;
     reading |= Reading(*state, task);
   }
-  // Who drains reads no further range, but keeps the snapshot for those who are about to import it.
   const SnapshotElsewhere elsewhere = FindSnapshotElsewhere(*state, permit);
   if (Draining(permit)) {
+    // Who drains reads no further range, but keeps the snapshot for those who are to import it.
+    const TaskRecord* exporter = Exporter(*state);
+    if (exporter == nullptr || exporter->session_id != permit.session_id) return false;
     return elsewhere == SnapshotElsewhere::kBeingImported ||
            (elsewhere == SnapshotElsewhere::kNowhere && queued && MayBeImported(permit));
   }
   int held = 0;
   for (const Permit* other : state_.budget().OfRun(permit.run_id)) held += Usable(*other, state_.budget());
-  if (Dispatcher::ShouldYield(state->run.job_uid, permit.connection, held, offers, state_.budget()) &&
+  if (Dispatcher::ShouldYield(state->run.job_uid, state_.budget().ServerOf(permit), held, offers, state_.budget()) &&
       elsewhere == SnapshotElsewhere::kHeld) {
     return false;
   }

@@ -162,6 +162,31 @@ TEST_F(SessionsTest, AWorkerThatDrainsHandsItsSnapshotOn) {
   EXPECT_EQ(store_->GetRun(run)->error, "");
 }
 
+TEST_F(SessionsTest, AWorkerThatDrainsWithEverySessionOfARunKeepsTheOneToImportFrom) {
+  const std::string run = StartFullLoad(/*max_connections=*/2);
+  v1::CompleteTaskRequest described = Described(Next(v1::Task::kDescribe), 1000);
+  v1::PartitionFacts& facts = *described.mutable_describe()->mutable_partition_facts(0);
+  facts.add_quantiles()->add_values("750");
+  facts.add_quantiles()->add_values("900");
+  ASSERT_EQ(Complete(described), absl::OkStatus());
+  const v1::Task exporter = Next(v1::Task::kMove);
+  const v1::Task importer = Next(v1::Task::kMove);
+  EXPECT_EQ(importer.session().import_snapshot(), "snap");
+  ASSERT_TRUE(core_->DrainWorker(worker_, "ann").ok());
+  worker_ = "other";
+  Register(4);
+  worker_ = "w";
+  ASSERT_EQ(Move(exporter, 500), absl::OkStatus());
+  ASSERT_EQ(Move(importer, 250), absl::OkStatus());
+  ASSERT_TRUE(core_->Tick().ok());
+  EXPECT_EQ(core_->budget().Find(exporter.session().session_id())->state, Permit::State::kIdle);
+  EXPECT_EQ(core_->budget().Find(importer.session().session_id())->state, Permit::State::kClosing);
+  ASSERT_TRUE(Heartbeat(exporter, importer.session().session_id()).ok());
+  worker_ = "other";
+  EXPECT_EQ(Next(v1::Task::kMove).session().import_snapshot(), "snap");
+  EXPECT_EQ(core_->GetRun(run)->error, "");
+}
+
 TEST_F(SessionsTest, OneThatIsReadIsNobodyElsesAfterATakeOver) {
   StartFullLoad(/*max_connections=*/2);
   ASSERT_EQ(Describe(Next(v1::Task::kDescribe), 1000), absl::OkStatus());

@@ -20,6 +20,8 @@ struct SimulatedSource {
   struct Session {
     std::string owner;  // RateKey of the worker.
     std::string connection;
+    // Its DSN.
+    std::string server;
     // Rows its snapshot shows; absent outside of one.
     std::optional<int64_t> snapshot_rows;
     bool reading = false;
@@ -27,11 +29,20 @@ struct SimulatedSource {
     absl::Duration dies_at = absl::InfiniteDuration();
   };
   int64_t rows = 0;
+  // Rows that each replica, by its DSN, has replayed.
+  std::map<std::string, int64_t> replayed;
   std::map<std::string, Session> sessions;
   // By snapshot: the session that exports it.
   std::map<std::string, std::string> exporters;
   // Tasks that came with a session that another one was reading on.
   int shared_sessions = 0;
+  // Sessions that were to import a snapshot of another server.
+  int foreign_imports = 0;
+
+  int64_t RowsOn(const std::string& server) const {
+    const auto replica = replayed.find(server);
+    return replica == replayed.end() ? rows : replica->second;
+  }
 };
 
 struct LedgerRow {

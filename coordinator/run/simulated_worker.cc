@@ -2,9 +2,26 @@
 
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace tidemark::coordinator {
+namespace {
+
+bool Lags(int64_t rows, const std::string& position) {
+  int64_t wanted = 0;
+  return absl::SimpleAtoi(position, &wanted) && rows < wanted;
+}
+
+v1::TaskError Unfit() {
+  v1::TaskError error =
+      SimulatedError(static_cast<int>(absl::StatusCode::kUnavailable), "the replica lags", /*retryable=*/true);
+  error.set_at_source(true);
+  error.set_replica_unfit(true);
+  return error;
+}
+
+}  // namespace
 
 template <typename Request>
 void SimulatedWorker::Sign(Request& request) const {
@@ -221,6 +238,7 @@ void SimulatedWorker::Start(const v1::Task& task) {
   }
   SimulatedSource::Session session{.owner = Owner(),
                                    .connection = grant.connection(),
+                                   .server = task.source().dsn(),
                                    .snapshot_rows = std::nullopt,
                                    .reading = task.has_move(),
                                    .dies_at = absl::InfiniteDuration()};
@@ -232,6 +250,7 @@ void SimulatedWorker::Start(const v1::Task& task) {
       error.set_snapshot_lost(true);
       return Fail(running, std::move(error));
     }
+    source.foreign_imports += source.sessions.at(exporter->second).server != session.server;
     session.snapshot_rows = source.sessions.at(exporter->second).snapshot_rows;
   }
   source.sessions[grant.session_id()] = std::move(session);
@@ -254,8 +273,13 @@ void SimulatedWorker::Extract(Running& running) {
   if (world_->Happens(world_->faults.lost_snapshot)) return CloseSession(grant.session_id());
   const auto session = world_->source.sessions.find(grant.session_id());
   if (session == world_->source.sessions.end()) return CloseSession(grant.session_id());
-  running.rows =
-      RowsOf(running.task.move(), running.task.job(), session->second.snapshot_rows.value_or(world_->source.rows));
+  const int64_t there = world_->source.RowsOn(session->second.server);
+  if (!session->second.snapshot_rows.has_value() && Lags(there, running.task.move().position())) {
+    CloseSession(grant.session_id());
+    if (!running.outcome.has_value()) Fail(running, Unfit());
+    return;
+  }
+  running.rows = RowsOf(running.task.move(), running.task.job(), session->second.snapshot_rows.value_or(there));
   running.extracted = true;
   session->second.reading = false;
   if (!grant.keep()) CloseSession(grant.session_id());
@@ -272,8 +296,9 @@ void SimulatedWorker::Fail(Running& running, v1::TaskError error) {
 }
 
 v1::DescribeResult SimulatedWorker::Describe(const v1::Task& task) {
-  const int64_t rows = world_->source.rows;
-  const v1::Window& window = task.describe().window();
+  const v1::DescribeWork& work = task.describe();
+  const int64_t rows = work.has_read_point() ? ValueOf(work.read_point().high()) : world_->source.rows;
+  const v1::Window& window = work.window();
   v1::DescribeResult result;
   result.add_formats(v1::CHUNK_FORMAT_ARROW);
   v1::Column& column = *result.mutable_source_schema()->add_columns();
@@ -325,6 +350,11 @@ void SimulatedWorker::Finish(Running& running) {
   std::optional<v1::TaskError> error;
   switch (task.work_case()) {
     case v1::Task::kDescribe: {
+      if (Lags(world_->source.RowsOn(task.source().dsn()), task.describe().read_point().position())) {
+        CloseSession(task.session().session_id());
+        error = Unfit();
+        break;
+      }
       *outcome.mutable_describe() = Describe(task);
       const v1::DescribeResult& result = outcome.describe();
       const bool moves = !result.should_wait() && !result.empty_window();
@@ -357,6 +387,12 @@ void SimulatedWorker::Finish(Running& running) {
     case v1::Task::kAbort:
       error = target.Abort(task);
       outcome.mutable_abort();
+      break;
+    case v1::Task::kReadPoint:
+      outcome.mutable_read_point()->set_position(absl::StrCat(world_->source.rows));
+      *outcome.mutable_read_point()->mutable_high() = SimulatedWatermark(world_->source.rows);
+      running.extracted = true;
+      CloseSession(task.session().session_id());
       break;
     case v1::Task::kHorizon:
       outcome.mutable_horizon()->set_reached(world_->rng->Below(3) == 0);

@@ -1,10 +1,15 @@
 #include "coordinator/run/task_message.h"
 
+#include <algorithm>
+
 #include "common/model/source_settings.h"
 #include "coordinator/run/run_transitions.h"
 
 namespace tidemark::coordinator {
 namespace {
+
+constexpr int kMostPieces = 4096;
+constexpr int kMostHalvings = 10;
 
 // The ranges are read from where the lookback reaches; the chain goes on from the watermark.
 v1::Window ReadWindow(const RunRecord& run) {
@@ -24,6 +29,11 @@ v1::MoveWork Move(const RunRecord& run, const TaskRecord& task) {
   *work.mutable_schema() = run.description->source_schema();
   work.set_in_snapshot(InSnapshot(run));
   work.set_source_identity(run.description->source_identity());
+  work.set_position(run.description->read_point().position());
+  // A standby cancels whoever holds its replay up for too long: what failed there once is read by shorter statements.
+  if (!work.position().empty() && !work.in_snapshot() && task.failures > 0) {
+    work.set_pieces(std::min(kMostPieces, std::max(1, run.partitions) << std::min(kMostHalvings, 2 * task.failures)));
+  }
   return work;
 }
 
@@ -38,6 +48,20 @@ v1::CommitWork Commit(const RunState& state) {
     move.set_rows(StagedRows(task));
   }
   return work;
+}
+
+template <class Work>
+void AddLastWindow(const JobRecord& job, const std::optional<RunRecord>& last_success, Work& work) {
+  work.set_last_source_identity(job.source_identity);
+  const bool known =
+      last_success.has_value() && last_success->sequence == job.last_sequence && last_success->description.has_value();
+  v1::Completeness& completeness = *work.mutable_last_completeness();
+  if (known) {
+    completeness = last_success->description->completeness();
+  } else if (!job.spec.target().key().empty()) {
+    completeness.set_level(v1::Completeness::LEVEL_LOOKBACK);
+    completeness.set_lookback_seconds(absl::ToInt64Seconds(Lookback(job.spec.source())));
+  }
 }
 
 }  // namespace
@@ -65,8 +89,12 @@ v1::Task TaskMessage(const RunState& state, const TaskRecord& task, const std::s
       work.set_horizon_is_final(run.wait_time > absl::ZeroDuration());
       work.set_dry_run(state.preview);
       work.set_wanted_partitions(wanted_partitions);
+      if (run.description.has_value()) *work.mutable_read_point() = run.description->read_point();
       break;
     }
+    case v1::TASK_KIND_READ_POINT:
+      *message.mutable_read_point()->mutable_window() = run.window;
+      break;
     case v1::TASK_KIND_MOVE:
       *message.mutable_move() = Move(run, task);
       break;
@@ -91,17 +119,8 @@ v1::Task TaskMessage(const RunState& state, const TaskRecord& task, const std::s
   return message;
 }
 
-void AddLastWindow(const JobRecord& job, const std::optional<RunRecord>& last_success, v1::DescribeWork& work) {
-  work.set_last_source_identity(job.source_identity);
-  const bool known =
-      last_success.has_value() && last_success->sequence == job.last_sequence && last_success->description.has_value();
-  v1::Completeness& completeness = *work.mutable_last_completeness();
-  if (known) {
-    completeness = last_success->description->completeness();
-  } else if (!job.spec.target().key().empty()) {
-    completeness.set_level(v1::Completeness::LEVEL_LOOKBACK);
-    completeness.set_lookback_seconds(absl::ToInt64Seconds(Lookback(job.spec.source())));
-  }
+void AddLastWindow(const JobRecord& job, const std::optional<RunRecord>& last_success, v1::Task& task) {
+  if (task.has_read_point()) return AddLastWindow(job, last_success, *task.mutable_read_point());
+  if (task.has_describe()) AddLastWindow(job, last_success, *task.mutable_describe());
 }
-
 }  // namespace tidemark::coordinator

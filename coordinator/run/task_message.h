@@ -13,9 +13,9 @@ v1::Task TaskMessage(const RunState& state, const TaskRecord& task, const std::s
                      const v1::ConnectionSpec& source, const v1::ConnectionSpec& target,
                      const std::optional<v1::SessionGrant>& session, int wanted_partitions);
 
-// Adds what a describe must know of the window that ended at the job's last watermark. `last_success` is that of its
-// ChainHistory. Of a run that this store never had nothing is known: it counts as lookback, unless the job appends
-// without a key, which is done to proved windows alone.
-void AddLastWindow(const JobRecord& job, const std::optional<RunRecord>& last_success, v1::DescribeWork& work);
+// Adds what a describe, or a probe of the primary, must know of the window that ended at the job's last watermark.
+// `last_success` is that of its ChainHistory. Of a run that this store never had nothing is known: it counts as
+// lookback, unless the job appends without a key, which is done to proved windows alone.
+void AddLastWindow(const JobRecord& job, const std::optional<RunRecord>& last_success, v1::Task& task);
 
 }  // namespace tidemark::coordinator

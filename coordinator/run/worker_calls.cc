@@ -131,16 +131,21 @@ absl::Status CoordinatorCore::Lease(Worker& worker, const TaskOffer& offer, cons
   RunState& state = *state_.FindRun(offer.run_id);
   const v1::TaskKind kind = state.tasks.at(offer.task_id).kind;
   const bool in_snapshot = kind == v1::TASK_KIND_MOVE && InSnapshot(state.run);
-  v1::DescribeWork last_window;
-  if (kind == v1::TASK_KIND_DESCRIBE && state.run.window.kind() == v1::WINDOW_KIND_WINDOW) {
-    const JobRecord* job = state_.FindJob(state.run.job_uid);
-    if (job == nullptr) return absl::InternalError(absl::StrCat("run ", state.run.id, " has no job"));
-    TM_ASSIGN_OR_RETURN(const ChainHistory history, state_.History(*job, ""));
-    AddLastWindow(*job, history.last_success, last_window);
+  const JobRecord* last_of = nullptr;
+  ChainHistory history;
+  const bool probes = kind == v1::TASK_KIND_DESCRIBE || kind == v1::TASK_KIND_READ_POINT;
+  if (probes && state.run.window.kind() == v1::WINDOW_KIND_WINDOW) {
+    last_of = state_.FindJob(state.run.job_uid);
+    if (last_of == nullptr) return absl::InternalError(absl::StrCat("run ", state.run.id, " has no job"));
+    TM_ASSIGN_OR_RETURN(history, state_.History(*last_of, ""));
   }
   RunChange change(&state);
   std::optional<v1::SessionGrant> grant;
+  std::string server;
   if (!offer.connection.empty()) {
+    server =
+        assignment.open ? assignment.server : state_.budget().ServerOf(*state_.budget().Find(assignment.session_id));
+    if (kind == v1::TASK_KIND_DESCRIBE || kind == v1::TASK_KIND_MOVE) NoteServer(change, offer.connection, server);
     grant.emplace();
     grant->set_session_id(assignment.open ? NewId(options_.clock->Now(), *options_.rng) : assignment.session_id);
     grant->set_connection(offer.connection);
@@ -153,14 +158,15 @@ absl::Status CoordinatorCore::Lease(Worker& worker, const TaskOffer& offer, cons
     PermitRecord permit;
     permit.session_id = grant->session_id();
     permit.connection = offer.connection;
-    permit.identity = state_.budget().Identity(offer.connection);
+    permit.identity = server;
     permit.run_id = state.run.id;
     permit.worker_id = worker.id;
     permit.incarnation = worker.incarnation;
     permit.in_snapshot = in_snapshot;
     permit.granted = options_.clock->Now();
     change.with.permits.push_back(std::move(permit));
-    const int held = static_cast<int>(state_.budget().OfRun(state.run.id).size()) + 1;
+    int held = 1;
+    for (const Permit* other : state_.budget().OfRun(state.run.id)) held += state_.budget().ServerOf(*other) == server;
     if (held > state.run.peak_source_connections) change.draft.mutable_run().peak_source_connections = held;
   }
   TM_RETURN_IF_ERROR(Take(LeaseTask{.task_id = offer.task_id,
@@ -180,14 +186,15 @@ absl::Status CoordinatorCore::Lease(Worker& worker, const TaskOffer& offer, cons
     state_.budget().SetState(grant->session_id(), Permit::State::kBusy);
     if (kind == v1::TASK_KIND_MOVE) reading_sessions_.insert(grant->session_id());
   }
+  state.servers[offer.task_id] = server;
   receipts_[offer.task_id] = {.leased_at = options_.clock->Monotonic(), .missing = 0};
   ObserveRates();
   const v1::JobSpec& job = state.run.spec;
   v1::Task& task = *response.add_tasks();
   task = TaskMessage(state, state.tasks.at(offer.task_id), state_.cluster_id(),
-                     *state_.FindConnection(job.source().connection()),
+                     AtServer(*state_.FindConnection(job.source().connection()), server),
                      *state_.FindConnection(job.target().connection()), grant, kWantedPartitions);
-  if (task.has_describe()) task.mutable_describe()->MergeFrom(last_window);
+  if (last_of != nullptr) AddLastWindow(*last_of, history.last_success, task);
   return absl::OkStatus();
 }
 
@@ -342,13 +349,19 @@ absl::Status CoordinatorCore::Report(RunState& state, const TaskRecord& task, co
         state_.budget().SetState(task.session_id, Permit::State::kClosing);
         state.snapshot_closed = true;
       }
+      NoteFailureOn(state, task, request.error());
       TM_RETURN_IF_ERROR(controller_.Failed(change, context, task, request.error()));
       return Store(change);
     }
+    case v1::CompleteTaskRequest::kReadPoint:
+      TM_RETURN_IF_ERROR(fits(v1::TASK_KIND_READ_POINT));
+      TM_RETURN_IF_ERROR(controller_.ReadPointFixed(change, context, task, request.read_point()));
+      return Store(change);
     case v1::CompleteTaskRequest::kDescribe: {
       TM_RETURN_IF_ERROR(fits(v1::TASK_KIND_DESCRIBE));
       TM_ASSIGN_OR_RETURN(context.history, state_.History(*context.job, request.describe().ledger().run_id()));
       TM_RETURN_IF_ERROR(controller_.Described(change, context, task, request.describe()));
+      NoteLag(state, task, absl::Seconds(request.describe().replica_lag_seconds()));
       const Permit* permit = state_.budget().Find(task.session_id);
       if (permit != nullptr && change.draft.run().phase == RunPhase::kMoving && InSnapshot(change.draft.run())) {
         change.with.permits.push_back(*permit);

@@ -93,6 +93,10 @@ void CoordinatorMetrics::TaskLeased(v1::TaskKind kind, absl::Duration waited) {
   queue_wait_.Observe(absl::ToDoubleSeconds(waited));
 }
 
+void CoordinatorMetrics::ReplicaAwaited(const std::string& connection, int replica, absl::Duration lag) {
+  registry_.Get(metrics::kReplicaLag, connection, absl::StrCat(replica)).Set(absl::ToDoubleSeconds(lag));
+}
+
 void CoordinatorMetrics::AttemptLost(v1::TaskKind kind) {
   registry_.Get(metrics::kTaskAttempts, EnumName(kind), "lost").Add();
 }

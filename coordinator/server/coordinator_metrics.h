@@ -29,6 +29,7 @@ class CoordinatorMetrics final : public CoordinatorObserver {
   void FiresMissed(std::string_view job, std::string_view reason, int64_t count) override;
   void RunEnded(const RunRecord& run) override;
   void TaskLeased(v1::TaskKind kind, absl::Duration waited) override;
+  void ReplicaAwaited(const std::string& connection, int replica, absl::Duration lag) override;
   void AttemptLost(v1::TaskKind kind) override;
   void StoreFailed(const absl::Status& error) override;
   void StoreAnswers(absl::Duration after) override;

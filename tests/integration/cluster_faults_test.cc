@@ -105,13 +105,14 @@ jobs:
     RecordProperty("samples", absl::StrCat(samples.size()));
   }
 
-  // Tasks of the run whose worker was lost: tried again, or, where the run's snapshot went with the worker, given up
-  // for those of another describe.
+  // Tasks of the run whose worker was lost: tried again, or, where the run's snapshot went with the worker, moves given
+  // up for those of another describe. A run that waits for its horizon asks for it again and again.
   std::string LostTasks(const std::string& run) {
-    return Scalar(cluster_->store(),
-                  absl::StrCat("SELECT coalesce(string_agg(id || ' ' || coalesce(error_msg, ''), ', '), '') FROM "
-                               "etl_tasks WHERE run_id = '",
-                               run, "' AND (attempt > 1 OR state = 'cancelled' AND kind IN ('describe', 'move'))"));
+    return Scalar(
+        cluster_->store(),
+        absl::StrCat("SELECT coalesce(string_agg(id || ' ' || coalesce(error_msg, ''), ', '), '') FROM "
+                     "etl_tasks WHERE run_id = '",
+                     run, "' AND (attempt > 1 AND kind <> 'horizon' OR state = 'cancelled' AND kind = 'move')"));
   }
 
   // So that a run has all to read again.

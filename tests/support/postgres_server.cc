@@ -138,11 +138,36 @@ absl::StatusOr<std::unique_ptr<PostgresServer>> PostgresServer::Start(const Opti
   fs::copy(data_template, server->directory_.File("data"), fs::copy_options::recursive, error);
   if (error) return absl::InternalError(absl::StrCat("cannot copy ", data_template.string(), ": ", error.message()));
   TM_RETURN_IF_ERROR(GiveToServerUser(server->directory_.path()));
+  TM_RETURN_IF_ERROR(server->LaunchSomewhere());
+  return server;
+}
+
+absl::StatusOr<std::unique_ptr<PostgresServer>> PostgresServer::StartStandby(const PostgresServer& primary,
+                                                                             const Options& options) {
+  TM_ASSIGN_OR_RETURN(const std::string bin, BinDirectory());
+  Options all = primary.options_;
+  all.settings.push_back(absl::StrCat("primary_conninfo = 'host=127.0.0.1 port=", primary.port_, " user=postgres'"));
+  all.settings.insert(all.settings.end(), options.settings.begin(), options.settings.end());
+  std::unique_ptr<PostgresServer> server(new PostgresServer(all));
+  TM_RETURN_IF_ERROR(GiveToServerUser(server->directory_.path()));
+  ProcessOptions backup;
+  backup.user = ServerUser();
+  backup.working_directory = server->directory_.path();
+  TM_ASSIGN_OR_RETURN(const ProcessResult copied,
+                      RunProcess({bin + "/pg_basebackup", "--pgdata", server->directory_.File("data"),
+                                  "--host=127.0.0.1", absl::StrCat("--port=", primary.port_), "--username=postgres",
+                                  "--wal-method=stream", "--checkpoint=fast", "--no-sync", "--write-recovery-conf"},
+                                 absl::Minutes(2), backup));
+  if (copied.exit_code != 0) return absl::InternalError(absl::StrCat("pg_basebackup: ", copied.err));
+  TM_RETURN_IF_ERROR(server->LaunchSomewhere());
+  return server;
+}
+
+absl::Status PostgresServer::LaunchSomewhere() {
   absl::Status launched;
   for (int attempt = 0; attempt < 5; ++attempt) {
-    TM_ASSIGN_OR_RETURN(server->port_, FreePort());
-    launched = server->Launch();
-    if (launched.ok()) return server;
+    TM_ASSIGN_OR_RETURN(port_, FreePort());
+    launched = Launch();
     if (!absl::IsUnavailable(launched)) break;
   }
   return launched;

@@ -23,6 +23,9 @@ class PostgresServer {
 
   static absl::StatusOr<std::unique_ptr<PostgresServer>> Start(const Options& options);
   static absl::StatusOr<std::unique_ptr<PostgresServer>> Start() { return Start(Options()); }
+  // A hot standby that streams from `primary`, with its options and these besides. The primary must outlive it.
+  static absl::StatusOr<std::unique_ptr<PostgresServer>> StartStandby(const PostgresServer& primary,
+                                                                      const Options& options);
   // One server shared by all tests of this process, started at the first call; dies with the process.
   static PostgresServer& Shared();
   ~PostgresServer();
@@ -42,6 +45,8 @@ class PostgresServer {
  private:
   explicit PostgresServer(const Options& options) : options_(options), directory_(kParentDirectory) {}
 
+  // On a free port, whichever is still free when the server takes it.
+  absl::Status LaunchSomewhere();
   // Writes the configuration for port_ and starts the server on the data folder; Unavailable if the port was taken
   // meanwhile.
   absl::Status Launch();

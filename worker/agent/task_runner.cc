@@ -8,12 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/model/duration.h"
+#include "common/model/source_settings.h"
 #include "common/model/timestamp.h"
 #include "worker/task/abort.h"
 #include "worker/task/commit.h"
 #include "worker/task/describe.h"
 #include "worker/task/horizon.h"
 #include "worker/task/probe.h"
+#include "worker/task/read_point.h"
 #include "worker/task/task_error.h"
 #include "worker/task/task_identity.h"
 #include "worker/task/test_connection.h"
@@ -99,6 +101,10 @@ absl::Status TaskRunner::RunInto(v1::CompleteTaskRequest& outcome) {
       TM_ASSIGN_OR_RETURN(*outcome.mutable_abort(), OnTarget(&Abort));
       return absl::OkStatus();
     }
+    case v1::Task::kReadPoint: {
+      TM_ASSIGN_OR_RETURN(*outcome.mutable_read_point(), RunReadPoint());
+      return absl::OkStatus();
+    }
     case v1::Task::kTest: {
       TM_ASSIGN_OR_RETURN(*outcome.mutable_test(), RunTest());
       return absl::OkStatus();
@@ -134,6 +140,13 @@ absl::StatusOr<v1::HorizonResult> TaskRunner::RunHorizon() {
   auto result = ProbeHorizon(task_, *source_.get());
   ReturnSource(result.ok() && task_.session().keep());
   return result;
+}
+
+absl::StatusOr<v1::ReadPoint> TaskRunner::RunReadPoint() {
+  TM_RETURN_IF_ERROR(OpenSource());
+  auto point = FixReadPoint(task_, *source_.get());
+  ReturnSource(/*keep=*/false);
+  return point;
 }
 
 absl::StatusOr<v1::TestResult> TaskRunner::RunTest() {
@@ -185,7 +198,8 @@ absl::Duration TaskRunner::Extract(Spill& spill) {
     spill.Finish(std::move(opened));
     return absl::ZeroDuration();
   }
-  MoveExtract extract(task_.move(), source_.get(), &spill, environment_.rate, environment_.clock, &progress_);
+  MoveExtract extract(task_.move(), MaxLag(task_.source()), source_.get(), &spill, environment_.rate,
+                      environment_.clock, &progress_);
   while (true) {
     if (reading_stopped()) {
       extract.Fail(absl::CancelledError("the extract was stopped"));

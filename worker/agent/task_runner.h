@@ -74,6 +74,7 @@ class TaskRunner {
   absl::StatusOr<v1::DescribeResult> RunDescribe();
   absl::StatusOr<v1::MoveResult> RunMove();
   absl::StatusOr<v1::HorizonResult> RunHorizon();
+  absl::StatusOr<v1::ReadPoint> RunReadPoint();
   absl::StatusOr<v1::TestResult> RunTest();
   // Opens a target session, runs the task on it, closes it.
   template <class Result>

@@ -75,6 +75,8 @@ struct ReadRequest {
   v1::Window window;
   v1::KeyRange range;
   v1::ChunkFormat format = v1::CHUNK_FORMAT_ARROW;
+  // Only the rows of `range` that are in this one too.
+  std::optional<v1::KeyRange> piece = std::nullopt;
 };
 
 // One connection to a source, opened for one job's relation and counted as one permit. All methods but Cancel are
@@ -97,6 +99,14 @@ class SourceSession {
   // it where that one was not proved, and where this one is not; after another source it is lookback at best.
   // Unimplemented where the source has no watermark to offer.
   virtual absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) = 0;
+
+  // Where the server's log stands: what has committed by now stands before it. Unimplemented for a store that has no
+  // replicas; InvalidArgument for a replica.
+  virtual absl::StatusOr<std::string> Position();
+
+  // Waits until what this session reads includes all before `position`, of the server itself or of the primary that it
+  // replays; returns how long that took. Unavailable if it takes longer than `limit`.
+  virtual absl::StatusOr<absl::Duration> AwaitPosition(std::string_view position, absl::Duration limit);
 
   // Whether a row stands above `high` now (inside the snapshot, if one is open). True also when the source cannot tell
   // cheaply.
@@ -130,5 +140,13 @@ class SourceSession {
   // once.
   virtual void Cancel() = 0;
 };
+
+inline absl::StatusOr<std::string> SourceSession::Position() {
+  return absl::UnimplementedError("this kind of store has no replicas: remove them from its connection");
+}
+
+inline absl::StatusOr<absl::Duration> SourceSession::AwaitPosition(std::string_view, absl::Duration) {
+  return absl::UnimplementedError("this kind of store has no replicas: remove them from its connection");
+}
 
 }  // namespace tidemark

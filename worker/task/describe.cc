@@ -14,6 +14,7 @@
 #include "common/model/source_settings.h"
 #include "worker/connector/ledger_chain.h"
 #include "worker/connector/sql_text.h"
+#include "worker/task/read_point.h"
 #include "worker/task/task_error.h"
 #include "worker/task/task_identity.h"
 
@@ -43,8 +44,10 @@ class Describer {
   absl::Status DescribeBoth();
   absl::Status ApplyNullPolicy();
   absl::Status CheckRange();
+  // Nothing of a replica is looked at before it shows what its primary's probe rests on, the catalog included.
+  absl::Status AwaitReplica();
   absl::Status FixHorizon();
-  std::optional<LastWindow> Last() const;
+  absl::StatusOr<HorizonProbe> Probe();
   absl::Status OpenSnapshotIfNeeded();
   absl::Status DecideToWait();
   absl::Status TakeOverAsItStands(bool moves);
@@ -64,6 +67,7 @@ class Describer {
 };
 
 absl::StatusOr<v1::DescribeResult> Describer::Run() {
+  TM_RETURN_IF_ERROR(AwaitReplica());
   TM_RETURN_IF_ERROR(DescribeBoth());
   TM_RETURN_IF_ERROR(ApplyNullPolicy());
   TM_RETURN_IF_ERROR(FixHorizon());
@@ -198,18 +202,12 @@ absl::Status Describer::FixHorizon() {
     return absl::OkStatus();
   }
   if (IsRange()) TM_RETURN_IF_ERROR(CheckRange());
-  auto probe = source_.ProbeHorizon(Last());
-  if (absl::IsUnimplemented(probe.status())) {
-    return absl::InvalidArgumentError(absl::StrCat("this source has no watermark to offer (", probe.status().message(),
-                                                   "): remove source.watermark and use strategy full"));
-  }
-  if (!probe.ok()) return FromSource(probe.status());
-
-  *result_.mutable_completeness() = std::move(probe->completeness);
-  result_.set_horizon_hold_seconds(absl::ToDoubleSeconds(probe->hold));
+  TM_ASSIGN_OR_RETURN(HorizonProbe probe, Probe());
+  *result_.mutable_completeness() = std::move(probe.completeness);
+  result_.set_horizon_hold_seconds(absl::ToDoubleSeconds(probe.hold));
   if (IsRange()) {
     *result_.mutable_high() = window_.high();
-    auto beyond = source_.IsAbove(window_.high(), probe->high);
+    auto beyond = source_.IsAbove(window_.high(), probe.high);
     if (!beyond.ok()) return FromSource(beyond.status());
     if (*beyond) {
       v1::Completeness& completeness = *result_.mutable_completeness();
@@ -217,28 +215,44 @@ absl::Status Describer::FixHorizon() {
       if (completeness.level() == v1::Completeness::LEVEL_PROVED) completeness.clear_premises();
       completeness.set_level(v1::Completeness::LEVEL_LOOKBACK);
       completeness.add_premises(absl::StrCat("the range was given, and ends above the source's horizon, ",
-                                             probe->high.text(), ": rows in it may still be coming"));
+                                             probe.high.text(), ": rows in it may still be coming"));
     }
     return absl::OkStatus();
   }
-  probed_at_ = std::move(probe->probed_at);
-  result_.set_empty_window(probe->empty);
-  *result_.mutable_high() = probe->high;
-  *window_.mutable_high() = std::move(probe->high);
-  if (probe->effective_low.has_value()) {
-    *result_.mutable_effective_low() = *probe->effective_low;
-    *window_.mutable_low() = *std::move(probe->effective_low);
+  probed_at_ = std::move(probe.probed_at);
+  result_.set_empty_window(probe.empty);
+  *result_.mutable_high() = probe.high;
+  *window_.mutable_high() = std::move(probe.high);
+  if (probe.effective_low.has_value()) {
+    *result_.mutable_effective_low() = *probe.effective_low;
+    *window_.mutable_low() = *std::move(probe.effective_low);
   }
   return absl::OkStatus();
 }
 
-std::optional<LastWindow> Describer::Last() const {
-  if (!work_.window().has_low() || IsRange()) return std::nullopt;
-  LastWindow last = work_.window().low();
-  last.lookback = absl::Seconds(work_.last_completeness().lookback_seconds());
-  last.other_source =
-      !work_.last_source_identity().empty() && work_.last_source_identity() != result_.source_identity();
-  return last;
+absl::StatusOr<HorizonProbe> Describer::Probe() {
+  if (!work_.has_read_point()) {
+    return ProbeWatermark(source_, LastWindowOf(work_.window(), work_.last_completeness(), work_.last_source_identity(),
+                                                result_.source_identity()));
+  }
+  const v1::ReadPoint& point = work_.read_point();
+  HorizonProbe probe;
+  probe.high = point.high();
+  probe.completeness = point.completeness();
+  if (point.has_effective_low()) probe.effective_low = point.effective_low();
+  if (point.has_probed_at()) probe.probed_at = point.probed_at();
+  probe.empty = point.empty_window();
+  probe.hold = absl::Seconds(point.horizon_hold_seconds());
+  return probe;
+}
+
+absl::Status Describer::AwaitReplica() {
+  if (!work_.has_read_point()) return absl::OkStatus();
+  const v1::ReadPoint& point = work_.read_point();
+  TM_ASSIGN_OR_RETURN(const absl::Duration lag,
+                      AwaitReadPoint(source_, point.position(), point.source_identity(), MaxLag(task_.source())));
+  result_.set_replica_lag_seconds(absl::ToDoubleSeconds(lag));
+  return absl::OkStatus();
 }
 
 absl::Status Describer::OpenSnapshotIfNeeded() {

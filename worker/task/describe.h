@@ -9,9 +9,10 @@ namespace tidemark {
 
 // Learns all that a run is planned by, and reads no row of data. In this order, which the promise of completeness rests
 // on:
-//   source and target described · NULL watermarks refused by policy · horizon probed, by a statement of its own ·
-//   snapshot opened, if one state of the source must serve the whole run · rows above the horizon looked for ·
-//   ranges offered · target prepared.
+//   a replica awaited · source and target described · NULL watermarks refused by policy · horizon probed, by a
+//   statement of its own · snapshot opened, if one state of the source must serve the whole run · rows above the
+//   horizon looked for · ranges offered · target prepared.
+// The horizon of a run that reads a replica comes with the work, probed on the primary before.
 // A transaction that the snapshot does not see was then either open at the probe, so its rows stand above the horizon,
 // or began after it.
 //

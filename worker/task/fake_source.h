@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/absl_view.h"
 #include "worker/connector/source.h"
 
 namespace tidemark::test {
@@ -29,6 +31,9 @@ struct FakeSource {
   int64_t null_watermarks = 0;
   std::string snapshot = "snapshot-1";
   bool reached = false;
+  std::string position = "0/1000";
+  absl::Duration lag;
+  v1::PartitionFacts facts;
   // A read yields so many chunks of so many rows.
   int chunks = 3;
   int64_t rows_per_chunk = 10;
@@ -49,6 +54,8 @@ struct FakeSource {
   bool released ABSL_GUARDED_BY(mutex) = false;
   v1::Window described_window ABSL_GUARDED_BY(mutex);
   std::vector<std::string> imported ABSL_GUARDED_BY(mutex);
+  // Of each read.
+  std::vector<std::optional<v1::KeyRange>> pieces ABSL_GUARDED_BY(mutex);
 
   FakeSource() {
     v1::Column& id = *description.schema.add_columns();
@@ -62,6 +69,7 @@ struct FakeSource {
     description.capabilities.add_formats(v1::CHUNK_FORMAT_PG_COPY_BINARY);
     description.capabilities.add_formats(v1::CHUNK_FORMAT_ARROW);
     description.identity = "server-1";
+    facts.set_partitioning(v1::PARTITIONING_NONE);
     probe.high.set_text("200");
     probe.completeness.set_level(v1::Completeness::LEVEL_PROVED);
     probe.probed_at.emplace().set_text("300");
@@ -116,6 +124,15 @@ class FakeSourceSession final : public SourceSession {
     if (!source_->probe_error.ok()) return source_->probe_error;
     return source_->probe;
   }
+  absl::StatusOr<std::string> Position() override {
+    source_->Called("position");
+    return source_->position;
+  }
+  absl::StatusOr<absl::Duration> AwaitPosition(std::string_view position, absl::Duration limit) override {
+    source_->Called(absl::StrCat("await ", Abs(position)));
+    if (source_->lag > limit) return absl::UnavailableError("the replica lags");
+    return source_->lag;
+  }
   absl::StatusOr<bool> MayHoldRowsAbove(const v1::Watermark& high) override {
     source_->Called("rows above " + high.text());
     return source_->rows_above;
@@ -145,13 +162,12 @@ class FakeSourceSession final : public SourceSession {
     source_->Called("partitions");
     absl::MutexLock lock(&source_->mutex);
     source_->described_window = window;
-    v1::PartitionFacts facts;
-    facts.set_partitioning(v1::PARTITIONING_NONE);
-    return std::vector<v1::PartitionFacts>{facts};
+    return std::vector<v1::PartitionFacts>{source_->facts};
   }
   absl::StatusOr<std::unique_ptr<ChunkReader>> Read(const ReadRequest& request) override {
     absl::MutexLock lock(&source_->mutex);
     ++source_->reads;
+    source_->pieces.push_back(request.piece);
     return std::make_unique<Reader>(this, request.format);
   }
   void Cancel() override {

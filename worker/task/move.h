@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -41,8 +42,9 @@ struct MoveProgress {
 class MoveExtract {
  public:
   // `source` is inside the run's snapshot if the work says so.
-  MoveExtract(const v1::MoveWork& work, SourceSession* source, Spill* spill, RateLimiter* rate, const Clock* clock,
-              MoveProgress* progress);
+  // `max_lag` is how long a replica may take to replay the work's position.
+  MoveExtract(const v1::MoveWork& work, absl::Duration max_lag, SourceSession* source, Spill* spill, RateLimiter* rate,
+              const Clock* clock, MoveProgress* progress);
 
   // Reads at most one chunk. Done: the session is free. An error is final, and the load gets it too.
   absl::StatusOr<Step> Run();
@@ -53,15 +55,22 @@ class MoveExtract {
 
  private:
   absl::StatusOr<Step> ReadOne();
+  absl::Status Begin();
   // FailedPrecondition if the session reads another source than the run's describe did.
   absl::Status CheckIdentity();
+  absl::Status CutIntoPieces();
 
   const v1::MoveWork work_;
+  const absl::Duration max_lag_;
   SourceSession* const source_;
   Spill* const spill_;
   RateLimiter* const rate_;
   const Clock* const clock_;
   MoveProgress* const progress_;
+  bool begun_ = false;
+  // What is still to be read after the reader's: parts of the window, each to be read as far as the range has a part in
+  // it. nullopt: the range as it is.
+  std::deque<std::optional<v1::KeyRange>> pieces_;
   std::unique_ptr<ChunkReader> reader_;
   absl::Duration started_ = absl::InfiniteDuration();
   absl::Duration elapsed_ = absl::ZeroDuration();

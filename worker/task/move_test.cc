@@ -57,7 +57,7 @@ class MoveTest : public testing::Test {
 
   absl::Status Extract() {
     test::FakeSourceSession session(source_);
-    MoveExtract extract(task_.move(), &session, spill_.get(), &rate_, &clock_, &progress_);
+    MoveExtract extract(task_.move(), absl::Seconds(30), &session, spill_.get(), &rate_, &clock_, &progress_);
     return Drive(extract);
   }
 
@@ -120,9 +120,45 @@ TEST_F(MoveTest, AnEmptyRangeIsStagedToo) {
   EXPECT_TRUE(target_->moves.contains(5));
 }
 
+TEST_F(MoveTest, AReplicaIsAwaitedAndReadInPieces) {
+  v1::MoveWork& work = *task_.mutable_move();
+  work.set_source_identity("server-1");
+  work.set_position("0/1000");
+  work.set_pieces(3);
+  source_->facts.set_partitioning(v1::PARTITIONING_KEY);
+  source_->facts.add_columns("id");
+  source_->facts.set_immutable(true);
+  source_->facts.add_quantiles()->add_values("10");
+  source_->facts.add_quantiles()->add_values("20");
+  ASSERT_EQ(Move(), absl::OkStatus());
+  EXPECT_EQ(result_.counts().read(), 90) << "the fake gives its rows to each";
+  EXPECT_THAT(source_->Calls(), testing::ElementsAre("await 0/1000", "identity", "partitions"));
+  absl::MutexLock lock(&source_->mutex);
+  ASSERT_EQ(source_->pieces.size(), 3u);
+  EXPECT_FALSE(source_->pieces[0]->has_lower());
+  EXPECT_EQ(source_->pieces[0]->upper().values(0), "10");
+  EXPECT_EQ(source_->pieces[1]->lower().values(0), "10");
+  EXPECT_EQ(source_->pieces[1]->upper().values(0), "20");
+  EXPECT_EQ(source_->pieces[2]->lower().values(0), "20");
+  EXPECT_FALSE(source_->pieces[2]->has_upper());
+}
+
+TEST_F(MoveTest, ARangeOfAKeyThatMayChangeIsNotReadInPieces) {
+  task_.mutable_move()->set_position("0/1000");
+  task_.mutable_move()->set_source_identity("server-1");
+  task_.mutable_move()->set_pieces(3);
+  source_->facts.set_partitioning(v1::PARTITIONING_KEY);
+  source_->facts.add_columns("id");
+  source_->facts.add_quantiles()->add_values("10");
+  ASSERT_EQ(Move(), absl::OkStatus());
+  absl::MutexLock lock(&source_->mutex);
+  ASSERT_EQ(source_->pieces.size(), 1u);
+  EXPECT_FALSE(source_->pieces[0].has_value());
+}
+
 TEST_F(MoveTest, TheLoadWaitsForTheExtractRowByRow) {
   test::FakeSourceSession session(source_);
-  MoveExtract extract(task_.move(), &session, spill_.get(), &rate_, &clock_, &progress_);
+  MoveExtract extract(task_.move(), absl::Seconds(30), &session, spill_.get(), &rate_, &clock_, &progress_);
   MoveLoad load(
       task_, [&]() -> absl::StatusOr<std::unique_ptr<TargetSession>> { return test::FakeTargetSession::Open(target_); },
       &slot_, spill_.get(), &clock_, &rng_, &progress_);
@@ -198,7 +234,7 @@ TEST_F(MoveTest, TheSourcesErrorIsTheMoves) {
   spill_.reset();
   OpenSpill(1 << 20);
   source_->chunk_error = absl::UnavailableError("the source went away");
-  EXPECT_EQ(Move(), absl::UnavailableError("the source went away"));
+  EXPECT_EQ(Move(), FromSource(absl::UnavailableError("the source went away")));
   EXPECT_EQ(waits_, 0);
 }
 

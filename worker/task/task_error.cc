@@ -5,6 +5,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "common/base/absl_view.h"
 #include "common/base/utf8.h"
 #include "worker/connector/fence_error.h"
 #include "worker/task/task_identity.h"
@@ -12,7 +13,8 @@
 namespace tidemark {
 namespace {
 
-constexpr char kSnapshotLost[] = "tidemark/snapshot_lost";
+constexpr char kAtSource[] = "tidemark/at_source";
+constexpr char kReplicaUnfit[] = "tidemark/replica_unfit";
 constexpr char kLastTry[] = "tidemark/last_try";
 
 }  // namespace
@@ -23,7 +25,13 @@ bool IsRetryable(const absl::Status& status) {
 }
 
 absl::Status FromSource(absl::Status status) {
-  if (absl::IsDataLoss(status)) status.SetPayload(kSnapshotLost, absl::Cord());
+  if (!status.ok()) status.SetPayload(kAtSource, absl::Cord());
+  return status;
+}
+
+absl::Status ReplicaUnfit(std::string_view message) {
+  absl::Status status = FromSource(absl::UnavailableError(Abs(message)));
+  status.SetPayload(kReplicaUnfit, absl::Cord());
   return status;
 }
 
@@ -40,7 +48,9 @@ v1::TaskError ToTaskError(const absl::Status& status, const v1::Task& task) {
   error.set_message(ValidUtf8(absl::StrCat(PlaceOf(task), ": ", status.message())));
   error.set_fence_epoch(FenceEpochOf(status));
   if (status.GetPayload(kLastTry).has_value()) return error;
-  error.set_snapshot_lost(status.GetPayload(kSnapshotLost).has_value());
+  error.set_at_source(status.GetPayload(kAtSource).has_value());
+  error.set_replica_unfit(status.GetPayload(kReplicaUnfit).has_value());
+  error.set_snapshot_lost(error.at_source() && absl::IsDataLoss(status));
   error.set_retryable(IsRetryable(status) || (absl::IsDataLoss(status) && !error.snapshot_lost()));
   error.set_outcome_unknown(absl::IsUnknown(status));
   return error;

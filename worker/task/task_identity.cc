@@ -20,6 +20,8 @@ std::string WorkText(const v1::Task& task) {
       return "removal of staging";
     case v1::Task::kHorizon:
       return "probe of the horizon";
+    case v1::Task::kReadPoint:
+      return "probe of the primary";
     case v1::Task::kTest:
       return "test";
     case v1::Task::WORK_NOT_SET:

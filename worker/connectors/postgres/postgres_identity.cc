@@ -15,9 +15,11 @@ absl::StatusOr<std::string> Ask(Connection& connection, const std::string& sql) 
 }  // namespace
 
 absl::StatusOr<std::string> SourceIdentity(Connection& connection) {
+  // What a standby has replayed last may be of a later timeline than its last restartpoint.
   return Ask(connection,
-             "SELECT s.system_identifier || '/' || CASE WHEN pg_is_in_recovery() THEN (SELECT c.timeline_id::text FROM "
-             "pg_control_checkpoint() c) ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, "
+             "SELECT s.system_identifier || '/' || CASE WHEN pg_is_in_recovery() THEN (SELECT greatest(c.timeline_id, "
+             "r.min_recovery_end_timeline)::text FROM pg_control_checkpoint() c, pg_control_recovery() r) ELSE ('x' || "
+             "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, "
              "8))::bit(32)::int::text END || '/' || current_database() FROM pg_control_system() s");
 }
 

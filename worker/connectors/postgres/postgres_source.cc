@@ -15,6 +15,7 @@
 #include "worker/connectors/postgres/postgres_name.h"
 #include "worker/connectors/postgres/postgres_open_transactions.h"
 #include "worker/connectors/postgres/postgres_partitions.h"
+#include "worker/connectors/postgres/postgres_replay.h"
 #include "worker/connectors/postgres/postgres_source_type.h"
 
 namespace tidemark::postgres {
@@ -149,6 +150,28 @@ absl::StatusOr<std::string> PostgresSource::Identity() {
   return identity;
 }
 
+absl::StatusOr<std::string> PostgresSource::Position() {
+  absl::MutexLock lock(&mutex_);
+  TM_RETURN_IF_ERROR(CheckIdle());
+  const auto row =
+      connection_->ExecuteRow("SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn()::text END");
+  if (!row.ok()) return Explain(row.status());
+  if (!(*row)[0].has_value()) {
+    return absl::InvalidArgumentError(
+        "the dsn leads to a standby, and the connection has replicas: the dsn of such a connection is their primary's");
+  }
+  return *(*row)[0];
+}
+
+absl::StatusOr<absl::Duration> PostgresSource::AwaitPosition(std::string_view position, absl::Duration limit) {
+  absl::MutexLock lock(&mutex_);
+  TM_RETURN_IF_ERROR(CheckIdle());
+  TM_RETURN_IF_ERROR(CheckOutsideSnapshot());
+  auto waited = AwaitReplay(*connection_, position, limit);
+  if (!waited.ok()) return Explain(waited.status());
+  return waited;
+}
+
 absl::StatusOr<HorizonProbe> PostgresSource::ProbeHorizon(const std::optional<LastWindow>& last) {
   absl::MutexLock lock(&mutex_);
   TM_RETURN_IF_ERROR(CheckOutsideSnapshot());
@@ -281,7 +304,11 @@ absl::StatusOr<std::string> PostgresSource::CopySql(const ReadRequest& request) 
   }
   TM_ASSIGN_OR_RETURN(const std::string from, sql_->From(request.window));
   TM_ASSIGN_OR_RETURN(const std::string in_window, sql_->InWindow(request.window));
-  TM_ASSIGN_OR_RETURN(const std::string in_range, sql_->InRange(request.range));
+  TM_ASSIGN_OR_RETURN(std::string in_range, sql_->InRange(request.range));
+  if (request.piece.has_value()) {
+    TM_ASSIGN_OR_RETURN(const std::string in_piece, sql_->InRange(*request.piece));
+    absl::StrAppend(&in_range, " AND ", in_piece);
+  }
   return absl::StrCat("COPY (SELECT ", absl::StrJoin(expressions, ", "), " FROM ", from, " WHERE ", in_window, " AND ",
                       in_range, ") TO STDOUT (FORMAT binary)");
 }

@@ -37,6 +37,8 @@ class PostgresSource final : public SourceSession {
   absl::StatusOr<SourceDescription> Describe() override;
   absl::StatusOr<std::string> Identity() override;
   absl::StatusOr<HorizonProbe> ProbeHorizon(const std::optional<LastWindow>& last) override;
+  absl::StatusOr<std::string> Position() override;
+  absl::StatusOr<absl::Duration> AwaitPosition(std::string_view position, absl::Duration limit) override;
   absl::StatusOr<bool> MayHoldRowsAbove(const v1::Watermark& high) override;
   absl::StatusOr<bool> IsAbove(const v1::Watermark& value, const v1::Watermark& bound) override;
   absl::StatusOr<bool> HorizonReached(const v1::Watermark& until) override;
