@@ -68,6 +68,7 @@ absl::StatusOr<Project> ParseProject(std::string_view yaml, const std::string& f
 }
 
 absl::StatusOr<Project> LoadProject(const std::string& file, const ProjectOptions& options) {
+  if (file.empty()) return absl::InvalidArgumentError("the name of the project file is empty");
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
   std::ostringstream content;

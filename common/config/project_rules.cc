@@ -15,6 +15,7 @@
 #include "common/model/dsn.h"
 #include "common/model/duration.h"
 #include "common/model/enum_names.h"
+#include "common/model/sql_text.h"
 
 namespace tidemark {
 namespace {
@@ -76,6 +77,8 @@ class JobRules {
     Rule(Given("source.table") || Given("source.query"), {"source", "source.api"}, "source.table",
          "missing: the source needs a table or a query");
     Rule(!(Given("source.table") && Given("source.query")), keys, "source.query", "give a table or a query, not both");
+    const absl::Status select = Given("source.query") ? CheckSelect(source.query()) : absl::OkStatus();
+    Rule(select.ok(), {"source.query"}, "source.query", Std(select.message()));
     const v1::ConnectionSpec* from = FindConnection(connections_, source.connection());
     const v1::ConnectionSpec* to = FindConnection(connections_, job_.target().connection());
     const bool same = from != nullptr && to != nullptr && ConnectionIdentity(*from) == ConnectionIdentity(*to) &&
@@ -167,6 +170,8 @@ void CheckJobRules(const v1::JobSpec& job, const std::vector<v1::ConnectionSpec>
 }
 
 void CheckRules(const Project& project, const Places& places, Diagnostics* diagnostics) {
+  // Of connections that could not be read, jobs may name any.
+  if (diagnostics->Has("connections")) return;
   std::map<std::string, std::string> targets;
   for (const v1::JobSpec& job : project.jobs) {
     JobInFile written(job.name(), places, diagnostics);
@@ -193,7 +198,10 @@ const v1::ConnectionSpec* FindConnection(const std::vector<v1::ConnectionSpec>& 
 std::string TargetIdentity(const v1::JobSpec& job, const std::vector<v1::ConnectionSpec>& connections) {
   const v1::ConnectionSpec* connection = FindConnection(connections, job.target().connection());
   if (connection == nullptr || job.target().table().empty()) return "";
-  return absl::StrCat(ConnectionIdentity(*connection), "\n", job.target().table());
+  const std::string& table = job.target().table();
+  // SQLite does not tell letters from capitals.
+  const bool folds = DsnScheme(connection->dsn()) == "sqlite";
+  return absl::StrCat(ConnectionIdentity(*connection), "\n", folds ? absl::AsciiStrToLower(table) : table);
 }
 
 std::string AlreadyLoaded(std::string_view other) {

@@ -46,6 +46,8 @@ absl::Status SetValue(std::string_view text, std::string_view shown, const Proje
   const auto wrong = [&](std::string_view expected) {
     return absl::InvalidArgumentError(absl::StrCat("expected ", Abs(expected), ", found ", Abs(shown)));
   };
+  // Databases and the system end a text there.
+  if (text.find('\0') != text.npos) return absl::InvalidArgumentError("a text cannot hold a zero byte");
   if (text.empty() && !key.required && key.kind == Kind::kText) return wrong("some text");
   switch (key.kind) {
     case Kind::kBool:

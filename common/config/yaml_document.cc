@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/base/utf8.h"
 #include "yaml-cpp/yaml.h"
 
@@ -18,17 +19,44 @@ Location PlaceOf(const YAML::Mark& mark, Location otherwise) {
   return mark.is_null() || mark.line < 0 ? otherwise : Location{mark.line + 1, mark.column + 1};
 }
 
+// Where the byte at `offset` of `text` stands.
+Location PlaceOf(std::string_view text, size_t offset) {
+  const std::string_view before = text.substr(0, offset);
+  const size_t line = before.rfind('\n') == before.npos ? 0 : before.rfind('\n') + 1;
+  return {static_cast<int>(std::count(before.begin(), before.end(), '\n')) + 1, static_cast<int>(offset - line) + 1};
+}
+
+// Plain and quoted values have these, and so do those that say what they look like anyway.
+bool IsPlainTag(const std::string& tag) {
+  constexpr std::string_view kPlain[] = {"",
+                                         "?",
+                                         "!",
+                                         "tag:yaml.org,2002:str",
+                                         "tag:yaml.org,2002:int",
+                                         "tag:yaml.org,2002:bool",
+                                         "tag:yaml.org,2002:null",
+                                         "tag:yaml.org,2002:seq",
+                                         "tag:yaml.org,2002:map"};
+  return std::find(std::begin(kPlain), std::end(kPlain), tag) != std::end(kPlain);
+}
+
 class Converter {
  public:
   explicit Converter(Diagnostics* diagnostics) : diagnostics_(diagnostics) {}
 
   YamlNode Convert(const YAML::Node& from, Location parent, int depth) {
     YamlNode node;
-    node.at = PlaceOf(from.Mark(), parent);
+    // The mark of nothing is that of whatever follows.
+    node.at = from.IsNull() ? parent : PlaceOf(from.Mark(), parent);
     if (depth > kMaxDepth || ++nodes_ > kMaxNodes) {
       if (!refused_) diagnostics_->Add(node.at, "", "the document is nested too deep or too large");
       refused_ = true;
       return node;
+    }
+    if (!IsPlainTag(from.Tag())) {
+      diagnostics_->Add(node.at, "",
+                        absl::StrCat("the tag ", absl::StrReplaceAll(from.Tag(), {{"tag:yaml.org,2002:", "!!"}}),
+                                     " has no meaning here: write the value itself"));
     }
     switch (from.Type()) {
       case YAML::NodeType::Scalar:
@@ -67,12 +95,12 @@ class Converter {
 }  // namespace
 
 YamlNode ReadYaml(std::string_view text, Diagnostics* diagnostics) {
-  if (const size_t bad = FindInvalidUtf8(text); bad != text.npos) {
-    const std::string_view before = text.substr(0, bad);
-    const size_t line = before.rfind('\n') == before.npos ? 0 : before.rfind('\n') + 1;
+  const size_t bad = FindInvalidUtf8(text);
+  const size_t zero = text.find('\0');
+  if (bad != text.npos || zero != text.npos) {
     diagnostics->Add(
-        {static_cast<int>(std::count(before.begin(), before.end(), '\n')) + 1, static_cast<int>(bad - line) + 1}, "",
-        "a byte here is no UTF-8: save the file as UTF-8");
+        PlaceOf(text, std::min(bad, zero)), "",
+        bad < zero ? "a byte here is no UTF-8: save the file as UTF-8" : "a zero byte: this is no text file");
     return YamlNode();
   }
   try {

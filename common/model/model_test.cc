@@ -7,6 +7,7 @@
 #include "common/model/host_port.h"
 #include "common/model/key_range.h"
 #include "common/model/row_counts.h"
+#include "common/model/sql_text.h"
 #include "common/model/time_zone.h"
 #include "common/model/timestamp.h"
 #include "common/model/watermark.h"
@@ -248,6 +249,29 @@ TEST(DsnTest, PostgresUrls) {
                           "postgresql://u:can/ary@h/db", "postgresql://u:1/canary@h/db", "postgresql://u:canary?/@h/db",
                           "postgresql://u:p@h:canary/db", "postgresql://[canary/db", ""}) {
     EXPECT_EQ(CheckPostgresUrl(dsn), UnreadablePostgresUrl()) << dsn;
+  }
+}
+
+TEST(SqlTextTest, ALimitIsSeenWhereItLeavesRowsOut) {
+  for (const char* limited : {"SELECT * FROM t LIMIT 10", "select a from t\noffset 5",
+                              "(SELECT 1) UNION SELECT 2 FETCH FIRST ROW ONLY", "SELECT 1 -- no\nlimit 1"}) {
+    EXPECT_TRUE(LimitsRows(limited)) << limited;
+  }
+  for (const char* whole : {"SELECT * FROM t", "SELECT (SELECT v FROM u LIMIT 1) FROM t",
+                            "SELECT 'limit 1', \"limit\", `offset` FROM t", "SELECT t.limit, limits FROM t -- limit 5",
+                            "SELECT $q$ limit 1 $q$ /* offset */", "SELECT id, offset, updated_at FROM events",
+                            "SELECT v AS offset, fetch, t.offset::int FROM t", "SELECT * FROM t LIMIT ALL OFFSET 0"}) {
+    EXPECT_FALSE(LimitsRows(whole)) << whole;
+  }
+}
+
+TEST(SqlTextTest, WhatASelectMayHold) {
+  for (const char* query :
+       {"SELECT 1 AS a", "with x AS (SELECT 1) select * from x;", "VALUES (1)", "TABLE orders",
+        "(SELECT 1) UNION (SELECT 2)", "/* DELETE */ -- ;\n SELECT ';', $$;$$, \"a;(\", `b)` FROM t -- FOR UPDATE",
+        "SELECT substring(a for 3), t.into FROM t", "SELECT * FROM (SELECT 1 AS \"update\") AS x; -- the end\n ;",
+        "SELECT E'it\\'s' AS a, 'it''s' AS b", "WITH updates AS (SELECT delete FROM t) SELECT * FROM updates"}) {
+    EXPECT_EQ(CheckSelect(query), absl::OkStatus()) << query;
   }
 }
 

@@ -7,7 +7,6 @@
 #include "worker/connector/fence_error.h"
 #include "worker/connector/ledger_chain.h"
 #include "worker/connector/run_id.h"
-#include "worker/connector/sql_text.h"
 
 namespace tidemark {
 namespace {
@@ -157,19 +156,6 @@ TEST(RunId, IsPartOfAName) {
   for (const std::string& id :
        {std::string(), std::string("a b"), std::string("\"x"), std::string("\xc3\xa4"), std::string(60, 'x')}) {
     EXPECT_TRUE(absl::IsInvalidArgument(CheckRunId(id))) << id;
-  }
-}
-
-TEST(SqlText, ALimitIsSeenWhereItLeavesRowsOut) {
-  for (const char* limited : {"SELECT * FROM t LIMIT 10", "select a from t\noffset 5",
-                              "(SELECT 1) UNION SELECT 2 FETCH FIRST ROW ONLY", "SELECT 1 -- no\nlimit 1"}) {
-    EXPECT_TRUE(LimitsRows(limited)) << limited;
-  }
-  for (const char* whole : {"SELECT * FROM t", "SELECT (SELECT v FROM u LIMIT 1) FROM t",
-                            "SELECT 'limit 1', \"limit\", `offset` FROM t", "SELECT t.limit, limits FROM t -- limit 5",
-                            "SELECT $q$ limit 1 $q$ /* offset */", "SELECT id, offset, updated_at FROM events",
-                            "SELECT v AS offset, fetch, t.offset::int FROM t", "SELECT * FROM t LIMIT ALL OFFSET 0"}) {
-    EXPECT_FALSE(LimitsRows(whole)) << whole;
   }
 }
 

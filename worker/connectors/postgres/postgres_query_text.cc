@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
-#include "worker/connector/sql_text.h"
+#include "common/model/sql_text.h"
 
 namespace tidemark::postgres {
 namespace {

@@ -1,9 +1,13 @@
-#include "worker/connector/sql_text.h"
+#include "common/model/sql_text.h"
 
+#include <algorithm>
 #include <cctype>
+#include <initializer_list>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "common/base/absl_view.h"
+#include "common/base/status_macros.h"
 
 namespace tidemark {
 namespace {
@@ -110,6 +114,93 @@ bool LimitsRows(std::string_view query) {
     i = end > i ? end : i + 1;
   }
   return false;
+}
+
+namespace {
+
+bool IsOneOf(std::string_view word, std::initializer_list<std::string_view> words) {
+  return std::any_of(words.begin(), words.end(),
+                     [&](std::string_view known) { return absl::EqualsIgnoreCase(Abs(word), Abs(known)); });
+}
+
+// Whether the string, quoted name or comment `text` ends before the query does.
+bool IsClosed(std::string_view text) {
+  if (text.starts_with("--")) return true;
+  if (text.starts_with("/*")) return text.size() >= 4 && text.ends_with("*/");
+  const size_t tag = text[0] == '$' ? text.find('$', 1) + 1 : 1;
+  return text.size() >= 2 * tag && text.ends_with(text.substr(0, tag));
+}
+
+absl::Status NoSelect(std::string_view why) {
+  return absl::InvalidArgumentError(absl::StrCat("must be one SELECT: ", Abs(why)));
+}
+
+// Reads the words of a query one after the other.
+class SelectCheck {
+ public:
+  // A word, or one byte that is no part of one.
+  absl::Status Add(std::string_view word) {
+    if (ended_ && word != ";") return NoSelect("there is more after its semicolon");
+    if (word == ";") {
+      ended_ = begun_;
+    } else if (word == "(") {
+      ++depth_;
+    } else if (word == ")" && --depth_ < 0) {
+      return NoSelect("it closes a parenthesis that it has not opened");
+    } else if (!begun_ && !IsOneOf(word, {"SELECT", "WITH", "VALUES", "TABLE"})) {
+      return NoSelect(absl::StrCat("it starts with ", Abs(word)));
+    } else if (depth_ == 0 && last_ != "." && IsOneOf(word, {"INTO"})) {
+      return NoSelect("its INTO would write a table");
+    } else if (depth_ == 0 && IsOneOf(last_, {"FOR"}) && IsOneOf(word, {"UPDATE", "SHARE", "NO", "KEY"})) {
+      return NoSelect(absl::StrCat("FOR ", Abs(word), " locks rows of the source"));
+    } else if (last_ == "(" && IsOneOf(before_last_, {"AS", "MATERIALIZED"}) &&
+               IsOneOf(word, {"INSERT", "UPDATE", "DELETE", "MERGE"})) {
+      return NoSelect(absl::StrCat("the ", Abs(word), " in its WITH changes rows"));
+    }
+    begun_ = begun_ || IsNameByte(word[0]);
+    before_last_ = last_;
+    last_ = word;
+    return absl::OkStatus();
+  }
+
+  absl::Status End() const {
+    if (!begun_) return NoSelect("there is nothing in it");
+    return depth_ > 0 ? NoSelect("it has a parenthesis that is never closed") : absl::OkStatus();
+  }
+
+ private:
+  bool begun_ = false;
+  bool ended_ = false;
+  int depth_ = 0;
+  std::string_view last_;
+  std::string_view before_last_;
+};
+
+}  // namespace
+
+absl::Status CheckSelect(std::string_view query) {
+  SelectCheck check;
+  for (size_t i = 0; i < query.size();) {
+    if (std::isspace(static_cast<unsigned char>(query[i]))) {
+      ++i;
+      continue;
+    }
+    size_t end = SkipOpaqueSql(query, i);
+    if (end == i) {
+      while (end < query.size() && IsNameByte(query[end])) ++end;
+      end = std::max(end, i + 1);
+      TM_RETURN_IF_ERROR(check.Add(query.substr(i, end - i)));
+    } else {
+      const std::string_view opaque = query.substr(i, end - i);
+      const bool comment = opaque.starts_with("--") || opaque.starts_with("/*");
+      if (!IsClosed(opaque)) {
+        return NoSelect(comment ? "it has a comment that is never closed" : "it has a quote that is never closed");
+      }
+      if (!comment) TM_RETURN_IF_ERROR(check.Add(opaque));
+    }
+    i = end;
+  }
+  return check.End();
 }
 
 }  // namespace tidemark
