@@ -10,8 +10,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
 #include "common/model/dsn.h"
@@ -66,6 +68,69 @@ absl::StatusOr<std::string> PasswordOf(const std::string& dsn) {
   return password;
 }
 
+// What libpq says of parameters that it takes apart only when it connects; empty if nothing. Connects to no one.
+std::string BadParameter(const std::string& dsn) {
+  // No socket is there: whatever else is wrong with the string comes first.
+  const char* const keywords[] = {"dbname", "host", "hostaddr", "port", nullptr};
+  const char* const values[] = {dsn.c_str(), "/", "", "1", nullptr};
+  const std::unique_ptr<PGconn, decltype(&PQfinish)> probe(PQconnectStartParams(keywords, values, 1), &PQfinish);
+  const std::string_view message = probe == nullptr ? "" : PQerrorMessage(probe.get());
+  return message.starts_with("invalid ") ? std::string(absl::StripTrailingAsciiWhitespace(Abs(message))) : "";
+}
+
+// Hosts with several addresses, and sessions tried with encryption and without, repeat themselves.
+std::string WithoutRepeatedLines(const std::string& message) {
+  std::vector<absl::string_view> lines;
+  for (const absl::string_view line : absl::StrSplit(message, '\n', absl::SkipEmpty())) {
+    if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);
+  }
+  return absl::StrJoin(lines, "\n");
+}
+
+// libpq 15 keeps no SQLSTATE of a refused connection; the server's words are the only sign of what will not mend by
+// itself.
+absl::Status RefusedConnection(const std::string& message) {
+  struct Sign {
+    std::string_view words;
+    absl::StatusCode code;
+  };
+  static constexpr Sign kSigns[] = {
+      {"authentication failed", absl::StatusCode::kUnauthenticated},
+      {"no password supplied", absl::StatusCode::kUnauthenticated},
+      {"pg_hba.conf", absl::StatusCode::kUnauthenticated},
+      {"is not permitted to log in", absl::StatusCode::kUnauthenticated},
+      {"permission denied for database", absl::StatusCode::kPermissionDenied},
+      {"unrecognized configuration parameter", absl::StatusCode::kInvalidArgument},
+      {"invalid value for parameter", absl::StatusCode::kInvalidArgument},
+  };
+  const absl::Status status = ServerError("", WithoutRepeatedLines(message), false);
+  for (const Sign& sign : kSigns) {
+    if (absl::StrContains(message, Abs(sign.words))) return WithCode(status, sign.code);
+  }
+  if (!absl::StrContains(message, "does not exist")) return status;
+  if (absl::StrContains(message, "role \"")) return WithCode(status, absl::StatusCode::kUnauthenticated);
+  return absl::StrContains(message, "database \"") ? WithCode(status, absl::StatusCode::kNotFound) : status;
+}
+
+// What would let a session that only reads have what `refusal` ("permission denied for table orders") denies it; empty
+// if that is not known.
+std::string GrantFor(std::string_view refusal, std::string_view user) {
+  struct Privilege {
+    std::string_view object;
+    std::string_view grant;
+  };
+  static constexpr Privilege kPrivileges[] = {
+      {"table ", "SELECT ON "},         {"view ", "SELECT ON "},         {"materialized view ", "SELECT ON "},
+      {"foreign table ", "SELECT ON "}, {"schema ", "USAGE ON SCHEMA "}, {"function ", "EXECUTE ON FUNCTION "}};
+  absl::string_view object = Abs(refusal);
+  if (!absl::ConsumePrefix(&object, "permission denied for ")) return "";
+  for (const Privilege& privilege : kPrivileges) {
+    if (!absl::ConsumePrefix(&object, Abs(privilege.object))) continue;
+    return absl::StrCat(": GRANT ", Abs(privilege.grant), object, " TO ", QuoteIdentifier(user));
+  }
+  return "";
+}
+
 std::string Milliseconds(absl::Duration duration) { return absl::StrCat(absl::ToInt64Milliseconds(duration)); }
 
 // Cell texts of a result.
@@ -112,7 +177,11 @@ class Connection::Busy {
   Connection* connection_;
 };
 
-absl::Status Connection::CheckDsn(const std::string& dsn) { return PasswordOf(dsn).status(); }
+absl::Status Connection::CheckDsn(const std::string& dsn) {
+  TM_RETURN_IF_ERROR(PasswordOf(dsn).status());
+  const std::string bad = BadParameter(dsn);
+  return bad.empty() ? absl::OkStatus() : absl::InvalidArgumentError(bad);
+}
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& dsn, const SessionOptions& options,
                                                              const ConnectionSettings& settings) {
@@ -146,16 +215,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
   if (PQstatus(connection->connection_) != CONNECTION_OK) {
     std::string message = PQerrorMessage(connection->connection_);
     if (!password.empty()) message = absl::StrReplaceAll(message, {{password, "***"}});
-    // libpq 15 keeps no SQLSTATE of a refused connection; the server's words are the only sign.
-    const bool login = absl::StrContains(message, "authentication failed") ||
-                       absl::StrContains(message, "no password supplied") ||
-                       absl::StrContains(message, "pg_hba.conf") ||
-                       (absl::StrContains(message, "role \"") && absl::StrContains(message, "does not exist"));
-    const bool database = absl::StrContains(message, "database \"") && absl::StrContains(message, "does not exist");
-    const absl::Status status = ServerError("", message, false);
-    if (login) return WithCode(status, absl::StatusCode::kUnauthenticated);
-    if (database) return WithCode(status, absl::StatusCode::kNotFound);
-    return status;
+    return RefusedConnection(message);
   }
   PQsetNoticeProcessor(
       connection->connection_, [](void*, const char*) {}, nullptr);
@@ -223,6 +283,7 @@ absl::Status Connection::ErrorOf(const pg_result* result) const {
   const char* hint = result == nullptr ? nullptr : PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
   std::string message = primary != nullptr ? primary : PQerrorMessage(connection_);
   if (hint != nullptr) absl::StrAppend(&message, "; ", hint);
+  if (settings_.read_only) absl::StrAppend(&message, GrantFor(message, PQuser(connection_)));
   if (sqlstate == nullptr && cancelled()) return absl::CancelledError("cancelled");
   return ServerError(sqlstate == nullptr ? "" : sqlstate, message, cancelled());
 }

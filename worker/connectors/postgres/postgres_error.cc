@@ -16,7 +16,7 @@ constexpr char kSqlStatePayload[] = "tidemark/sqlstate";
 // Server messages may span lines (context, carets); a Tidemark error is one line.
 std::string OneLine(std::string message) {
   while (!message.empty() && (message.back() == '\n' || message.back() == ' ')) message.pop_back();
-  return absl::StrReplaceAll(message, {{"\r", ""}, {"\n\t", " "}, {"\n", "; "}});
+  return absl::StrReplaceAll(message, {{"\r", ""}, {"\n\t", "; "}, {"\n", "; "}});
 }
 
 absl::Status Rebuild(const absl::Status& status, absl::StatusCode code, absl::string_view message) {

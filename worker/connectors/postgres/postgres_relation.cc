@@ -205,8 +205,8 @@ absl::StatusOr<Relation> LoadQuery(Connection& connection, const std::string& qu
   for (const ResultColumn& result : *described) {
     if (!names.insert(result.name).second || result.name == "?column?") {
       return absl::InvalidArgumentError(
-          absl::StrCat("the source query needs a distinct name for every column; give column ", names.size(), " (",
-                       result.name, ") an alias"));
+          absl::StrCat("the source query needs a distinct name for every column; give column ",
+                       relation.columns.size() + 1, " (", result.name, ") an alias"));
     }
     SourceColumn column;
     column.column.set_name(result.name);

@@ -130,10 +130,10 @@ class PostgresTarget final : public TargetSession {
 absl::StatusOr<std::unique_ptr<TargetSession>> OpenPostgresTarget(const v1::ConnectionSpec& connection,
                                                                   const v1::JobSpec& job,
                                                                   const SessionOptions& options) {
-  TM_ASSIGN_OR_RETURN(std::unique_ptr<Connection> opened,
-                      Connection::Open(connection.dsn(), options, ConnectionSettings()));
-  TM_ASSIGN_OR_RETURN(QualifiedName target, ResolveTargetName(*opened, job.target().table()));
-  return std::make_unique<PostgresTarget>(std::move(opened), job, std::move(target));
+  auto opened = Connection::Open(connection.dsn(), options, ConnectionSettings());
+  if (!opened.ok()) return Annotate(opened.status(), absl::StrCat("connection ", connection.name()));
+  TM_ASSIGN_OR_RETURN(QualifiedName target, ResolveTargetName(**opened, job.target().table()));
+  return std::make_unique<PostgresTarget>(*std::move(opened), job, std::move(target));
 }
 
 }  // namespace tidemark::postgres

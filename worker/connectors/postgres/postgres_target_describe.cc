@@ -109,6 +109,26 @@ absl::Status CheckNewTable(Connection& connection, const QualifiedName& target) 
   return row[0] == "t" ? absl::OkStatus() : Denied(connection, absl::StrCat("CREATE ON DATABASE ", *row[1]));
 }
 
+// A key needs a type that can be compared: the server knows which ones can.
+absl::Status CheckKeyOfNewTable(Connection& connection, const v1::JobSpec& job, const v1::TableSchema& source) {
+  const std::vector<std::string> key = Key(job);
+  if (key.empty()) return absl::OkStatus();
+  TM_ASSIGN_OR_RETURN(const BuiltInTypes types, ReadBuiltInTypes(connection));
+  for (const v1::Column& column : source.columns()) {
+    if (!Contains(key, column.name())) continue;
+    const std::string type = NewColumnType(column, types);
+    const absl::Status compared = connection.Execute(absl::StrCat("SELECT NULL::", type, " = NULL::", type)).status();
+    if (!absl::IsNotFound(compared)) {
+      TM_RETURN_IF_ERROR(compared);
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrCat("the key's column ", column.name(), " would be ", type,
+                                                   ", which PostgreSQL cannot compare; cast it in the source's query, "
+                                                   "or name another key"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckColumns(const v1::JobSpec& job, const TargetTable& table, const v1::TableSchema& source) {
   const std::string name = table.name.Sql();
   const std::vector<std::string> fed = ColumnNames(source);
@@ -300,6 +320,10 @@ absl::StatusOr<TargetDescription> DescribeTarget(Connection& connection, const v
     return absl::InvalidArgumentError(absl::StrCat(
         "target ", target.Sql(), ": the schema tidemark holds what Tidemark keeps for itself; use another"));
   }
+  if (target.schema == "information_schema" || target.schema.starts_with("pg_")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("target ", target.Sql(), ": the schema ", target.schema, " is PostgreSQL's own; use another"));
+  }
   TM_RETURN_IF_ERROR(CheckWritable(connection));
   TM_ASSIGN_OR_RETURN(const bool controlled, ControlTablesExist(connection));
   TM_RETURN_IF_ERROR(CheckControlPrivileges(connection, controlled));
@@ -312,6 +336,7 @@ absl::StatusOr<TargetDescription> DescribeTarget(Connection& connection, const v
     TM_ASSIGN_OR_RETURN(description.table_identity, TableIdentity(connection, table->oid));
   } else {
     TM_RETURN_IF_ERROR(CheckNewTable(connection, target));
+    TM_RETURN_IF_ERROR(CheckKeyOfNewTable(connection, job, source));
     description.notes.push_back(
         absl::StrCat(target.Sql(), " does not exist yet and is created from the source's schema"));
   }

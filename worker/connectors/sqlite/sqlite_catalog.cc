@@ -26,7 +26,8 @@ std::optional<std::string> Unquoted(absl::string_view name) {
 absl::Status ReadColumns(Database& db, Relation* relation) {
   TM_ASSIGN_OR_RETURN(
       Statement columns,
-      db.Prepare("SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1"));
+      db.Prepare(
+          "SELECT name, type, \"notnull\", pk, hidden, dflt_value FROM pragma_table_xinfo(?) WHERE hidden <> 1"));
   columns.BindText(1, relation->name);
   while (true) {
     TM_ASSIGN_OR_RETURN(const bool row, columns.Step());
@@ -37,6 +38,7 @@ absl::Status ReadColumns(Database& db, Relation* relation) {
     column.not_null = columns.Int(2) != 0;
     column.key_position = static_cast<int>(columns.Int(3));
     column.generated = columns.Int(4) != 0;
+    column.has_default = !columns.IsNull(5);
     const char* collation = nullptr;
     int autoincrement = 0;
     if (relation->kind == Relation::Kind::kTable &&

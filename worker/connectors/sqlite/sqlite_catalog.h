@@ -16,6 +16,7 @@ struct CatalogColumn {
   std::string declared;
   std::string collation;
   bool not_null = false;
+  bool has_default = false;
   bool generated = false;
   // Position in the primary key from 1; 0 if it is no part of it.
   int key_position = 0;

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <limits>
+#include <set>
 #include <string>
 
 #include "absl/strings/ascii.h"
@@ -171,6 +172,14 @@ absl::StatusOr<std::string> WrappedQuery(Database& db, const std::string& query)
                                                      "; there are :last_watermark and :watermark_snapshot"));
     }
   }
+  std::set<std::string> names;
+  for (int i = 0; i < sqlite3_column_count(statement.get()); ++i) {
+    const std::string name = sqlite3_column_name(statement.get(), i);
+    if (!names.insert(name).second) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "source.query needs a distinct name for every column; give column ", i + 1, " (", name, ") an alias"));
+    }
+  }
   // On lines of their own, so that a comment at the end of the query swallows nothing.
   return absl::StrCat("(\n", text, "\n) AS tidemark_query");
 }
@@ -308,8 +317,10 @@ absl::StatusOr<SourceRelation> ResolveSource(Database& db, const v1::JobSpec& jo
   if (!job.source().watermark().empty()) {
     const v1::Column* column = source.Find(job.source().watermark());
     if (column == nullptr) {
-      return absl::NotFoundError(
-          absl::StrCat(source.what, " has no column ", job.source().watermark(), " to be the watermark"));
+      return absl::NotFoundError(absl::StrCat(
+          source.what, " has no column ", job.source().watermark(), " to be the watermark; it has ",
+          absl::StrJoin(source.schema.columns(), ", ",
+                        [](std::string* out, const v1::Column& held) { absl::StrAppend(out, held.name()); })));
     }
     source.watermark = column->name();
   }

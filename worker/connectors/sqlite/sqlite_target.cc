@@ -47,7 +47,12 @@ class FileTargetSession final : public TargetSession {
     }
     TM_RETURN_IF_ERROR(CheckJob(source));
     std::error_code ignored;
-    if (!std::filesystem::exists(path_, ignored)) return description;
+    if (!std::filesystem::exists(path_, ignored)) {
+      const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
+      if (folder.empty() || std::filesystem::is_directory(folder, ignored)) return description;
+      return absl::NotFoundError(
+          absl::StrCat("the folder of the SQLite file ", path_, " does not exist: mkdir -p ", folder.string()));
+    }
     TM_ASSIGN_OR_RETURN(Database * db, Opened(Database::Mode::kExisting));
     if (db->ReadOnly())
       return absl::PermissionDeniedError(absl::StrCat("SQLite file ", path_, " is read-only: it cannot be a target"));
@@ -246,6 +251,16 @@ class FileTargetSession final : public TargetSession {
       }
       if (const std::string why = WhyNotHeld(column.type(), held->declared, table.strict); !why.empty()) {
         return absl::InvalidArgumentError(absl::StrCat("column ", held->name, " of table ", table.name, " ", why));
+      }
+    }
+    for (const CatalogColumn& held : table.columns) {
+      const bool fed = std::any_of(source.columns().begin(), source.columns().end(), [&](const v1::Column& column) {
+        return absl::EqualsIgnoreCase(column.name(), held.name);
+      });
+      if (held.not_null && !held.has_default && !held.generated && held.name != table.rowid_column && !fed) {
+        return absl::InvalidArgumentError(absl::StrCat("column ", held.name, " of table ", table.name,
+                                                       " is NOT NULL without a default, and the source does not feed "
+                                                       "it"));
       }
     }
     const std::vector<std::string> key(job_.target().key().begin(), job_.target().key().end());
