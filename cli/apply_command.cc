@@ -40,6 +40,8 @@ class Application {
   }
 
   ExitCode exit_code() const { return exit_code_; }
+  // Whether the server has answered anything.
+  bool reached() const { return !rows_.empty(); }
 
  private:
   absl::Status Record(const char* kind, const std::string& name, const absl::StatusOr<std::string>& change) {
@@ -48,7 +50,11 @@ class Application {
                      {"change", change.ok() ? *change : "failed"},
                      {"error", change.ok() ? Value() : Value(std::string(Std(change.status().message())))}});
     if (change.ok()) return absl::OkStatus();
-    if (absl::IsUnavailable(change.status()) || absl::IsDeadlineExceeded(change.status())) return change.status();
+    if (absl::IsUnavailable(change.status()) || absl::IsDeadlineExceeded(change.status())) {
+      // Of a server that was never there, there is nothing to tell but that.
+      if (rows_.size() == 1) rows_.clear();
+      return change.status();
+    }
     const absl::Status named(change.status().code(), absl::StrCat(kind, " ", name, ": ", change.status().message()));
     const ExitCode code = FailCall(context_, WithDetails(named, DetailsOf(change.status())));
     if (exit_code_ == kDone) exit_code_ = code;
@@ -111,7 +117,7 @@ ExitCode Execute(const ApplyCommand& command, const CommandContext& context) {
   const ExitCode asked = CallServer(context, [&](AdminClient& client) {
     Application application(&client, command.dry_run, &context);
     const absl::Status status = application.Apply(*project);
-    application.Print();
+    if (application.reached()) application.Print();
     if (status.ok() && command.dry_run) context.console->Say("nothing was changed: --dry-run");
     applied = application.exit_code();
     return status;

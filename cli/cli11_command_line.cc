@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "cli/command_line.h"
+#include "common/config/suggestion.h"
 #include "common/model/byte_size.h"
 #include "common/model/host_port.h"
 
@@ -77,11 +78,12 @@ class Grammar {
       if (unknown.empty() && dynamic_cast<const CLI::Success*>(&error) != nullptr) {
         line_.help = deepest->help("", CLI::AppFormatMode::Normal);
       } else {
-        line_.error = absl::StrCat(
-            "tidemark: ",
-            unknown.empty() ? std::string(error.what())
-                            : absl::StrCat("this version has no command `", Path(deepest), " ", unknown, "`"),
-            "\nTry `", Path(deepest), " --help`.");
+        line_.error =
+            absl::StrCat("tidemark: ",
+                         unknown.empty() ? std::string(error.what())
+                                         : absl::StrCat("this version has no command `", Path(deepest), " ", unknown,
+                                                        "`", Suggestion(unknown, CommandNames(*deepest))),
+                         "\nTry `", Path(deepest), " --help`.");
         line_.exit_code = kUsage;
       }
     }
@@ -153,6 +155,14 @@ class Grammar {
       if (!word.starts_with('-')) return word;
     }
     return "";
+  }
+
+  static std::vector<std::string> CommandNames(const CLI::App& app) {
+    std::vector<std::string> names;
+    for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+      names.push_back(command->get_name());
+    }
+    return names;
   }
 
   void AddInit() {

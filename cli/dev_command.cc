@@ -70,10 +70,7 @@ class Chronicle {
       ended.swap(ended_);
     }
     for (const std::string& line : lines) context_.console->Say(line);
-    for (const coordinator::RunRecord& record : ended) {
-      const v1::Run run = coordinator::ToRun(record);
-      PrintObject(context_, RunObject(run), [&] { return RunSummary(run, *context_.console); });
-    }
+    for (const coordinator::RunRecord& run : ended) ReportRun(context_, coordinator::ToRun(run));
   }
 
   const CommandContext& context_;

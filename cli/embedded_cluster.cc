@@ -1,5 +1,7 @@
 #include "cli/embedded_cluster.h"
 
+#include <stdlib.h>
+
 #include <filesystem>
 #include <system_error>
 #include <thread>
@@ -20,6 +22,24 @@ constexpr char kHolder[] = "embedded cluster";
 
 }  // namespace
 
+// A folder for a look that must leave nothing behind.
+struct EmbeddedCluster::Scratch {
+  static absl::StatusOr<std::shared_ptr<const Scratch>> Make() {
+    std::error_code error;
+    std::string name = (std::filesystem::temp_directory_path(error) / "tidemark-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) {
+      return absl::PermissionDeniedError(absl::StrCat("no temporary folder can be made as ", name));
+    }
+    return std::shared_ptr<const Scratch>(new Scratch{name});
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+
+  const std::string path;
+};
+
 std::string StateDirectory(const std::string& project_file) {
   std::error_code ignored;
   const std::filesystem::path absolute = std::filesystem::absolute(project_file, ignored).lexically_normal();
@@ -32,13 +52,19 @@ absl::StatusOr<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::Start(const Pr
                                                                         const ConnectorRegistry* connectors,
                                                                         const Options& options) {
   auto cluster = std::unique_ptr<EmbeddedCluster>(new EmbeddedCluster());
-  const std::string directory = StateDirectory(project.file);
+  std::string directory = StateDirectory(project.file);
   std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  if (error)
-    return absl::PermissionDeniedError(
-        absl::StrCat(directory, ": cannot make the folder of the state: ", error.message()));
-  TM_ASSIGN_OR_RETURN(cluster->store_, coordinator::OpenSqliteStore(StateFile(project.file), &cluster->clock_));
+  if (!options.resume && !std::filesystem::exists(StateFile(project.file), error)) {
+    TM_ASSIGN_OR_RETURN(cluster->scratch_, Scratch::Make());
+    directory = cluster->scratch_->path;
+    cluster->store_ = coordinator::NewMemoryStore(&cluster->clock_);
+  } else {
+    std::filesystem::create_directories(directory, error);
+    if (error)
+      return absl::PermissionDeniedError(
+          absl::StrCat(directory, ": cannot make the folder of the state: ", error.message()));
+    TM_ASSIGN_OR_RETURN(cluster->store_, coordinator::OpenSqliteStore(StateFile(project.file), &cluster->clock_));
+  }
   TM_ASSIGN_OR_RETURN(cluster->unfinished_runs_, cluster->store_->ListUnfinishedRuns());
 
   TM_RETURN_IF_ERROR(cluster->StartCoordinator(project, options));

@@ -38,7 +38,8 @@ class EmbeddedCluster {
     int slots = 4;
     // Of the whole process.
     int64_t memory_bytes = int64_t{1} << 30;
-    // False: looks only. Unfinished runs of an earlier process stay as they are, and no run can be started.
+    // False: looks only. Unfinished runs of an earlier process stay as they are, no run can be started, and where there
+    // was no state, there is none afterwards.
     bool resume = true;
     // Runs what the jobs' schedules and the triggers of the state ask for, and disables the jobs of the state that the
     // project does not name.
@@ -78,6 +79,8 @@ class EmbeddedCluster {
 
  private:
   EmbeddedCluster();
+  struct Scratch;
+
   absl::Status StartCoordinator(const Project& project, const Options& options);
   absl::Status StartWorkers(const std::string& spill_directory, const ConnectorRegistry* connectors,
                             const Options& options);
@@ -85,6 +88,7 @@ class EmbeddedCluster {
   SystemClock clock_;
   Rng rng_;
   // In the order of their making: each uses those above it.
+  std::shared_ptr<const Scratch> scratch_;
   MetricRegistry registry_;
   WorkerMetrics worker_metrics_;
   std::unique_ptr<coordinator::MetadataStore> store_;

@@ -32,8 +32,8 @@ ExitCode MakeRun(
   if (!run.ok()) {
     const ExitCode exit_code = FailCall(context, run.status());
     if (exit_code == kUnreachable) {
-      context.console->Say(absl::StrCat("repeated with --request-id ", request_id,
-                                        ", this command makes no second run if the server has made one"));
+      context.console->Say(absl::StrCat("Try again with --request-id ", request_id,
+                                        ": that makes no second run if the server has made one"));
     }
     return exit_code;
   }

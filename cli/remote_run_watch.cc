@@ -107,7 +107,7 @@ void RemoteRunWatch::ShowBar() {
 
 ExitCode RemoteRunWatch::Finish() const {
   const v1::Run& run = last_.run();
-  PrintObject(context_, RunObject(run), [&] { return RunSummary(run, *context_.console); });
+  ReportRun(context_, run, said_error_);
   return ExitCodeOf(run);
 }
 

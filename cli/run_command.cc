@@ -1,4 +1,5 @@
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -57,7 +58,7 @@ class RunSession {
   // for now.
   absl::Status FinishRecovered(const Project& project, RunWatch::End* end) {
     const std::vector<std::string> runs = SayRecovering(cluster_, project, context_.console);
-    return Await(runs, end, [this](const RunRecord& run) {
+    return Await(runs, end, [this](const RunRecord& run, std::string_view) {
       context_.console->Say(absl::StrCat("recovered ", RunSummary(coordinator::ToRun(run), *context_.console)));
     });
   }
@@ -88,19 +89,14 @@ class RunSession {
       // The project is sound; this job cannot go on from where it stands.
       Worsen(absl::IsFailedPrecondition(run.status()) ? kRunFailed : ExitCodeOf(run.status()));
     }
-    absl::Status status = Await(runs, end, [&](const RunRecord& run) {
+    absl::Status status = Await(runs, end, [&](const RunRecord& run, std::string_view said) {
       std::erase_if(left, [&](const auto& entry) { return entry.first == run.id; });
-      Print(run);
+      ReportRun(context_, coordinator::ToRun(run), said);
       if (run.status == RunStatus::kFailed) Worsen(kRunFailed);
       if (run.counts.quarantined() > 0) quarantined_ = true;
     });
     for (const auto& [id, job] : left) PrintUnfinished(id, job);
     return status;
-  }
-
-  void Print(const RunRecord& run) {
-    PrintObject(context_, RunObject(coordinator::ToRun(run)),
-                [&] { return RunSummary(coordinator::ToRun(run), *context_.console); });
   }
 
   // Scripts get an object for every job; people have read of it in the talk.
@@ -126,11 +122,10 @@ class RunSession {
     if (const auto failure = cluster_.coordinator().store_failure(); failure.has_value() && run.error.empty()) {
       run.error = std::string(failure->error.message());
     }
-    Print(run);
+    ReportRun(context_, coordinator::ToRun(run));
   }
 
-  absl::Status Await(const std::vector<std::string>& runs, RunWatch::End* end,
-                     const std::function<void(const RunRecord&)>& ended) {
+  absl::Status Await(const std::vector<std::string>& runs, RunWatch::End* end, const RunWatch::Ended& ended) {
     if (runs.empty()) return absl::OkStatus();
     const SystemClock clock;
     RunWatch watch(&cluster_, context_.console, &signals_, &clock);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "cli/print.h"
 #include "cli/resource_name.h"
 #include "common/base/absl_view.h"
 #include "common/model/byte_size.h"
@@ -58,7 +59,9 @@ absl::Duration RunDuration(const v1::Run& run) {
 }
 
 std::string ErrorLine(std::string_view job, std::string_view phase, std::string_view error) {
-  return absl::StrCat(Abs(job), ": ", Abs(error), phase == "aborting" ? "" : "; trying again");
+  // A task's error names the job and the run itself.
+  const std::string named = error.starts_with("job ") ? std::string(error) : absl::StrCat(Abs(job), ": ", Abs(error));
+  return absl::StrCat(named, phase == "aborting" ? "" : "; trying again");
 }
 
 std::string WindowText(const v1::Window& window) {
@@ -141,6 +144,13 @@ std::string RunSummary(const v1::Run& run, const Console& console) {
   for (const std::string& note : run.notes()) absl::StrAppend(&text, "  note: ", note, "\n");
   if (!run.error().empty()) absl::StrAppend(&text, "  error: ", run.error(), "\n");
   return text;
+}
+
+void ReportRun(const CommandContext& context, const v1::Run& run, std::string_view said) {
+  PrintObject(context, RunObject(run), [&] { return RunSummary(run, *context.console); });
+  const bool known = !said.empty() && run.error().starts_with(said);
+  if (run.error().empty() || known || context.console->data_columns() > 0) return;
+  context.console->Say(ErrorLine(IdOf(run.job()), "aborting", run.error()));
 }
 
 }  // namespace tidemark::cli

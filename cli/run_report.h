@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/table.h"
 #include "cli/value.h"
@@ -30,6 +31,10 @@ std::string WindowText(const v1::Window& window);
 // What is said of the error of a run under way: that of an attempt, which is tried again, or why the run is being wound
 // up, in the phase "aborting".
 std::string ErrorLine(std::string_view job, std::string_view phase, std::string_view error);
+
+// Prints a run that has ended: its object or its summary. Where stdout is no terminal, its error is said on stderr too,
+// unless that was `said` there last, or what it begins with was.
+void ReportRun(const CommandContext& context, const v1::Run& run, std::string_view said = "");
 
 // From its start (its creation, if it never started) to its end; zero while it runs.
 absl::Duration RunDuration(const v1::Run& run);

@@ -34,8 +34,7 @@ std::vector<std::string> SayRecovering(const EmbeddedCluster& cluster, const Pro
   return runs;
 }
 
-absl::StatusOr<RunWatch::End> RunWatch::Await(const std::vector<std::string>& run_ids,
-                                              const std::function<void(const coordinator::RunRecord& run)>& ended) {
+absl::StatusOr<RunWatch::End> RunWatch::Await(const std::vector<std::string>& run_ids, const Ended& ended) {
   std::set<std::string> open(run_ids.begin(), run_ids.end());
   started_ = clock_.Monotonic();
   uint64_t seen = cluster_.coordinator().version();
@@ -67,8 +66,7 @@ void RunWatch::WatchStore(const absl::Status& looked) {
   if (const std::optional<std::string> line = store_.Observe(failure)) console_.Say(*line);
 }
 
-absl::Status RunWatch::Report(std::set<std::string>& open,
-                              const std::function<void(const coordinator::RunRecord& run)>& ended) {
+absl::Status RunWatch::Report(std::set<std::string>& open, const Ended& ended) {
   std::vector<coordinator::RunProgress> running;
   for (auto at = open.begin(); at != open.end();) {
     TM_ASSIGN_OR_RETURN(coordinator::RunProgress progress, cluster_.coordinator().GetProgress(*at));
@@ -84,7 +82,7 @@ absl::Status RunWatch::Report(std::set<std::string>& open,
     }
     TM_ASSIGN_OR_RETURN(const coordinator::RunRecord run, cluster_.coordinator().GetRun(*at));
     console_.ShowBar("");
-    ended(run);
+    ended(run, errors_[*at]);
     at = open.erase(at);
   }
   ShowProgress(running, clock_.Monotonic() - started_);
@@ -124,7 +122,7 @@ void RunWatch::Cancel(const std::set<std::string>& open) {
   });
 }
 
-void RunWatch::Drain(std::set<std::string>& open, const std::function<void(const coordinator::RunRecord& run)>& ended) {
+void RunWatch::Drain(std::set<std::string>& open, const Ended& ended) {
   console_.Say("terminated: finishing what has begun");
   std::atomic<bool> done = false;
   absl::Status status;

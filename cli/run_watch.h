@@ -40,17 +40,17 @@ class RunWatch {
     kStoreFailed,
   };
 
-  // Calls `ended` for each run as soon as it has ended.
-  absl::StatusOr<End> Await(const std::vector<std::string>& run_ids,
-                            const std::function<void(const coordinator::RunRecord& run)>& ended);
+  // Called for each run as soon as it has ended; `said` is the error that was said of it last.
+  using Ended = std::function<void(const coordinator::RunRecord& run, std::string_view said)>;
+  absl::StatusOr<End> Await(const std::vector<std::string>& run_ids, const Ended& ended);
 
  private:
-  absl::Status Report(std::set<std::string>& open, const std::function<void(const coordinator::RunRecord& run)>& ended);
+  absl::Status Report(std::set<std::string>& open, const Ended& ended);
   void ShowProgress(const std::vector<coordinator::RunProgress>& runs, absl::Duration elapsed);
   // Asks for what has not been accepted yet.
   void Cancel(const std::set<std::string>& open);
   // Until the workers are done, or SIGINT has cancelled what they do.
-  void Drain(std::set<std::string>& open, const std::function<void(const coordinator::RunRecord& run)>& ended);
+  void Drain(std::set<std::string>& open, const Ended& ended);
   // Notes how the store fares; `looked` is what the runs were last read with.
   void WatchStore(const absl::Status& looked);
 

@@ -95,7 +95,7 @@ void PrintRuns(const RunsListCommand& command, const CommandContext& context, co
 ExitCode OrLocal(ExitCode asked, const CommandContext& context) {
   std::error_code ignored;
   if (asked == kUnreachable && std::filesystem::exists("tidemark.yaml", ignored)) {
-    context.console->Say("for what `tidemark run` did here, add --project tidemark.yaml");
+    context.console->Say("Try --project tidemark.yaml for what `tidemark run` did here.");
   }
   return asked;
 }

@@ -127,7 +127,7 @@ class MetadataStore {
   virtual void Interrupt() = 0;
 };
 
-// Keeps everything in this process; for tests and simulations.
+// Keeps everything in this process; for tests, simulations and a look that leaves nothing behind.
 // `seed` is for the cluster's id alone.
 std::unique_ptr<MetadataStore> NewMemoryStore(const Clock* clock, uint64_t seed = Rng::EntropySeed());
 

@@ -155,7 +155,7 @@ TEST_F(SampleTest, WithoutAProjectFileRunsAreThoseOfAServer) {
   const ProcessResult list = Command({"runs", "list", "--server", "127.0.0.1:1"});
   EXPECT_EQ(list.exit_code, 5);
   EXPECT_THAT(list.err, HasSubstr("127.0.0.1:1: "));
-  EXPECT_THAT(list.err, HasSubstr("add --project tidemark.yaml"));
+  EXPECT_THAT(list.err, HasSubstr("Try --project tidemark.yaml"));
 }
 
 TEST_F(SampleTest, RunsAreListedByStatus) {
