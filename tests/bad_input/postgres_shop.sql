@@ -1,0 +1,20 @@
+CREATE TABLE orders (id int PRIMARY KEY, status text, amount numeric(18,2), updated_at timestamptz NOT NULL, seen json, born timestamp);
+INSERT INTO orders VALUES (1, 'open', 9.5, '2026-01-01 00:00:00Z'), (2, 'paid', 1, '2026-01-02 00:00:00Z');
+CREATE TABLE "Capital" (id int PRIMARY KEY, updated_at timestamptz NOT NULL);
+CREATE TABLE loose (id int, updated_at timestamptz NOT NULL);
+INSERT INTO loose VALUES (1, '2026-01-01 00:00:00Z'), (NULL, '2026-01-02 00:00:00Z');
+CREATE TABLE twins (id int, updated_at timestamptz NOT NULL);
+INSERT INTO twins VALUES (1, '2026-01-01 00:00:00Z'), (1, '2026-01-02 00:00:00Z');
+CREATE TABLE unstamped (id int PRIMARY KEY, updated_at timestamptz);
+INSERT INTO unstamped VALUES (1, NULL);
+CREATE SCHEMA closed;
+CREATE TABLE closed.orders (id int PRIMARY KEY, updated_at timestamptz NOT NULL);
+CREATE TABLE partly (id int PRIMARY KEY, pay text, updated_at timestamptz NOT NULL);
+CREATE SEQUENCE numbers;
+DO $$ BEGIN
+  CREATE ROLE stranger LOGIN;
+  CREATE ROLE locked LOGIN PASSWORD 'canary-right';
+  CREATE ROLE barred NOLOGIN;
+  CREATE ROLE loader LOGIN;
+END $$;
+GRANT SELECT (id, updated_at) ON partly TO stranger;

@@ -1,0 +1,14 @@
+CREATE TABLE kept (id int PRIMARY KEY, status text, amount numeric(18,2), updated_at timestamptz, seen json, born timestamp);
+INSERT INTO kept VALUES (1, 'as it was');
+CREATE TABLE unkeyed (LIKE kept);
+CREATE TABLE narrow (id int PRIMARY KEY, updated_at timestamptz);
+CREATE TABLE mistyped (id int PRIMARY KEY, status int, amount numeric(18,2), updated_at timestamptz, seen json, born timestamp);
+CREATE TABLE demanding (LIKE kept INCLUDING ALL, reason text NOT NULL);
+CREATE VIEW shown AS SELECT * FROM kept;
+CREATE TABLE referred (LIKE kept INCLUDING ALL);
+CREATE SCHEMA closed;
+CREATE TABLE closed.orders (LIKE kept INCLUDING ALL);
+GRANT USAGE, CREATE ON SCHEMA tidemark TO loader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tidemark TO loader;
+GRANT SELECT ON kept TO loader;
+GRANT SELECT, INSERT ON referred TO loader;

@@ -1,0 +1,8 @@
+CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, amount REAL, updated_at TEXT NOT NULL);
+INSERT INTO orders VALUES (1, 'open', 9.5, '2026-01-01T00:00:00Z'), (2, 'paid', 1, '2026-01-02T00:00:00Z');
+CREATE TABLE loose (id INTEGER, status TEXT, updated_at TEXT);
+INSERT INTO loose VALUES (1, 'open', '2026-01-01T00:00:00Z'), (NULL, 'paid', '2026-01-02T00:00:00Z');
+CREATE TABLE twins (id INTEGER, updated_at TEXT NOT NULL);
+INSERT INTO twins VALUES (1, '2026-01-01T00:00:00Z'), (1, '2026-01-02T00:00:00Z');
+CREATE TABLE unstamped (id INTEGER PRIMARY KEY, updated_at TEXT);
+INSERT INTO unstamped VALUES (1, NULL), (2, '2026-01-02T00:00:00Z');
