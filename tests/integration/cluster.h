@@ -66,6 +66,8 @@ class Cluster {
   nlohmann::json FinishRun(const std::string& run);
 
   const std::string& store() const { return options_.store; }
+  // Where its processes run: the spills of wN are in spill-wN.
+  const std::string& directory() const { return directory_.path(); }
   // All that any process of it has written, those that are gone included.
   std::string Output() const;
 

@@ -1,7 +1,5 @@
-// What a cluster shows to those outside of it: gRPC to any client, metrics to Prometheus, secrets to no one.
+// What a cluster shows to those outside of it: gRPC to any client, metrics to Prometheus.
 #include <gmock/gmock.h>
-#include <google/protobuf/io/gzip_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/unknown_field_set.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
@@ -12,7 +10,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/substitute.h"
 #include "absl/synchronization/blocking_counter.h"
@@ -85,18 +82,6 @@ std::vector<std::string> Services(const std::string& address) {
     for (const std::string& service : Field(list, 1)) names.push_back(Field(service, 1).at(0));
   }
   return names;
-}
-
-// A value with what it holds compressed, gzip as its last part, in plain.
-std::string Inflated(const std::string& value) {
-  const size_t at = value.find("\x1f\x8b\x08");
-  if (at == value.npos) return value;
-  google::protobuf::io::ArrayInputStream compressed(value.data() + at, static_cast<int>(value.size() - at));
-  google::protobuf::io::GzipInputStream stream(&compressed);
-  std::string plain = value.substr(0, at);
-  const void* part = nullptr;
-  for (int size = 0; stream.Next(&part, &size);) plain.append(static_cast<const char*>(part), size);
-  return plain;
 }
 
 class ClusterApi : public testing::Test {
@@ -237,60 +222,6 @@ TEST_F(ClusterApi, AThousandClientsThatMissTheCacheLoadItAtMostOnce) {
     ASSERT_TRUE(client.response.jobs(0).paused());
   }
   EXPECT_EQ(loads(), before + 1);
-}
-
-TEST_F(ClusterApi, SecretsAreNowhere) {
-  const std::string canary = "canary77";
-  const auto with_password = [&](const std::string& dsn, const std::string& password) {
-    return absl::StrReplaceAll(dsn, {{"postgres@", absl::StrCat("postgres:", password, "@")}});
-  };
-  auto redis = RedisServer::Start(canary + "redis").value();
-  const std::string store = server_.NewDatabase();
-  Cluster cluster({.store = with_password(store, canary + "store"),
-                   .redis = redis->Url(),
-                   .workers = 1,
-                   .worker_environment = {{"WAREHOUSE_PASSWORD", canary + "variable"},
-                                          {"TIDEMARK_ALLOW_ENV", "WAREHOUSE_PASSWORD"}}});
-  const std::string source = with_password(source_, canary + "literal");
-  cluster.Apply(Project(source, with_password(target_, "${env:WAREHOUSE_PASSWORD}")));
-  EXPECT_EQ(cluster.FinishRun(cluster.StartRun("items"))["status"], "success");
-  // What goes wrong is told of in more places: databases that are not there, by a literal and by a reference.
-  cluster.Apply(Project(source + "_missing", target_));
-  EXPECT_EQ(cluster.FinishRun(cluster.StartRun("items"))["status"], "failed");
-  cluster.Apply(Project(source, with_password(target_, "${env:WAREHOUSE_PASSWORD}") + "_missing"));
-  EXPECT_EQ(cluster.FinishRun(cluster.StartRun("items"))["status"], "failed");
-  for (const std::vector<std::string>& words :
-       std::vector<std::vector<std::string>>{{"connections", "list", "-o", "json"},
-                                             {"connections", "test"},
-                                             {"jobs", "list", "-o", "json"},
-                                             {"jobs", "get", "items", "-o", "json"},
-                                             {"runs", "list", "-o", "json"},
-                                             {"status", "-o", "json"}}) {
-    cluster.Command(words);
-  }
-
-  EXPECT_THAT(Cluster::Metrics(cluster.coordinator()), Not(HasSubstr(canary)));
-  EXPECT_THAT(Cluster::Metrics(cluster.worker(0)), Not(HasSubstr(canary)));
-  std::string rows;
-  for (const auto& table : Query(store, "SELECT relname FROM pg_stat_user_tables")) {
-    for (const auto& row : Query(store, absl::StrCat("SELECT t::text FROM ", table[0], " t"))) {
-      absl::StrAppend(&rows, table[0], ": ", row[0], "\n");
-    }
-  }
-  EXPECT_THAT(rows, HasSubstr("_missing"));
-  EXPECT_THAT(rows, Not(HasSubstr(canary)));
-  std::string values;
-  for (const absl::string_view key : absl::StrSplit(redis->Command({"KEYS", "*"}), '\n')) {
-    absl::StrAppend(&values, key, Inflated(redis->Command({"GET", std::string(key)})));
-  }
-  EXPECT_THAT(values, HasSubstr("items"));
-  EXPECT_THAT(values, Not(HasSubstr(canary)));
-  for (Process* process : {&cluster.coordinator(), &cluster.worker(0)}) {
-    process->Signal(SIGTERM);
-    EXPECT_EQ(process->Wait(kClusterPatience).value_or(-1), 0);
-  }
-  EXPECT_THAT(cluster.Output(), HasSubstr("_missing"));
-  EXPECT_THAT(cluster.Output(), Not(HasSubstr(canary)));
 }
 
 TEST(ClusterPrograms, TheCoordinatorLoadsNoDataLibraries) {
