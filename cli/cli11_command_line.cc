@@ -46,10 +46,6 @@ class Grammar {
     AddFile("--tls-ca", "TIDEMARK_TLS_CA", "Who must have signed the server's certificate", &line_.server.tls.ca);
     AddFile("--tls-cert", "TIDEMARK_TLS_CERT", "Certificate to show to the server", &line_.server.tls.cert);
     AddFile("--tls-key", "TIDEMARK_TLS_KEY", "Key of that certificate", &line_.server.tls.key);
-    app_.footer(absl::StrCat(Examples("  tidemark init shop && tidemark run shop/tidemark.yaml\n"
-                                      "  tidemark runs get orders@latest --project shop/tidemark.yaml\n"
-                                      "  tidemark apply tidemark.yaml && tidemark jobs run orders --wait\n\n"),
-                             kExitCodes));
     AddInit();
     AddRun();
     AddDev();
@@ -62,10 +58,18 @@ class Grammar {
     AddConnections();
     AddMigrate();
     AddWorkers();
-    Set(app_.add_subcommand("status", "Who leads the cluster, who works, what waits"), [] { return StatusCommand(); });
+    Set(WithExample(app_.add_subcommand("status", "Who leads the cluster, who works, what waits"), ""),
+        [] { return StatusCommand(); });
     AddCompletion();
-    Set(app_.add_subcommand("schema", "Print the JSON Schema of the project file"), [] { return SchemaCommand(); });
-    Set(app_.add_subcommand("version", "Print the version"), [] { return VersionCommand(); });
+    Set(WithExample(app_.add_subcommand("schema", "Print the JSON Schema of the project file"),
+                    " > tidemark.schema.json"),
+        [] { return SchemaCommand(); });
+    Set(WithExample(app_.add_subcommand("version", "Print the version"), ""), [] { return VersionCommand(); });
+    // Last, so that no command takes it for its own.
+    app_.footer(absl::StrCat(Examples("  tidemark init shop && tidemark run shop/tidemark.yaml\n"
+                                      "  tidemark runs get orders@latest --project shop/tidemark.yaml\n"
+                                      "  tidemark apply tidemark.yaml && tidemark jobs run orders --wait\n\n"),
+                             kExitCodes));
   }
 
   CommandLine Parse(int argc, const char* const* argv) {
@@ -76,7 +80,8 @@ class Grammar {
       const CLI::App* const deepest = Deepest(&app_);
       const std::string unknown = UnknownCommand(*deepest);
       if (unknown.empty() && dynamic_cast<const CLI::Success*>(&error) != nullptr) {
-        line_.help = deepest->help("", CLI::AppFormatMode::Normal);
+        line_.help = deepest->help(deepest->get_parent() == nullptr ? "" : Path(deepest->get_parent()),
+                                   CLI::AppFormatMode::Normal);
       } else {
         line_.error =
             absl::StrCat("tidemark: ",
@@ -163,6 +168,12 @@ class Grammar {
       names.push_back(command->get_name());
     }
     return names;
+  }
+
+  // Shows how it is called: its own name with `words` behind it.
+  static CLI::App* WithExample(CLI::App* command, const char* words) {
+    command->footer(Examples(absl::StrCat("  ", Path(command), words).c_str()));
+    return command;
   }
 
   void AddInit() {
@@ -269,9 +280,10 @@ class Grammar {
     app_.add_option(option, *file, absl::StrCat(help, "; else ", variable))->envname(variable)->option_text("FILE");
   }
 
-  CLI::App* AddGroup(const char* name, const char* help) {
+  CLI::App* AddGroup(const char* name, const char* help, const char* examples) {
     CLI::App* group = app_.add_subcommand(name, help);
     group->require_subcommand(1);
+    group->footer(Examples(examples));
     return group;
   }
 
@@ -304,13 +316,13 @@ class Grammar {
     CLI::App* command = group->add_subcommand(name, help);
     command->add_option("JOB", words->job, "Name of a job")->required();
     Set(command, [words] { return *words; });
-    return command;
+    return WithExample(command, " orders");
   }
 
   void AddJobs() {
-    CLI::App* jobs = AddGroup("jobs", "Jobs of a cluster");
+    CLI::App* jobs = AddGroup("jobs", "Jobs of a cluster", "  tidemark jobs list\n  tidemark jobs run orders --wait");
     CLI::App* list = jobs->add_subcommand("list", "List jobs: schedule, next run, last watermark");
-    Set(list, [] { return JobsListCommand(); });
+    Set(WithExample(list, " -o json"), [] { return JobsListCommand(); });
     AddJobCommand(jobs, "get", "Show one job", &jobs_get_);
     AddJobCommand(jobs, "delete", "Forget a job; its runs and its target stay", &jobs_delete_)
         ->add_flag("--force", jobs_delete_.force, "Cancel a run of it that goes on");
@@ -340,12 +352,14 @@ class Grammar {
     CLI::App* command = group->add_subcommand(name, help);
     command->add_option("RUN", words->run, "An id, or JOB@latest")->required();
     Set(command, [words] { return *words; });
-    return command;
+    return WithExample(command, " orders@latest");
   }
 
   void AddRuns() {
     constexpr char kProject[] = "Runs of `tidemark run FILE`, from the state beside FILE, instead of a cluster's";
-    CLI::App* runs = AddGroup("runs", "Runs of the past and of now");
+    CLI::App* runs =
+        AddGroup("runs", "Runs of the past and of now",
+                 "  tidemark runs list --status failed\n  tidemark runs get orders@latest --project tidemark.yaml");
     CLI::App* list = runs->add_subcommand("list", "List runs, the newest first");
     list->add_option("--job,JOB", runs_list_.job, "Of this job alone")->option_text("JOB");
     list->add_option("--status", runs_list_.status, "Of this status alone")
@@ -366,7 +380,8 @@ class Grammar {
         Examples("  tidemark runs get orders@latest\n"
                  "  tidemark runs get orders@latest --project tidemark.yaml -o yaml"));
     AddRunCommand(runs, "watch", "Watch a run to its end; the exit code is the run's", &runs_watch_)
-        ->footer(absl::StrCat("Ctrl-C leaves the watch; the run goes on.\n", kExitCodes));
+        ->footer(absl::StrCat(Examples("  tidemark runs watch orders@latest\n\n"),
+                              "Ctrl-C leaves the watch; the run goes on.\n", kExitCodes));
     AddRunCommand(runs, "cancel", "Cancel a run", &runs_cancel_);
     AddNewRunOptions(AddRunCommand(runs, "retry", "Make a new run over the window of one that failed", &runs_retry_),
                      &runs_retry_.made);
@@ -376,8 +391,10 @@ class Grammar {
   }
 
   void AddConnections() {
-    CLI::App* connections = AddGroup("connections", "Connections of a cluster, or of a project file");
-    Set(connections->add_subcommand("list", "List connections: limits, and the sessions held on them"),
+    CLI::App* connections =
+        AddGroup("connections", "Connections of a cluster, or of a project file",
+                 "  tidemark connections list\n  tidemark connections test --project tidemark.yaml");
+    Set(WithExample(connections->add_subcommand("list", "List connections: limits, and the sessions held on them"), ""),
         [] { return ConnectionsListCommand(); });
     CLI::App* test = connections->add_subcommand("test", "Connect, and ask the server who it is");
     test->add_option("CONNECTION", connections_test_.connections, "Connections to test; all if none is named");
@@ -400,12 +417,13 @@ class Grammar {
   }
 
   void AddWorkers() {
-    CLI::App* workers = AddGroup("workers", "Workers of a cluster");
-    Set(workers->add_subcommand("list", "List workers: state, slots, memory, spill"),
+    CLI::App* workers =
+        AddGroup("workers", "Workers of a cluster", "  tidemark workers list\n  tidemark workers drain w1");
+    Set(WithExample(workers->add_subcommand("list", "List workers: state, slots, memory, spill"), ""),
         [] { return WorkersListCommand(); });
     CLI::App* drain = workers->add_subcommand("drain", "Give a worker no new task; it finishes those it has");
     drain->add_option("WORKER", workers_drain_.worker, "Name of a worker")->required();
-    Set(drain, [this] { return workers_drain_; });
+    Set(WithExample(drain, " w1"), [this] { return workers_drain_; });
   }
 
   void AddCompletion() {

@@ -31,7 +31,7 @@ absl::StatusOr<std::vector<v1::ConnectionSpec>> SelectConnections(const Project&
     const v1::ConnectionSpec* connection = project.FindConnection(name);
     if (connection == nullptr) {
       return absl::NotFoundError(
-          absl::StrCat("no connection \"", name, "\" in ", project.file, Suggestion(name, known)));
+          absl::StrCat("no connection \"", name, "\" in ", project.file, SuggestionOrAll(name, known)));
     }
     selected.push_back(*connection);
   }

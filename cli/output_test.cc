@@ -1,6 +1,10 @@
 #include <cstdio>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/progress_bar.h"
@@ -139,6 +143,30 @@ CommandLine Parse(std::vector<const char*> words) {
   words.insert(words.begin(), "tidemark");
   return ParseCommandLine(static_cast<int>(words.size()), words.data());
 }
+
+// That the help of the command shows how it is called, and that of those below it too.
+void ExpectHelp(const std::vector<const char*>& command) {
+  std::vector<const char*> words = command;
+  words.push_back("--help");
+  const std::string help = ParseCommandLine(static_cast<int>(words.size()), words.data()).help;
+  const std::string name = absl::StrJoin(command, " ");
+  EXPECT_THAT(help, HasSubstr(absl::StrCat("Usage: ", name, " ["))) << help;
+  const size_t examples = help.find("Examples:\n");
+  ASSERT_NE(examples, help.npos) << help;
+  EXPECT_THAT(help.substr(examples), HasSubstr(name));
+  const size_t below = help.find("Subcommands:\n");
+  if (below == help.npos) return;
+  const std::string list = help.substr(below, help.find("\n\n", below) - below);
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(list, '\n'))) {
+    const std::vector<std::string> parts = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    if (!line.starts_with("  ") || line[2] == ' ') continue;
+    std::vector<const char*> inner = command;
+    inner.push_back(parts.at(0).c_str());
+    ExpectHelp(inner);
+  }
+}
+
+TEST(HelpTest, EveryCommandShowsHowItIsCalled) { ExpectHelp({"tidemark"}); }
 
 TEST(CommandLineTest, Run) {
   const CommandLine line =

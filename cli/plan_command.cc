@@ -51,10 +51,17 @@ ExitCode Execute(const PlanCommand& command, const CommandContext& context) {
     if (!preview.ok()) {
       context.console->Say(absl::StrCat(job.name(), ": ", preview.status().message()));
       exit_code = ExitCodeOf(preview.status());
+      if (exit_code == kUnreachable || absl::IsUnauthenticated(preview.status())) {
+        context.console->Say(absl::StrCat("Try `tidemark connections test --project ", command.file,
+                                          "`: it tries each connection by itself."));
+      }
       continue;
     }
     const std::vector<absl::Time> fire_times = coordinator::NextFireTimes(job.schedule(), clock.Now(), kFireTimes);
     PrintObject(context, PlanObject(job, *preview, fire_times), [&] { return PlanText(job, *preview, fire_times); });
+  }
+  if (exit_code == kDone) {
+    context.console->Say(absl::StrCat("nothing was changed: `tidemark run ", command.file, "` does what is planned"));
   }
   return exit_code;
 }

@@ -7,6 +7,22 @@
 #include "common/rpc/error_details.h"
 
 namespace tidemark::cli {
+namespace {
+
+// What to look at after a server's answer, or the lack of one; empty if nothing comes to mind.
+std::string NextCommand(const absl::Status& status) {
+  if (ExitCodeOf(status) == kUnreachable) {
+    return "Try --server HOST:PORT if the cluster is elsewhere; `tidemark dev FILE` starts one here.";
+  }
+  if (!absl::IsNotFound(status)) return "";
+  for (const char* kind : {"job", "run", "connection", "worker"}) {
+    if (status.message().find(absl::StrCat("no ", kind, " ")) == status.message().npos) continue;
+    return absl::StrCat("Try `tidemark ", kind, "s list`: it names those that there are.");
+  }
+  return "";
+}
+
+}  // namespace
 
 ExitCode Fail(const CommandContext& context, const absl::Status& status) {
   context.console->Say(absl::StrCat("tidemark: ", status.message()));
@@ -31,6 +47,7 @@ ExitCode FailCall(const CommandContext& context, const absl::Status& status) {
                                       absl::StrJoin(details.metadata, ", ", absl::PairFormatter("="))));
   }
   if (details.retry_after) context.console->Say(absl::StrCat("  try again in ", DurationText(*details.retry_after)));
+  if (const std::string next = NextCommand(status); !next.empty()) context.console->Say(next);
   return absl::IsFailedPrecondition(status) || absl::IsAborted(status) ? kRunFailed : exit_code;
 }
 

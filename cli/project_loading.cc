@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "common/config/suggestion.h"
 #include "common/model/connection_identity.h"
@@ -34,9 +33,7 @@ absl::StatusOr<std::vector<v1::JobSpec>> SelectJobs(const Project& project, cons
   for (const v1::JobSpec& job : project.jobs) known.push_back(job.name());
   for (const std::string& name : names) {
     if (project.FindJob(name) == nullptr) {
-      const std::string near = Suggestion(name, known);
-      return absl::NotFoundError(absl::StrCat("no job \"", name, "\" in ", project.file,
-                                              near.empty() ? "; its jobs are " + absl::StrJoin(known, ", ") : near));
+      return absl::NotFoundError(absl::StrCat("no job \"", name, "\" in ", project.file, SuggestionOrAll(name, known)));
     }
   }
   std::vector<v1::JobSpec> jobs;

@@ -165,7 +165,9 @@ v1::JobSpec OrdersJob() {
   job.set_name("orders");
   job.mutable_schedule()->set_cron("30 2 * * *");
   job.mutable_schedule()->set_timezone("Europe/Paris");
+  job.mutable_source()->set_watermark("updated_at");
   job.mutable_target()->set_table("sales.orders");
+  job.mutable_target()->add_key("id");
   job.mutable_target()->set_strategy(v1::LOAD_STRATEGY_UPSERT);
   return job;
 }
@@ -202,11 +204,13 @@ TEST(PlanReportTest, ObjectHasTheFieldsScriptsRead) {
 TEST(PlanReportTest, TextNamesZoneAndUtcAndTheNotes) {
   const std::string text = PlanText(OrdersJob(), OrdersPreview(), {At("2026-03-28T01:30:00Z")});
   EXPECT_THAT(text, HasSubstr("  window up to B\n"));
-  EXPECT_THAT(text,
-              HasSubstr("2 partitions, format wire, the source holds about 2,000 rows\n    id < 100\n    id >= 100\n"));
+  EXPECT_THAT(text, HasSubstr("2 partitions, format wire (rows pass as the source sends them), the source holds about "
+                              "2,000 rows\n    id < 100\n    id >= 100\n"));
   EXPECT_THAT(text, HasSubstr("  note: rows deleted in the source stay\n"));
   EXPECT_THAT(
       text, HasSubstr("next fire times (Europe/Paris; UTC)\n    Sat 2026-03-28 02:30 +01:00; 2026-03-28T01:30:00Z\n"));
+  EXPECT_THAT(text, HasSubstr("take the place of those of the same id\n"));
+  EXPECT_THAT(text, HasSubstr("    the first load: every row"));
   v1::JobSpec full = OrdersJob();
   full.mutable_target()->set_strategy(v1::LOAD_STRATEGY_FULL);
   full.clear_schedule();

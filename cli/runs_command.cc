@@ -140,7 +140,13 @@ ExitCode Execute(const RunsGetCommand& command, const CommandContext& context) {
   absl::StatusOr<std::unique_ptr<MetadataStore>> store = OpenState(command.project);
   if (!store.ok()) return Fail(context, store.status());
   const absl::StatusOr<RunRecord> run = FindRun(**store, command.run);
-  if (!run.ok()) return Fail(context, run.status());
+  if (!run.ok()) {
+    const ExitCode exit_code = Fail(context, run.status());
+    if (exit_code == kNotFound) {
+      context.console->Say(absl::StrCat("Try `tidemark runs list --project ", command.project, "`."));
+    }
+    return exit_code;
+  }
   PrintObject(context, LocalRunDetails(*run), [&] { return RunSummary(coordinator::ToRun(*run), *context.console); });
   return kDone;
 }

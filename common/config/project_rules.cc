@@ -55,7 +55,7 @@ class JobRules {
     std::vector<std::string> names;
     for (const v1::ConnectionSpec& connection : connections_) names.push_back(connection.name());
     Rule(FindConnection(connections_, name) != nullptr, {key}, key,
-         absl::StrCat("unknown connection \"", name, "\"", Suggestion(name, names)));
+         absl::StrCat("unknown connection \"", name, "\"", SuggestionOrAll(name, names)));
   }
 
   void CheckReplicas() {

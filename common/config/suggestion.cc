@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace tidemark {
 namespace {
@@ -43,6 +44,11 @@ std::string Suggestion(std::string_view word, const std::vector<std::string>& kn
     }
   }
   return best == nullptr ? "" : absl::StrCat("; did you mean \"", *best, "\"?");
+}
+
+std::string SuggestionOrAll(std::string_view word, const std::vector<std::string>& known) {
+  const std::string near = Suggestion(word, known);
+  return near.empty() && !known.empty() ? absl::StrCat("; there is ", absl::StrJoin(known, ", ")) : near;
 }
 
 }  // namespace tidemark

@@ -10,4 +10,7 @@ namespace tidemark {
 // empty.
 std::string Suggestion(std::string_view word, const std::vector<std::string>& known);
 
+// The same, or where nothing is near all that is known: "; there is a, b".
+std::string SuggestionOrAll(std::string_view word, const std::vector<std::string>& known);
+
 }  // namespace tidemark
