@@ -17,13 +17,11 @@ constexpr size_t kLongestMessage = 2000;
 
 void Diagnostics::Add(Location at, std::string_view path, std::string_view message) {
   entries_.push_back({at, std::string(path), Elided(message, kLongestMessage)});
+  wrong_.emplace(path);
+  if (path.ends_with(']')) wrong_.emplace(path.substr(0, path.rfind('[')));
 }
 
-bool Diagnostics::Has(std::string_view path) const {
-  return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-    return entry.path.starts_with(path) && (entry.path.size() == path.size() || entry.path[path.size()] == '[');
-  });
-}
+bool Diagnostics::Has(std::string_view path) const { return wrong_.contains(path); }
 
 const std::string* Diagnostics::VariableOf(std::string_view path) const {
   const auto found = variables_.find(path.substr(0, path.find('[')));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,8 @@ class Diagnostics {
 
   std::string file_;
   std::vector<Entry> entries_;
+  // The paths of the entries, and of the lists that elements of theirs are in.
+  std::set<std::string, std::less<>> wrong_;
   // By path.
   std::map<std::string, std::string, std::less<>> variables_;
 };

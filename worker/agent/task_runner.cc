@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/printable.h"
 #include "common/base/status_macros.h"
 #include "common/model/duration.h"
 #include "common/model/source_settings.h"
@@ -25,6 +26,8 @@ namespace {
 
 // How often a reader that was asked to stop is asked again.
 constexpr absl::Duration kAskAgain = absl::Milliseconds(50);
+// Of an error: it may quote names and values of any length, and goes into the store and onto terminals.
+constexpr size_t kLongestMessage = 4000;
 
 // What a step returns, or the error that stands for memory that could not be had: the task fails, not the process.
 template <class Function>
@@ -52,6 +55,8 @@ v1::CompleteTaskRequest TaskRunner::Run() {
   if (!status.ok()) {
     *outcome.mutable_error() = ToTaskError(Explain(std::move(status)), task_);
     if (environment_.redact) outcome.mutable_error()->set_message(environment_.redact(outcome.error().message()));
+    // Only now: a secret cut in two would not be known any more.
+    outcome.mutable_error()->set_message(Elided(outcome.error().message(), kLongestMessage));
   }
   *outcome.mutable_finished() = ToProto(environment_.clock->Now());
   return outcome;

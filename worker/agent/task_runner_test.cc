@@ -165,6 +165,13 @@ TEST_F(TaskRunnerTest, ConnectorsSeeResolvedDsnsAndNobodyElse) {
   EXPECT_FALSE(outcome.error().retryable());
   EXPECT_THAT(outcome.error().message(), HasSubstr("the dsn of connection shop: there is no ***"));
   EXPECT_EQ(source_->Open(), 0);
+
+  environment.resolve_dsn = [](const std::string& dsn) -> absl::StatusOr<std::string> {
+    return absl::InvalidArgumentError(std::string(1990, 'x') + "secret77" + std::string(1'000'000, 'x'));
+  };
+  const std::string cut = TaskRunner(task_, environment).Run().error().message();
+  EXPECT_LT(cut.size(), 5000u);
+  EXPECT_THAT(cut, testing::Not(HasSubstr("secret")));
 }
 
 }  // namespace
