@@ -42,3 +42,22 @@ else()
   set_target_properties(tidemark_arrow PROPERTIES IMPORTED_LOCATION ${arrow_library}
                         INTERFACE_INCLUDE_DIRECTORIES ${TIDEMARK_DEPS}/arrow/include)
 endif()
+
+# The ADBC driver manager: C++ sources under .deps/, which no warning of ours is about. Its symbols stay in the program: DuckDB's
+# library has functions of the same names.
+if(NOT EXISTS ${TIDEMARK_DEPS}/adbc/include/arrow-adbc/adbc.h)
+  message(FATAL_ERROR "ADBC is not under ${TIDEMARK_DEPS}: run ./dev setup")
+endif()
+file(GLOB adbc_sources ${TIDEMARK_DEPS}/adbc/src/*.cc)
+add_library(tidemark_adbc_driver_manager STATIC ${adbc_sources})
+target_include_directories(tidemark_adbc_driver_manager SYSTEM PUBLIC ${TIDEMARK_DEPS}/adbc/include)
+target_include_directories(tidemark_adbc_driver_manager PRIVATE ${TIDEMARK_DEPS}/adbc/src)
+target_compile_options(tidemark_adbc_driver_manager PRIVATE -w)
+target_link_libraries(tidemark_adbc_driver_manager PUBLIC ${CMAKE_DL_LIBS})
+set_target_properties(tidemark_adbc_driver_manager PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+
+if(NOT EXISTS ${TIDEMARK_DEPS}/duckdb/lib/libduckdb.so)
+  message(FATAL_ERROR "DuckDB is not under ${TIDEMARK_DEPS}: run ./dev setup")
+endif()
+add_library(tidemark_duckdb_library SHARED IMPORTED)
+set_target_properties(tidemark_duckdb_library PROPERTIES IMPORTED_LOCATION ${TIDEMARK_DEPS}/duckdb/lib/libduckdb.so)

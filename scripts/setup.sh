@@ -8,6 +8,8 @@ missing=()
 for package in $(cat "$@" | grep -v '^#'); do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
 done
+# Debian's npm does not go with a Node.js from elsewhere, which brings its own.
+command -v npm >/dev/null || missing+=(npm)
 
 if [ ${#missing[@]} -gt 0 ]; then
   as_root=()

@@ -33,7 +33,8 @@ MAY_INCLUDE = [
     ("coordinator/run/*", ["common/", "coordinator/store/", "coordinator/schedule/", "coordinator/plan/", "coordinator/dispatch/"]),
     ("coordinator/*", ["common/", "coordinator/"]),
     ("worker/connectors/builtin.cc", ["common/", "worker/"]),
-    # A connector knows the interfaces and itself, never another connector.
+    # A connector knows the interfaces and itself, never another connector; those that speak ADBC, its one wrapper too.
+    ("worker/connectors/duckdb/*", ["common/", "worker/batch/", "worker/connector/", "worker/connectors/adbc/"]),
     ("worker/connectors/*", ["common/", "worker/batch/", "worker/connector/"]),
     # What works for every connector names none; only wiring reads the list of them.
     ("worker/main.cc", ["common/", "worker/"]),
@@ -54,7 +55,7 @@ VENDORS = [
     (re.compile(r"hiredis"), "redis"),
     (re.compile(r"mysql|mariadb"), "mariadb"),
     (re.compile(r"duckdb"), "duckdb"),
-    (re.compile(r"adbc|arrow-adbc/"), "adbc"),
+    (re.compile(r"arrow-adbc/"), "adbc"),
     (re.compile(r"yaml-cpp/"), "yaml"),
     (re.compile(r"xxhash"), "xxhash"),
     (re.compile(r"CLI/"), "cli"),
@@ -63,7 +64,7 @@ VENDORS = [
     (re.compile(r"prometheus/"), "prometheus"),
 ]
 # No header of ours brings these to its readers.
-NEVER_IN_HEADERS = {"postgres", "arrow", "grpc", "prometheus", "redis", "sodium"}
+NEVER_IN_HEADERS = {"adbc", "arrow", "duckdb", "grpc", "postgres", "prometheus", "redis", "sodium"}
 
 # Folders whose code is step(event) -> effects: a seed replays it.
 PURE = ["coordinator/schedule/", "coordinator/plan/", "coordinator/run/", "coordinator/dispatch/", "worker/agent/", "worker/task/"]

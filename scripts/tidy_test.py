@@ -31,6 +31,8 @@ class TidyTest(unittest.TestCase):
             ("worker/task/a.cc", "coordinator/run/b.h"),
             ("worker/task/a.cc", "worker/connectors/builtin.h"),
             ("worker/connectors/sqlite/sqlite_a.cc", "worker/connectors/postgres/postgres_b.h"),
+            ("worker/connectors/sqlite/sqlite_a.cc", "worker/connectors/adbc/adbc_database.h"),
+            ("worker/connectors/adbc/adbc_a.cc", "worker/connectors/duckdb/duckdb_b.h"),
             ("worker/task/a.cc", "tests/support/temp_dir.h"),
             ("worker/task/a.cc", "proto/tidemark/v1/spec.pb.h"),
         ]:
@@ -43,6 +45,7 @@ class TidyTest(unittest.TestCase):
             ("worker/task/a.cc", "worker/batch/chunk.h"),
             ("worker/task/a_test.cc", "tests/support/temp_dir.h"),
             ("worker/connectors/builtin.cc", "worker/connectors/postgres/postgres_connector.h"),
+            ("worker/connectors/duckdb/duckdb_a.cc", "worker/connectors/adbc/adbc_database.h"),
             ("cli/a.cc", "worker/agent/b.h"),
             ("worker/task/a.cc", "tidemark/v1/spec.pb.h"),
         ]:
@@ -61,6 +64,7 @@ class TidyTest(unittest.TestCase):
             ("common/config/config.cc", "yaml-cpp/yaml.h", "yaml"),
             ("worker/connectors/postgres/postgres_a.cc", "sqlite3.h", "sqlite"),
             ("common/telemetry/metric_registry.cc", "prometheus/counter.h", "prometheus"),
+            ("worker/connectors/duckdb/duckdb_a.cc", "arrow-adbc/adbc.h", "adbc"),
         ]:
             self.assert_found(f"vendor:{word}", path, f"#include <{included}>\n")
         for path, included in [
@@ -68,6 +72,7 @@ class TidyTest(unittest.TestCase):
             ("worker/connectors/postgres/postgres_a.cc", "arrow/array.h"),
             ("coordinator/store/sqlite_store.cc", "sqlite3.h"),
             ("worker/batch/arrow_schema.cc", "arrow/type.h"),
+            ("worker/connectors/adbc/adbc_status.cc", "arrow-adbc/adbc.h"),
             ("worker/batch/spill_test.cc", "arrow/array.h"),
         ]:
             self.assert_clean(path, f"#include <{included}>\n")
@@ -76,6 +81,7 @@ class TidyTest(unittest.TestCase):
         for path, included in [("worker/connectors/postgres/postgres_a.h", "libpq-fe.h"), ("worker/batch/arrow_a.h", "arrow/api.h"),
                                ("worker/agent/grpc_a.h", "grpcpp/channel.h"), ("common/secret/sodium_a.h", "sodium.h"),
                                ("coordinator/cache/redis_a.h", "hiredis/hiredis.h"),
+                               ("worker/connectors/adbc/adbc_a.h", "arrow-adbc/adbc.h"),
                                ("worker/agent/grpc_a.h", "tidemark/v1/worker_control.grpc.pb.h")]:
             self.assert_found("vendor-in-header", path, f"#include <{included}>\n")
 

@@ -1,4 +1,4 @@
-// Some of Arrow's libraries export the static libcrypto they were built with (libparquet does). Whichever library the
+// Some libraries export the static libcrypto they were built with (Arrow's libparquet does). Whichever library the
 // linker names first wins for the whole process, so the build names OpenSSL first; this holds it to that.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
