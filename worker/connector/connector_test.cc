@@ -6,6 +6,7 @@
 #include "worker/connector/commit_check.h"
 #include "worker/connector/fence_error.h"
 #include "worker/connector/ledger_chain.h"
+#include "worker/connector/query_text.h"
 #include "worker/connector/run_id.h"
 
 namespace tidemark {
@@ -157,6 +158,22 @@ TEST(RunId, IsPartOfAName) {
        {std::string(), std::string("a b"), std::string("\"x"), std::string("\xc3\xa4"), std::string(60, 'x')}) {
     EXPECT_TRUE(absl::IsInvalidArgument(CheckRunId(id))) << id;
   }
+}
+
+TEST(QueryTextTest, BindsPlaceholdersOnlyWhereTheyAreSql) {
+  const auto bind = [](std::string_view query) { return BindPlaceholders(query, "LOW", "HIGH"); };
+  EXPECT_EQ(*bind("SELECT a::text FROM t WHERE a > :last_watermark AND a<=:watermark_snapshot"),
+            "SELECT a::text FROM t WHERE a > LOW AND a<=HIGH");
+  for (const std::string untouched :
+       {"SELECT ':last_watermark'", R"(SELECT ":last_watermark" FROM t)", "SELECT 1 -- :last_watermark",
+        "SELECT /* /* */ :last_watermark */ 1", "SELECT $q$ :last_watermark $q$", R"(SELECT E'\' :last_watermark')",
+        "SELECT a[1:2], a[:3]", "SELECT {'a':b}", "SELECT 'a'':last_watermark'"}) {
+    EXPECT_EQ(*bind(untouched), untouched);
+  }
+  EXPECT_EQ(bind("SELECT :other").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(*CleanQuery("SELECT ';' ;  -- done\n"), "SELECT ';'");
+  EXPECT_EQ(CleanQuery("SELECT 1; DROP TABLE t").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CleanQuery("  ; ").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -15,7 +15,6 @@
 #include "tests/support/postgres_server.h"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_name.h"
-#include "worker/connectors/postgres/postgres_query_text.h"
 
 namespace tidemark::postgres {
 namespace {
@@ -47,22 +46,6 @@ TEST(PostgresNameTest, KeepsNamesAsGiven) {
     EXPECT_EQ(ParseQualifiedName(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
   }
   EXPECT_EQ(QuoteLiteral("it's \\ 'so'"), R"('it''s \ ''so''')");
-}
-
-TEST(PostgresQueryTextTest, BindsPlaceholdersOnlyWhereTheyAreSql) {
-  const auto bind = [](std::string_view query) { return BindPlaceholders(query, "LOW", "HIGH"); };
-  EXPECT_EQ(*bind("SELECT a::text FROM t WHERE a > :last_watermark AND a<=:watermark_snapshot"),
-            "SELECT a::text FROM t WHERE a > LOW AND a<=HIGH");
-  for (const std::string untouched :
-       {"SELECT ':last_watermark'", R"(SELECT ":last_watermark" FROM t)", "SELECT 1 -- :last_watermark",
-        "SELECT /* /* */ :last_watermark */ 1", "SELECT $q$ :last_watermark $q$", R"(SELECT E'\' :last_watermark')",
-        "SELECT a[1:2], a[:3]", "SELECT 'a'':last_watermark'"}) {
-    EXPECT_EQ(*bind(untouched), untouched);
-  }
-  EXPECT_EQ(bind("SELECT :other").status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(*CleanQuery("SELECT ';' ;  -- done\n"), "SELECT ';'");
-  EXPECT_EQ(CleanQuery("SELECT 1; DROP TABLE t").status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(CleanQuery("  ; ").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(PostgresConnectionTest, PassesParametersAndReadsRows) {

@@ -7,7 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "worker/connectors/postgres/postgres_name.h"
-#include "worker/connectors/postgres/postgres_query_text.h"
+#include "worker/connector/query_text.h"
 
 namespace tidemark::postgres {
 namespace {

@@ -11,7 +11,7 @@
 #include "nlohmann/json.hpp"
 #include "worker/connectors/postgres/postgres_error.h"
 #include "worker/connectors/postgres/postgres_name.h"
-#include "worker/connectors/postgres/postgres_query_text.h"
+#include "worker/connector/query_text.h"
 
 namespace tidemark::postgres {
 namespace {

@@ -1,4 +1,4 @@
-#include "worker/connectors/postgres/postgres_query_text.h"
+#include "worker/connector/query_text.h"
 
 #include <cctype>
 
@@ -6,7 +6,7 @@
 #include "common/base/status_macros.h"
 #include "common/model/sql_text.h"
 
-namespace tidemark::postgres {
+namespace tidemark {
 namespace {
 
 constexpr std::string_view kLow = "last_watermark";
@@ -64,8 +64,8 @@ absl::StatusOr<std::string> BindPlaceholders(std::string_view query, std::string
     } else if (name == kHigh) {
       bound.append(high);
     } else if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) ||
-               bound.find('[') != std::string::npos) {
-      bound.append(query.substr(i, name_end - i));  // an array slice
+               bound.find_first_of("[{") != std::string::npos) {
+      bound.append(query.substr(i, name_end - i));  // an array slice, or a field of a struct
     } else {
       return absl::InvalidArgumentError(absl::StrCat("the source query uses :", std::string(name),
                                                      "; only :last_watermark and :watermark_snapshot are bound"));
@@ -82,4 +82,4 @@ bool HasPlaceholders(std::string_view query) {
 
 std::string AsSubselect(std::string_view query) { return absl::StrCat("(", std::string(query), "\n) AS \"source\""); }
 
-}  // namespace tidemark::postgres
+}  // namespace tidemark
