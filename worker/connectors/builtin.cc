@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "worker/connectors/duckdb/duckdb_connector.h"
 #include "worker/connectors/generator/generator_connector.h"
 #include "worker/connectors/postgres/postgres_connector.h"
 #include "worker/connectors/sqlite/sqlite_connector.h"
@@ -13,6 +14,7 @@ ConnectorRegistry BuiltinConnectors() {
   const auto postgres = std::make_shared<postgres::PostgresConnector>();
   registry.Add("postgresql", postgres);
   registry.Add("postgres", postgres);
+  registry.Add("duckdb", std::make_shared<duckdb::DuckdbConnector>());
   registry.Add("sqlite", std::make_shared<sqlite::SqliteConnector>());
   registry.Add("generator", std::make_shared<generator::GeneratorConnector>());
   return registry;

@@ -151,7 +151,8 @@ absl::Status Connection::SetAutocommit(bool on) {
 absl::Status Connection::Commit() {
   TM_RETURN_IF_ERROR(CheckNotCancelled());
   AdbcError error = ADBC_ERROR_INIT;
-  return Read(AdbcConnectionCommit(connection_.get(), &error), &error);
+  // Whatever was cancelled meanwhile, what has become of the commit is the driver's to say.
+  return database_->Read(AdbcConnectionCommit(connection_.get(), &error), &error);
 }
 
 absl::Status Connection::Rollback() {

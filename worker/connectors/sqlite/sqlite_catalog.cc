@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include <sqlite3.h>
-#include <sys/stat.h>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -11,6 +10,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
+#include "worker/connector/file_identity.h"
 
 namespace tidemark::sqlite {
 namespace {
@@ -188,12 +188,6 @@ absl::StatusOr<std::optional<int64_t>> LastOfSequence(Database& db, const Relati
   read.BindText(1, table.name);
   TM_RETURN_IF_ERROR(read.Step().status());
   return read.IsNull(0) ? std::nullopt : std::optional<int64_t>(read.Int(0));
-}
-
-std::string FileIdentity(const std::string& path) {
-  struct stat about;
-  if (stat(path.c_str(), &about) != 0) return "";
-  return absl::StrCat("file ", about.st_dev, ":", about.st_ino);
 }
 
 std::string TableIdentity(const std::string& path, const Relation& relation) {

@@ -68,9 +68,7 @@ absl::StatusOr<std::optional<int64_t>> LastOfSequence(Database& db, const Relati
 // schema: a file has none.
 absl::StatusOr<std::string> PlainTableName(absl::string_view name);
 
-// One text for one file, by whatever path it is reached; empty if it is gone.
-std::string FileIdentity(const std::string& path);
-// The same for a table of it.
+// FileIdentity for a table of the file.
 std::string TableIdentity(const std::string& path, const Relation& relation);
 
 // The tables whose foreign keys point to `table`, itself left out.

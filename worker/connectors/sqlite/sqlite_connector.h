@@ -7,7 +7,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "worker/connector/connector.h"
-#include "worker/connectors/sqlite/writer_queue.h"
+#include "worker/connector/writer_queue.h"
 
 namespace tidemark::sqlite {
 
@@ -26,7 +26,7 @@ class SqliteConnector final : public Connector {
 
  private:
   absl::Mutex mutex_;
-  // By canonical path; of files that have sessions.
+  // By canonical path; of files that have sessions. SQLite itself would let one of many writers in by chance, after naps.
   std::map<std::string, std::weak_ptr<WriterQueue>> queues_ ABSL_GUARDED_BY(mutex_);
 };
 

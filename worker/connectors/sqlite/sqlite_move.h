@@ -8,7 +8,7 @@
 #include "tidemark/v1/values.pb.h"
 #include "worker/connector/target.h"
 #include "worker/connectors/sqlite/sqlite_database.h"
-#include "worker/connectors/sqlite/writer_queue.h"
+#include "worker/connector/writer_queue.h"
 
 namespace tidemark::sqlite {
 

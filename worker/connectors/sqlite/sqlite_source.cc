@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/absl_view.h"
 #include "common/base/status_macros.h"
+#include "worker/connector/file_identity.h"
 #include "worker/connectors/sqlite/iso_text.h"
 #include "worker/connectors/sqlite/sqlite_catalog.h"
 #include "worker/connectors/sqlite/sqlite_database.h"

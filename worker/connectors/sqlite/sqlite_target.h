@@ -6,7 +6,7 @@
 #include "absl/status/statusor.h"
 #include "tidemark/v1/spec.pb.h"
 #include "worker/connector/target.h"
-#include "worker/connectors/sqlite/writer_queue.h"
+#include "worker/connector/writer_queue.h"
 
 namespace tidemark::sqlite {
 

@@ -27,7 +27,6 @@
 #include "worker/connectors/sqlite/sqlite_file_testing.h"
 #include "worker/connectors/sqlite/sqlite_row_binder.h"
 #include "worker/connectors/sqlite/sqlite_swap.h"
-#include "worker/connectors/sqlite/writer_queue.h"
 
 namespace tidemark::sqlite {
 namespace {
@@ -507,35 +506,6 @@ TEST_F(SqliteTarget, OneFileCanBeBothEnds) {
   EXPECT_LT(absl::Now() - begin, absl::Seconds(10));
   EXPECT_EQ(Scalar("SELECT group_concat(v) FROM t"), "1,2,3");
   EXPECT_EQ(ReadFirstColumn(*source)->size(), 3u);
-}
-
-TEST(WriterQueue, WritersTakeTurnsInOrder) {
-  const auto queue = std::make_shared<WriterQueue>();
-  const auto never = [] { return false; };
-  auto first = std::make_unique<WriterQueue::Turn>(*queue->Wait(never));
-  std::atomic<bool> give_up = false;
-  std::vector<int> order;
-  absl::Status gave_up;
-  std::thread second([&] { gave_up = queue->Wait([&] { return give_up.load(); }).status(); });
-  absl::SleepFor(absl::Milliseconds(30));
-  std::thread third([&] {
-    const auto turn = queue->Wait(never);
-    order.push_back(3);
-  });
-  absl::SleepFor(absl::Milliseconds(30));
-  std::thread fourth([&] {
-    const auto turn = queue->Wait(never);
-    order.push_back(4);
-  });
-  absl::SleepFor(absl::Milliseconds(30));
-  EXPECT_TRUE(order.empty());
-  give_up = true;
-  second.join();
-  EXPECT_TRUE(absl::IsCancelled(gave_up));
-  first.reset();
-  third.join();
-  fourth.join();
-  EXPECT_THAT(order, ElementsAre(3, 4));
 }
 
 }  // namespace

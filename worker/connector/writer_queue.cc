@@ -1,10 +1,10 @@
-#include "worker/connectors/sqlite/writer_queue.h"
+#include "worker/connector/writer_queue.h"
 
 #include <algorithm>
 
 #include "absl/time/time.h"
 
-namespace tidemark::sqlite {
+namespace tidemark {
 namespace {
 
 // Between two looks at the cancel flag.
@@ -35,4 +35,4 @@ void WriterQueue::Leave() {
   }
 }
 
-}  // namespace tidemark::sqlite
+}  // namespace tidemark

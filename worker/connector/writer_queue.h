@@ -10,10 +10,9 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 
-namespace tidemark::sqlite {
+namespace tidemark {
 
-// Who may write to one file: this process's writers in the order they came. SQLite would let one of many in by chance,
-// after naps; the queue lets none of them starve. Thread-safe.
+// Who may write to one file: this process's writers in the order they came, so that none of them starves. Thread-safe.
 class WriterQueue : public std::enable_shared_from_this<WriterQueue> {
  public:
   // The right to write, until destroyed. May be destroyed by another thread than the one that got it.
@@ -43,4 +42,4 @@ class WriterQueue : public std::enable_shared_from_this<WriterQueue> {
   std::vector<int64_t> given_up_ ABSL_GUARDED_BY(mutex_);
 };
 
-}  // namespace tidemark::sqlite
+}  // namespace tidemark
