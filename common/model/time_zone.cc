@@ -17,4 +17,9 @@ std::optional<absl::TimeZone> FindTimeZone(std::string_view name) {
   return zone;
 }
 
+bool HasSummerTime(absl::TimeZone zone, absl::Time now) {
+  absl::TimeZone::CivilTransition transition;
+  return zone.NextTransition(now, &transition) && absl::FromCivil(transition.from, zone) < now + absl::Hours(24 * 366);
+}
+
 }  // namespace tidemark

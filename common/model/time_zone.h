@@ -11,4 +11,7 @@ namespace tidemark {
 // path is no name, nor is anything else by which absl::LoadTimeZone would open a file. Any thread.
 std::optional<absl::TimeZone> FindTimeZone(std::string_view name);
 
+// Whether its clocks are changed within a year of `now`. Any thread.
+bool HasSummerTime(absl::TimeZone zone, absl::Time now);
+
 }  // namespace tidemark

@@ -104,8 +104,9 @@ class ConvertingReader final : public ChunkReader {
     arrow::RecordBatchVector gathered;
     int64_t bytes = 0;
     while (bytes < kChunkBytes) {
-      if (left_ == nullptr) {
+      if (left_ == nullptr && !ended_) {
         TM_ASSIGN_OR_RETURN(left_, NextBatch());
+        ended_ = left_ == nullptr;
       }
       if (left_ == nullptr) break;
       // A driver may hand out batches far beyond a chunk.
@@ -150,6 +151,8 @@ class ConvertingReader final : public ChunkReader {
   const std::unique_ptr<BatchReader> reader_;
   const v1::TableSchema schema_;
   std::shared_ptr<arrow::Schema> arrow_schema_;
+  // A driver may not be asked again after its last batch.
+  bool ended_ = false;
   // Rows read that are in no chunk yet.
   std::shared_ptr<arrow::RecordBatch> left_;
 };

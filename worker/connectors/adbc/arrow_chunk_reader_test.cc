@@ -32,7 +32,9 @@ class Batches final : public BatchReader {
       : batches_(std::move(batches)), schema_(batches_.at(0)->schema()) {}
   const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
   absl::StatusOr<std::shared_ptr<arrow::RecordBatch>> Next() override {
-    return next_ < batches_.size() ? batches_[next_++] : nullptr;
+    EXPECT_LE(next_, batches_.size()) << "asked again after the end";
+    const size_t i = next_++;
+    return i < batches_.size() ? batches_[i] : nullptr;
   }
 
  private:

@@ -4,6 +4,7 @@
 #include "common/base/status_macros.h"
 #include "common/model/dsn.h"
 #include "worker/connectors/duckdb/duckdb_file.h"
+#include "worker/connectors/duckdb/duckdb_source.h"
 #include "worker/connectors/duckdb/duckdb_target.h"
 
 namespace tidemark::duckdb {
@@ -29,7 +30,8 @@ absl::Status DuckdbConnector::CheckDsn(const std::string& dsn) const { return Pa
 absl::StatusOr<std::unique_ptr<SourceSession>> DuckdbConnector::OpenSource(const v1::ConnectionSpec& connection,
                                                                            const v1::JobSpec& job,
                                                                            const SessionOptions& options) {
-  return absl::UnimplementedError("DuckDB is a target only");
+  TM_ASSIGN_OR_RETURN(const std::string path, PathOf(connection.dsn()));
+  return OpenSourceSession(path, job);
 }
 
 absl::StatusOr<std::unique_ptr<TargetSession>> DuckdbConnector::OpenTarget(const v1::ConnectionSpec& connection,

@@ -7,7 +7,7 @@
 
 namespace tidemark::duckdb {
 
-// DuckDB files, as targets. DSN: duckdb:PATH (duckdb:///PATH is read as /PATH). A local file: all sessions on it must
+// DuckDB files, as sources and as targets. DSN: duckdb:PATH (duckdb:///PATH is read as /PATH). A local file: all sessions on it must
 // be in one process; it is open only while sessions are.
 class DuckdbConnector final : public Connector {
  public:

@@ -35,11 +35,6 @@ absl::StatusOr<absl::TimeZone> ZoneOf(const v1::SourceSpec& spec) {
   return *zone;
 }
 
-bool HasSummerTime(absl::TimeZone zone, absl::Time now) {
-  absl::TimeZone::CivilTransition transition;
-  return zone.NextTransition(now, &transition) && absl::FromCivil(transition.from, zone) < now + absl::Hours(24 * 366);
-}
-
 // Inside it no other transaction writes to the file, and none is open that has written.
 class WriteBarrier {
  public:
