@@ -3,14 +3,16 @@
 namespace tidemark::conformance {
 
 const std::vector<StoreFactory>& AllStores() {
-  static const auto* stores = new std::vector<StoreFactory>{
-      {"sqlite", &MakeSqliteStore}, {"postgres", &MakePostgresStore}, {"generator", &MakeGeneratorStore}};
+  static const auto* stores = new std::vector<StoreFactory>{{"sqlite", &MakeSqliteStore},
+                                                            {"postgres", &MakePostgresStore},
+                                                            {"duckdb", &MakeDuckdbStore},
+                                                            {"generator", &MakeGeneratorStore}};
   return *stores;
 }
 
 const std::vector<StoreFactory>& SqlStores() {
-  static const auto* stores =
-      new std::vector<StoreFactory>{{"sqlite", &MakeSqliteStore}, {"postgres", &MakePostgresStore}};
+  static const auto* stores = new std::vector<StoreFactory>{
+      {"sqlite", &MakeSqliteStore}, {"postgres", &MakePostgresStore}, {"duckdb", &MakeDuckdbStore}};
   return *stores;
 }
 

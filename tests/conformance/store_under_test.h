@@ -45,6 +45,8 @@ class StoreUnderTest {
   // What follows is for stores that can be written to by SQL.
   virtual bool has_sql() const { return true; }
   virtual bool is_target() const { return true; }
+  // An upsert finds a row by its key whether the table has an index of it or not.
+  virtual bool merges_without_index() const { return false; }
   // A fresh, empty database.
   virtual v1::ConnectionSpec NewDatabase() = 0;
   virtual std::unique_ptr<SqlSession> Open(const v1::ConnectionSpec& connection) = 0;
@@ -68,6 +70,7 @@ struct StoreFactory {
 
 std::unique_ptr<StoreUnderTest> MakeSqliteStore();
 std::unique_ptr<StoreUnderTest> MakePostgresStore();
+std::unique_ptr<StoreUnderTest> MakeDuckdbStore();
 std::unique_ptr<StoreUnderTest> MakeGeneratorStore();
 
 // Every connector of the build; those that SQL can write to; those that can be loaded.

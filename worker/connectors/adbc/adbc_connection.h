@@ -53,7 +53,7 @@ class Connection {
   absl::Status Commit();
   absl::Status Rollback();
 
-  // Rows changed, as the driver tells them; -1 where it does not.
+  // Rows changed, as the driver tells them; -1 where it does not (as DuckDB where there are none).
   absl::StatusOr<int64_t> Execute(absl::string_view sql);
   // A small result, cell by cell as text; nullopt for NULL. For integers, booleans and texts: what else is wanted is
   // cast by the query.

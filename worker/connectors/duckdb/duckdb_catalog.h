@@ -35,7 +35,8 @@ absl::StatusOr<std::optional<Relation>> FindRelation(adbc::Connection& db, const
 // FileIdentity for a relation of the file.
 std::string TableIdentity(const std::string& path, const TableName& name);
 
-// The first cell of a query that has one, as a number; 0 for NULL and where there is no row.
+// The first cell of a query, as a number; 0 for NULL and where there is no row. Of an INSERT, DELETE or MERGE it is the
+// rows changed, which Execute does not tell where there are none.
 absl::StatusOr<int64_t> QueryInt(adbc::Connection& db, absl::string_view sql);
 
 // "a", "b"; each after `alias` and a dot, if there is one.

@@ -35,7 +35,7 @@ constexpr const char* kControlDdl[] = {
     "CREATE TABLE IF NOT EXISTS tidemark.staging (run_id VARCHAR NOT NULL, target_table VARCHAR NOT NULL, "
     "cluster_id VARCHAR NOT NULL, job_uid VARCHAR NOT NULL, sequence BIGINT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS tidemark.quarantine (run_id VARCHAR NOT NULL, target_table VARCHAR NOT NULL, "
-    "reason VARCHAR NOT NULL, payload VARCHAR NOT NULL, at TIMESTAMPTZ NOT NULL DEFAULT now())",
+    "reason VARCHAR NOT NULL, payload VARCHAR NOT NULL, \"at\" TIMESTAMPTZ NOT NULL DEFAULT now())",
 };
 
 std::string TableLiteral(const TableName& table) { return Literal(KeyOf(table)); }
@@ -266,10 +266,10 @@ absl::StatusOr<int64_t> Quarantine(adbc::Connection& db, const TableName& table,
   const std::string payload = absl::StrJoin(columns, ", ", [](std::string* out, const std::string& column) {
     absl::StrAppend(out, Quoted(column), " := ", Quoted(column), "::VARCHAR");
   });
-  TM_ASSIGN_OR_RETURN(
-      const int64_t rows,
-      db.Execute(absl::StrCat("INSERT INTO tidemark.quarantine SELECT ", Literal(run_id), ", ", TableLiteral(table),
-                              ", ", Literal(reason), ", to_json(struct_pack(", payload, "))::VARCHAR, now()", where)));
+  TM_ASSIGN_OR_RETURN(const int64_t rows,
+                      QueryInt(db, absl::StrCat("INSERT INTO tidemark.quarantine SELECT ", Literal(run_id), ", ",
+                                                TableLiteral(table), ", ", Literal(reason), ", to_json(struct_pack(",
+                                                payload, "))::VARCHAR, now()", where)));
   if (rows > 0) TM_RETURN_IF_ERROR(Run(db, absl::StrCat("DELETE", where)));
   return rows;
 }

@@ -56,7 +56,7 @@ std::string StagedRowsWhere(absl::string_view condition) {
 }
 
 absl::StatusOr<int64_t> DeleteStaged(adbc::Connection& db, const MergeTables& tables, absl::string_view condition) {
-  return db.Execute(absl::StrCat("DELETE FROM ", Quoted(tables.staging), " WHERE ", StagedRowsWhere(condition)));
+  return QueryInt(db, absl::StrCat("DELETE FROM ", Quoted(tables.staging), " WHERE ", StagedRowsWhere(condition)));
 }
 
 absl::Status QuarantineConflicts(adbc::Connection& db, const MergeTables& tables, absl::string_view condition,
@@ -70,8 +70,8 @@ absl::Status QuarantineConflicts(adbc::Connection& db, const MergeTables& tables
 absl::Status InsertAll(adbc::Connection& db, const MergeTables& tables, v1::RowCounts* counts) {
   const std::string columns = ColumnList(tables.columns);
   TM_ASSIGN_OR_RETURN(const int64_t inserted,
-                      db.Execute(absl::StrCat("INSERT INTO ", Quoted(tables.target), " (", columns, ") SELECT ",
-                                              columns, " FROM ", Quoted(tables.staging))));
+                      QueryInt(db, absl::StrCat("INSERT INTO ", Quoted(tables.target), " (", columns, ") SELECT ",
+                                                columns, " FROM ", Quoted(tables.staging))));
   counts->set_loaded(inserted);
   return absl::OkStatus();
 }
@@ -154,10 +154,11 @@ absl::Status Upsert(adbc::Connection& db, const MergeTables& tables, v1::RowCoun
   });
   TM_ASSIGN_OR_RETURN(
       const int64_t merged,
-      db.Execute(absl::StrCat("MERGE INTO ", Quoted(tables.target), " AS t USING (SELECT ", ColumnList(tables.columns),
-                              " FROM ", Quoted(tables.staging), ") AS s ON ", KeysEqual(tables),
-                              " WHEN MATCHED THEN UPDATE SET ", assignments, " WHEN NOT MATCHED THEN INSERT (",
-                              ColumnList(tables.columns), ") VALUES (", ColumnList(tables.columns, "s"), ")")));
+      QueryInt(db,
+               absl::StrCat("MERGE INTO ", Quoted(tables.target), " AS t USING (SELECT ", ColumnList(tables.columns),
+                            " FROM ", Quoted(tables.staging), ") AS s ON ", KeysEqual(tables),
+                            " WHEN MATCHED THEN UPDATE SET ", assignments, " WHEN NOT MATCHED THEN INSERT (",
+                            ColumnList(tables.columns), ") VALUES (", ColumnList(tables.columns, "s"), ")")));
   counts->set_loaded(merged);
   return absl::OkStatus();
 }
