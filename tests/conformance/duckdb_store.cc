@@ -1,10 +1,12 @@
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tests/conformance/store_under_test.h"
 #include "tests/support/temp_dir.h"
+#include "worker/connector/writer_queue.h"
 #include "worker/connectors/duckdb/duckdb_connector.h"
 #include "worker/connectors/duckdb/duckdb_file.h"
 
@@ -17,16 +19,25 @@ void Must(const absl::Status& status, const std::string& doing) {
   std::abort();
 }
 
-// On the process's one handle of the file: a second would write to the file behind the first one's back.
+// On the process's one handle of the file: a second would write to the file behind the first one's back. So it stands
+// for a load of this process, and queues for its transactions as that does.
 class FileSession final : public SqlSession {
  public:
-  explicit FileSession(const std::string& path) {
+  explicit FileSession(const std::string& path) : writers_(duckdb::WriterQueueOf(path)) {
     auto file = duckdb::FileConnection::Open(path, duckdb::FileConnection::Mode::kCreate);
     Must(file.status(), path);
     file_ = *std::move(file);
   }
 
-  void Exec(const std::string& sql) override { Must((*file_)->Execute(sql).status(), sql); }
+  void Exec(const std::string& sql) override {
+    if (sql == "BEGIN") {
+      auto turn = writers_->Wait([] { return false; });
+      Must(turn.status(), sql);
+      turn_.emplace(*std::move(turn));
+    }
+    Must((*file_)->Execute(sql).status(), sql);
+    if (sql == "COMMIT" || sql == "ROLLBACK") turn_.reset();
+  }
 
   std::vector<std::vector<std::string>> Query(const std::string& sql) override {
     const auto rows = (*file_)->Query(sql);
@@ -39,6 +50,9 @@ class FileSession final : public SqlSession {
   }
 
  private:
+  const std::shared_ptr<WriterQueue> writers_;
+  // Until the transaction is over, which it is with the connection.
+  std::optional<WriterQueue::Turn> turn_;
   std::unique_ptr<duckdb::FileConnection> file_;
 };
 
@@ -53,17 +67,16 @@ class DuckdbStore final : public StoreUnderTest {
     const auto session = Open(events.connection);
     session->Exec(StampedTable("events"));
     session->Exec(
-        absl::StrCat("INSERT INTO events SELECT n + 1, 'note ' || (n + 1), TIMESTAMP '2024-01-01' + "
+        absl::StrCat("INSERT INTO events SELECT n + 1, 'note ' || (n + 1), TIMESTAMPTZ '2024-01-01 00:00:00+00' + "
                      "to_seconds(n) FROM range(",
                      rows, ") r (n)"));
     for (int i = 0; i < rows; ++i) {
       events.ids.push_back(i + 1);
       v1::Watermark& watermark = events.stamps.emplace_back();
-      watermark.set_type("timestamp");
+      watermark.set_type("timestamptz");
       watermark.set_text(
-          absl::StrFormat("2024-01-%02d %02d:%02d:%02d", 1 + i / 86400, i / 3600 % 24, i / 60 % 60, i % 60));
+          absl::StrFormat("2024-01-%02d %02d:%02d:%02d+00", 1 + i / 86400, i / 3600 % 24, i / 60 % 60, i % 60));
       watermark.set_precision(6);
-      watermark.set_zone("UTC");
     }
     return events;
   }
@@ -83,7 +96,7 @@ class DuckdbStore final : public StoreUnderTest {
 
   std::string StampedTable(const std::string& name) const override {
     return absl::StrCat("CREATE TABLE ", name,
-                        " (id BIGINT PRIMARY KEY, note VARCHAR, updated_at TIMESTAMP DEFAULT now()::TIMESTAMP)");
+                        " (id BIGINT PRIMARY KEY, note VARCHAR, updated_at TIMESTAMPTZ DEFAULT now())");
   }
 
   std::vector<std::string> Zoo() const override {
