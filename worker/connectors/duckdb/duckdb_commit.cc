@@ -32,6 +32,7 @@ absl::Status CreateTarget(adbc::Connection& db, const MergeTables& tables, v1::L
                         });
     columns.push_back(absl::StrCat(Quoted(column.name()), " ", DeclaredType(column.type()), in_key ? " NOT NULL" : ""));
   }
+  TM_RETURN_IF_ERROR(db.Execute(absl::StrCat("CREATE SCHEMA IF NOT EXISTS ", Quoted(tables.target.schema))).status());
   TM_RETURN_IF_ERROR(
       db.Execute(absl::StrCat("CREATE TABLE ", Quoted(tables.target), " (", absl::StrJoin(columns, ", "), ")"))
           .status());

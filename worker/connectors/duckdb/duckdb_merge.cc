@@ -15,33 +15,23 @@
 namespace tidemark::duckdb {
 namespace {
 
-using Type = v1::LogicalType;
-
 std::string KeysEqual(const MergeTables& tables) {
   return absl::StrJoin(tables.key, " AND ", [](std::string* out, const std::string& column) {
     absl::StrAppend(out, "t.", Quoted(column), " = s.", Quoted(column));
   });
 }
 
-// By bytes: what a collation or the equality of 0 and -0 takes for equal may still be a change.
+// Texts by their bytes: what a collation takes for equal may still be a change. (0 and -0 are none to DuckDB's UPDATE.)
 std::string ContentDiffers(const v1::TableSchema& schema, absl::string_view a, absl::string_view b) {
-  std::vector<std::string> differs;
-  for (const v1::Column& column : schema.columns()) {
-    const std::string left = absl::StrCat(a, ".", Quoted(column.name()));
-    const std::string right = absl::StrCat(b, ".", Quoted(column.name()));
-    switch (column.type().kind()) {
-      case Type::KIND_STRING:
-        differs.push_back(absl::StrCat("encode(", left, ") IS DISTINCT FROM encode(", right, ")"));
-        break;
-      case Type::KIND_FLOAT32:
-      case Type::KIND_FLOAT64:
-        differs.push_back(absl::StrCat("signbit(", left, ") IS DISTINCT FROM signbit(", right, ")"));
-        [[fallthrough]];
-      default:
-        differs.push_back(absl::StrCat(left, " IS DISTINCT FROM ", right));
-    }
-  }
-  return absl::StrCat("(", absl::StrJoin(differs, " OR "), ")");
+  return absl::StrCat("(",
+                      absl::StrJoin(schema.columns(), " OR ",
+                                    [&](std::string* out, const v1::Column& column) {
+                                      const bool text = column.type().kind() == v1::LogicalType::KIND_STRING;
+                                      const std::string name = Quoted(column.name());
+                                      absl::StrAppend(out, text ? "encode(" : "(", a, ".", name, ") IS DISTINCT FROM ",
+                                                      text ? "encode(" : "(", b, ".", name, ")");
+                                    }),
+                      ")");
 }
 
 // Nothing of it outlasts the transaction.
