@@ -16,7 +16,7 @@ namespace {
 constexpr char kProjectFile[] = "tidemark.yaml";
 constexpr char kShopFile[] = "shop.db";
 
-constexpr char kProject[] = R"yaml(# A shop in one SQLite file, moved into a warehouse in another. Try:
+constexpr char kProject[] = R"yaml(# A shop in a SQLite file, moved into a warehouse in a DuckDB file. Try:
 #   tidemark run tidemark.yaml        moves everything; run it again: nothing is left to move
 #   sqlite3 shop.db "UPDATE orders SET status = 'shipped' WHERE status = 'paid'"
 #   tidemark run tidemark.yaml        moves what has changed, and nothing else
@@ -26,7 +26,7 @@ connections:
     dsn: "sqlite:shop.db"             # paths are relative to this file; secrets: ${env:NAME} or ${file:PATH}
     max_connections: 4                # as a source: never more at once
   warehouse:
-    dsn: "sqlite:warehouse.db"        # made by the first run
+    dsn: "duckdb:warehouse.duckdb"    # made by the first run
 
 jobs:
   customers:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A shop in SQLite is moved into a warehouse: everything, then what changed, then nothing. Checks what it shows.
+# A shop in SQLite is moved into a warehouse in DuckDB: everything, then what changed, then nothing. Checks what it shows.
 #
 #     scripts/demo.sh [DIR]      tidemark is found by PATH; DIR (default .demo/) is made anew
 set -euo pipefail
@@ -11,24 +11,29 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 shop() { sqlite3 -cmd '.timeout 5000' "$directory/shop.db" "$@"; }
 run() { tidemark run "$directory/tidemark.yaml" | tee "$directory/run.out"; }
 
-# What the warehouse lacks, or has and should not: by value, since the two files spell an instant and a decimal differently.
-columns_customers="id, name, country, strftime('%Y-%m-%dT%H:%M:%f', updated_at)"
-columns_orders="id, customer_id, status, printf('%.2f', amount), strftime('%Y-%m-%dT%H:%M:%f', placed_at), strftime('%Y-%m-%dT%H:%M:%f', updated_at)"
+scripts=$(dirname "$0")
+
+# What the warehouse lacks (<), or has and should not (>): by value, since the two spell an instant and a decimal differently.
+shop_instant() { echo "strftime('%Y-%m-%d %H:%M:%f', $1)"; }
+warehouse_instant() { echo "strftime($1 AT TIME ZONE 'UTC', '%Y-%m-%d %H:%M:%S.%g')"; }
+columns() {  # SIDE TABLE AMOUNT
+  if [ "$2" = customers ]; then
+    echo "id, name, country, $("$1_instant" updated_at)"
+  else
+    echo "id, customer_id, status, $3, $("$1_instant" placed_at), $("$1_instant" updated_at)"
+  fi
+}
 differences() {
-  sqlite3 "$directory/warehouse.db" "ATTACH '$directory/shop.db' AS shop" "$(
-    for table in customers orders; do
-      columns=columns_$table
-      for pair in "shop main" "main shop"; do
-        read -r one other <<<"$pair"
-        echo "SELECT 'only in $one', * FROM (SELECT ${!columns} FROM $one.$table EXCEPT SELECT ${!columns} FROM $other.$table);"
-      done
-    done)"
+  for table in customers orders; do
+    diff <(shop "SELECT $(columns shop $table "printf('%.2f', amount)") FROM $table ORDER BY id") \
+      <("$scripts/duckdb_query.py" "$directory/warehouse.duckdb" "SELECT $(columns warehouse $table amount) FROM $table ORDER BY id") || true
+  done
 }
 check() {
   local found
   found=$(differences)
   [ -z "$found" ] || { echo "demo: the warehouse differs from the shop:" >&2; echo "$found" | head >&2; exit 1; }
-  echo "warehouse.db and shop.db hold the same rows"
+  echo "warehouse.duckdb and shop.db hold the same rows"
 }
 
 say "1. a sample project: tidemark init"

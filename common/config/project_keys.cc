@@ -27,7 +27,8 @@ std::vector<ProjectKey> ConnectionKeys() {
   return {
       {.name = "dsn",
        .kind = Kind::kDsn,
-       .doc = "postgresql://..., sqlite:PATH (relative to this file) or generator:...; secrets as ${env:NAME} or "
+       .doc = "postgresql://..., sqlite:PATH or duckdb:PATH (relative to this file) or generator:...; secrets as "
+              "${env:NAME} or "
               "${file:PATH}",
        .required = true},
       {.name = "max_connections",

@@ -127,7 +127,7 @@ TEST_P(DuckdbKill, AtAnyMomentThenAgainIsExact) {
   const auto whole = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
 
   std::mt19937 random(11);
-  const int64_t kills = FromEnvironment("TIDEMARK_TEST_KILLS", 6);
+  const int64_t kills = FromEnvironment("TIDEMARK_TEST_KILLS", 4);
   for (int kill = 0; kill < kills; ++kill) {
     SCOPED_TRACE(absl::StrCat("kill ", kill));
     Exec(source,

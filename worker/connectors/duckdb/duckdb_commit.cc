@@ -81,7 +81,8 @@ absl::StatusOr<std::string> Load(adbc::Connection& db, const v1::JobSpec& job, c
     return std::string(table ? "delete_insert" : "create");
   }
   if (strategy == v1::LOAD_STRATEGY_UPSERT) {
-    TM_RETURN_IF_ERROR(Upsert(db, tables, counts));
+    // Into a table that is new there is nothing to find.
+    TM_RETURN_IF_ERROR(table ? Upsert(db, tables, counts) : Append(db, tables, /*skip_loaded=*/false, counts));
     return std::string("merge");
   }
   TM_RETURN_IF_ERROR(CheckAppend(head, run, work.window(), job.target()));
