@@ -162,11 +162,14 @@ class SecretsTest : public ::testing::Test {
         "?password=", PercentEncode(Canary("asker")), "\" }\n",
         "  warehouse: { dsn: \"postgresql://writer:${env:WAREHOUSE_PASSWORD}@",
         warehouse_.substr(warehouse_.find('@') + 1), "\" }\n", "  archive: { dsn: \"${file:archive}\" }\n",
-        "  wrong: { dsn: \"", Dsn("reader", Canary("wrong"), shop_), "\" }\n", "  denied: { dsn: \"",
-        Dsn("denied", Canary("denied"), warehouse_), "\" }\n", "jobs:\n",
+        "  wrong: { dsn: \"", Dsn("reader", Canary("wrong"), shop_), "\" }\n", "  mirrored: { dsn: \"",
+        Dsn("reader", Canary("reader"), shop_), "\", replicas: [\"", Dsn("reader", Canary("replica"), warehouse_),
+        "\"] }\n", "  denied: { dsn: \"", Dsn("denied", Canary("denied"), warehouse_), "\" }\n", "jobs:\n",
         job(absl::StrCat(kPlanted, "done"), "connection: shop" + table, "warehouse"),
         job("archived", "connection: asked" + table, "archive"),
-        job("refused", "connection: wrong" + table, "warehouse"), job("closed", "connection: shop" + table, "denied"),
+        job("refused", "connection: wrong" + table, "warehouse"),
+        job("mirrored", "connection: mirrored" + table, "warehouse"),
+        job("closed", "connection: shop" + table, "denied"),
         job("failing",
             absl::StrCat("connection: shop, query: \"SELECT id, 1 / (id - 50) AS x, '", kPlanted,
                          "' AS literal FROM items\""),
@@ -214,6 +217,7 @@ TEST_F(SecretsTest, StayOutOfWhatACommandLeavesAndSays) {
            {"runs", "list", "--project", "tidemark.yaml", "-o", "json"},
            {"runs", "get", "failing@latest", "--project", "tidemark.yaml"},
            {"runs", "get", "refused@latest", "--project", "tidemark.yaml", "-o", "json"},
+           {"runs", "get", "mirrored@latest", "--project", "tidemark.yaml", "-o", "json"},
            {"apply", "tidemark.yaml", "--server", "127.0.0.1:1"},
            {"migrate", "--store", absl::StrCat("postgresql://keeper:", kCanary, "@127.0.0.1:1/", kPlanted)},
            {"migrate", "--store", absl::StrCat("mysql://keeper:", kCanary, "@127.0.0.1:1/", kPlanted)},
@@ -230,7 +234,7 @@ TEST_F(SecretsTest, StayOutOfWhatACommandLeavesAndSays) {
            absl::StrCat("dsn: \"postgresql://u:", kCanary, "%zz@h/d\""),
            absl::StrCat("dsn: \"postgresql://u@h/d?pasword=", kCanary, "\""),
            absl::StrCat("dsn: \"mysql://u:", kCanary, "@h/d\""),
-           absl::StrCat("dsn: \"sqlite:x.db\", replicas: [\"postgresql://u:", kCanary, "@h/d\"]"),
+           absl::StrCat("dsn: \"postgresql://h/d\", replicas: [\"postgresql://u:", kCanary, "/x@h/d\"]"),
            absl::StrCat("dsn: \"sqlite:x.db\", password: \"", kCanary, "\""),
            absl::StrCat("dsn: \"${env:WAREHOUSE_PASSWORD}\""),
            absl::StrCat("dsn: \"sqlite:x.db\", max_connections: \"${env:WAREHOUSE_PASSWORD}\""),
@@ -264,7 +268,7 @@ TEST_F(SecretsTest, StayOutOfWhatAClusterLeavesAndSays) {
   cluster.Apply(Yaml());
   EXPECT_EQ(cluster.FinishRun(cluster.StartRun(absl::StrCat(kPlanted, "done")))["status"], "success");
   EXPECT_EQ(cluster.FinishRun(cluster.StartRun("archived"))["status"], "success");
-  for (const char* job : {"refused", "closed", "failing"}) {
+  for (const char* job : {"refused", "mirrored", "closed", "failing"}) {
     EXPECT_EQ(cluster.FinishRun(cluster.StartRun(job))["status"], "failed") << job;
   }
   for (const std::vector<std::string>& words :
@@ -275,6 +279,7 @@ TEST_F(SecretsTest, StayOutOfWhatAClusterLeavesAndSays) {
                                              {"runs", "list", "-o", "json"},
                                              {"runs", "get", "failing@latest", "-o", "yaml"},
                                              {"runs", "get", "refused@latest", "-o", "json"},
+                                             {"runs", "get", "mirrored@latest", "-o", "json"},
                                              {"workers", "list", "-o", "json"},
                                              {"status", "-o", "json"}}) {
     cluster.Command(words);
