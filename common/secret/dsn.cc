@@ -83,7 +83,23 @@ void FindKeywordSecrets(std::string_view dsn, std::vector<Span>* passwords) {
   }
 }
 
+// adbc:DRIVER?OPTION=VALUE&...: what an option of an unknown driver means nobody knows, so that all are hidden; a URL
+// among them has its password encoded within it.
+void FindOptionSecrets(std::string_view dsn, std::vector<Span>* passwords, std::vector<Span>* hidden) {
+  for (size_t mark = dsn.find('?'); mark != dsn.npos; mark = dsn.find('&', mark + 1)) {
+    const size_t end = std::min(dsn.find('&', mark + 1), dsn.size());
+    const size_t equals = dsn.find('=', mark);
+    if (equals >= end) continue;
+    const std::string_view name = dsn.substr(mark + 1, equals - mark - 1);
+    if (NamesSecret(name)) passwords->push_back({equals + 1, end});
+    if (name != "entrypoint") hidden->push_back({equals + 1, end});
+  }
+}
+
+bool HasOptions(std::string_view dsn) { return dsn.starts_with("adbc:"); }
+
 void FindSecrets(std::string_view dsn, std::vector<Span>* passwords, std::vector<Span>* hidden) {
+  if (HasOptions(dsn)) return FindOptionSecrets(dsn, passwords, hidden);
   const size_t colon = dsn.find_first_of(":=?@/ ");
   const bool scheme = colon != dsn.npos && dsn[colon] == ':';
   // One slash or none is a mistake that must not show a password.
@@ -125,6 +141,11 @@ std::vector<std::string> DsnPasswords(std::string_view dsn) {
     passwords.emplace_back(written);
     std::string decoded = PercentDecode(written);
     if (decoded != written) passwords.push_back(std::move(decoded));
+  }
+  if (!HasOptions(dsn)) return passwords;
+  for (const Span& span : hidden) {
+    const std::string value = PercentDecode(dsn.substr(span.begin, span.end - span.begin));
+    for (std::string& password : DsnPasswords(value)) passwords.push_back(std::move(password));
   }
   return passwords;
 }

@@ -9,7 +9,7 @@ namespace tidemark {
 // A DSN for display: user information and secrets become "***". Understands URLs
 // (postgresql://user:password@host/db?password=x), of whose parameters only the well-known harmless ones keep their
 // values, and keyword=value lists, quoted values included, where the names of secrets tell (password, passfile, token,
-// secret, key, ...).
+// secret, key, ...). Of adbc:DRIVER?OPTION=VALUE&... no option is shown.
 std::string RedactDsn(std::string_view dsn);
 
 // The secrets inside a DSN as they are written, and, where that differs, with %XX decoded.

@@ -55,6 +55,13 @@ TEST(RedactDsnTest, KeywordLists) {
   EXPECT_EQ(RedactDsn(""), "");
 }
 
+TEST(RedactDsnTest, OptionsOfAnUnknownDriver) {
+  const std::string dsn = "adbc:snowflake?entrypoint=Init&uri=postgresql%3A%2F%2Fu%3As3cret%40h&x.token=t%26ken&y=1@2";
+  EXPECT_EQ(RedactDsn(dsn), "adbc:snowflake?entrypoint=Init&uri=***&x.token=***&y=***");
+  EXPECT_THAT(DsnPasswords(dsn), ElementsAre("t%26ken", "t&ken", "s3cret"));
+  EXPECT_EQ(RedactDsn("adbc:/opt/a.so"), "adbc:/opt/a.so");
+}
+
 TEST(DsnPasswordsTest, AsWrittenAndDecoded) {
   EXPECT_THAT(DsnPasswords("postgresql://me:a%40b%2Fc@db/shop"), ElementsAre("a%40b%2Fc", "a@b/c"));
   EXPECT_THAT(DsnPasswords("host=db password='x y'"), ElementsAre("x y"));
