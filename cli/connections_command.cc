@@ -128,7 +128,7 @@ ExitCode Execute(const ConnectionsListCommand& command, const CommandContext& co
 ExitCode Execute(const ConnectionsTestCommand& command, const CommandContext& context) {
   if (command.project.empty()) return TestRemote(command, context);
   ExitOnSignals();
-  const ConnectorRegistry connectors = BuiltinConnectors();
+  const ConnectorRegistry connectors = BuiltinConnectors({.folder = "", .any_path = true});
   const absl::StatusOr<Project> project = OpenProject(command.project, connectors, context.console);
   if (!project.ok()) return Fail(context, project.status());
   const absl::StatusOr<std::vector<v1::ConnectionSpec>> selected = SelectConnections(*project, command.connections);

@@ -29,7 +29,7 @@ absl::StatusOr<coordinator::Preview> PreviewJob(EmbeddedCluster& cluster, const 
 
 ExitCode Execute(const PlanCommand& command, const CommandContext& context) {
   ExitOnSignals();
-  const ConnectorRegistry connectors = BuiltinConnectors();
+  const ConnectorRegistry connectors = BuiltinConnectors({.folder = "", .any_path = true});
   const absl::StatusOr<Project> project = OpenProject(command.file, connectors, context.console);
   if (!project.ok()) return Fail(context, project.status());
   const absl::StatusOr<std::vector<v1::JobSpec>> jobs = SelectJobs(*project, command.jobs);

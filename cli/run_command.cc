@@ -149,7 +149,7 @@ class RunSession {
 }  // namespace
 
 ExitCode Execute(const RunCommand& command, const CommandContext& context) {
-  const ConnectorRegistry connectors = BuiltinConnectors();
+  const ConnectorRegistry connectors = BuiltinConnectors({.folder = "", .any_path = true});
   const absl::StatusOr<Project> project = OpenProject(command.file, connectors, context.console);
   if (!project.ok()) return Fail(context, project.status());
   const absl::StatusOr<std::vector<v1::JobSpec>> jobs = SelectJobs(*project, command.jobs);

@@ -37,6 +37,11 @@ DUCKDB_PACKAGE = "@duckdb/node-bindings-linux-x64"
 DUCKDB_TARBALL = f"duckdb-node-bindings-linux-x64-{DUCKDB_VERSION}.tgz"
 DUCKDB_SHA256 = "86d2bda909785550e8a14a57a8a4584827aff0e268d8f1a58c3fd48559f7020e"
 
+# A driver of another vendor's, which the tests read through.
+ADBC_SQLITE_VERSION = "1.13.0"
+ADBC_SQLITE_WHEEL = f"adbc_driver_sqlite-{ADBC_SQLITE_VERSION}-py3-none-manylinux_2_28_x86_64.whl"
+ADBC_SQLITE_SHA256 = "fb51f307cb3c45aa5476c84eae83781079939832f35dd54611dbe6095627ca3d"
+
 
 def checked(path, sha256):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -118,6 +123,16 @@ def unpack_adbc(into):
                                  root + "toml++/": "src/toml++/", root + "arrow-adbc/": "include/arrow-adbc/"})
 
 
+def unpack_adbc_sqlite(into):
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = download_wheel("adbc-driver-sqlite", ADBC_SQLITE_VERSION, ADBC_SQLITE_WHEEL, ADBC_SQLITE_SHA256,
+                               pathlib.Path(temporary))
+        (into / "lib").mkdir()
+        with zipfile.ZipFile(wheel) as archive:
+            library = archive.read("adbc_driver_sqlite/libadbc_driver_sqlite.so")
+        (into / "lib" / "libadbc_driver_sqlite.so").write_bytes(library)
+
+
 def unpack_duckdb(into):
     with tempfile.TemporaryDirectory() as temporary:
         tarball = download_npm(DUCKDB_PACKAGE, DUCKDB_VERSION, DUCKDB_TARBALL, DUCKDB_SHA256, pathlib.Path(temporary))
@@ -127,6 +142,7 @@ def unpack_duckdb(into):
 PINNED = {"arrow": (f"arrow-{ARROW_VERSION}-{ARROW_SHA256[:12]}", unpack_arrow),
           "googleapis": (f"googleapis-{GOOGLEAPIS_VERSION}-{GOOGLEAPIS_SHA256[:12]}", unpack_googleapis),
           "adbc": (f"adbc-{ADBC_VERSION}-{ADBC_SHA256[:12]}", unpack_adbc),
+          "adbc_sqlite": (f"adbc-sqlite-{ADBC_SQLITE_VERSION}-{ADBC_SQLITE_SHA256[:12]}", unpack_adbc_sqlite),
           "duckdb": (f"duckdb-{DUCKDB_VERSION}-{DUCKDB_SHA256[:12]}", unpack_duckdb)}
 
 

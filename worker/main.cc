@@ -77,7 +77,7 @@ absl::Status Serve(const v1::WorkerSettings& settings, Termination& termination)
   MetricRegistry registry;
   registry.Get(metrics::kBuildInfo, Version()).Set(1);
   WorkerMetrics counted(&registry);
-  const ConnectorRegistry connectors = BuiltinConnectors();
+  const ConnectorRegistry connectors = BuiltinConnectors({.folder = settings.adbc_drivers_dir(), .any_path = false});
   TM_ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorClient> coordinators, ConnectTo(settings));
   TM_ASSIGN_OR_RETURN(const std::unique_ptr<MetricsServer> metrics_server,
                       MetricsServer::Start(settings.metrics_listen(), registry));

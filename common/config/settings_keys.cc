@@ -78,6 +78,9 @@ const std::vector<ProjectKey>& WorkerSettingsKeys() {
       {.name = "secrets_dir",
        .kind = Kind::kPath,
        .doc = "Folder of the files that connection strings may refer to as ${file:PATH}; absent: none"},
+      {.name = "adbc_drivers_dir",
+       .kind = Kind::kPath,
+       .doc = "Folder of the libraries that adbc:DRIVER may load, whose code then runs in the worker; absent: none"},
       Tls(),
   };
   return *kKeys;

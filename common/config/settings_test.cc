@@ -102,6 +102,7 @@ TEST_F(SettingsTest, DefaultsOfAWorker) {
   EXPECT_EQ(settings->metrics_listen(), "0.0.0.0:9471");
   EXPECT_EQ(settings->allow_env_size(), 0);
   EXPECT_EQ(settings->secrets_dir(), "");
+  EXPECT_EQ(settings->adbc_drivers_dir(), "");
   EXPECT_THAT(settings->id(), testing::MatchesRegex("h-[0-9a-f]+"));
   EXPECT_EQ(Worker("coordinators: [b:8471]\n")->id(), settings->id()) << "stable";
   EXPECT_NE(Worker("{ coordinators: [a:8471], spill_dir: /x }\n")->id(), settings->id()) << "another on this host";
@@ -116,6 +117,7 @@ TEST_F(SettingsTest, TheEnvironmentAlone) {
                                                   {"TIDEMARK_METRICS_LISTEN", "127.0.0.1:0"},
                                                   {"TIDEMARK_TLS_CA", "/ca.pem"},
                                                   {"TIDEMARK_ALLOW_ENV", "SHOP_DSN"},
+                                                  {"TIDEMARK_ADBC_DRIVERS_DIR", "/opt/adbc"},
                                                   {"TIDEMARK_SECRETS_DIR", "${env:S}"},
                                                   {"S", "/secrets"}}),
                                    "h"};
@@ -130,6 +132,7 @@ TEST_F(SettingsTest, TheEnvironmentAlone) {
   EXPECT_EQ(settings->tls().ca(), "/ca.pem");
   EXPECT_THAT(settings->allow_env(), ElementsAre("SHOP_DSN"));
   EXPECT_EQ(settings->secrets_dir(), "/secrets");
+  EXPECT_EQ(settings->adbc_drivers_dir(), "/opt/adbc");
 }
 
 TEST_F(SettingsTest, TheEnvironmentWins) {

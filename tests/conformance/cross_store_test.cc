@@ -178,7 +178,7 @@ INSTANTIATE_TEST_SUITE_P(Stores, CrossStore, ::testing::ValuesIn(Pairs(AllStores
 TEST(BuiltinConnectors, AreFoundByTheirSchemes) {
   const ConnectorRegistry registry = BuiltinConnectors();
   for (const char* dsn :
-       {"postgresql://h/db", "postgres://h/db", "sqlite:file.db", "duckdb:file.db", "generator:rows=3"})
+       {"postgresql://h/db", "postgres://h/db", "sqlite:file.db", "duckdb:file.db", "adbc:driver", "generator:rows=3"})
     EXPECT_TRUE(registry.Find(dsn).ok()) << dsn;
   const absl::Status unknown = registry.Find("oracle://scott:tiger@h/db").status();
   EXPECT_TRUE(absl::IsNotFound(unknown));

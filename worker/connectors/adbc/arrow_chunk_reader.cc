@@ -4,6 +4,7 @@
 #include <arrow/array/array_primitive.h>
 #include <arrow/array/builder_binary.h>
 #include <arrow/array/concatenate.h>
+#include <arrow/array/util.h>
 #include <arrow/compute/cast.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
@@ -76,11 +77,33 @@ absl::StatusOr<std::shared_ptr<arrow::Array>> AsUuids(const v1::Column& column, 
   return uuids;
 }
 
+bool IsWhole(Type::Kind kind) {
+  return kind == Type::KIND_INT16 || kind == Type::KIND_INT32 || kind == Type::KIND_INT64 || kind == Type::KIND_UINT64;
+}
+
+// Whether values of the Arrow type `given` are spellings of those of `wanted`, so that a cast changes none of them.
+bool Spells(const arrow::DataType& given, const Type& wanted) {
+  const auto logical = LogicalTypeOf(given);
+  if (!logical) return false;
+  if (logical->kind() == wanted.kind() || (IsWhole(logical->kind()) && IsWhole(wanted.kind()))) return true;
+  return logical->kind() == Type::KIND_STRING &&
+         (wanted.kind() == Type::KIND_DECIMAL || wanted.kind() == Type::KIND_JSON ||
+          wanted.kind() == Type::KIND_INTERVAL || wanted.kind() == Type::KIND_OTHER);
+}
+
 absl::StatusOr<std::shared_ptr<arrow::Array>> AsLogical(const v1::Column& column, std::shared_ptr<arrow::Array> array) {
   if (column.type().kind() == Type::KIND_UUID && array->type_id() == arrow::Type::BINARY)
     return AsUuids(column, *array);
   const std::shared_ptr<arrow::DataType> wanted = ArrowType(column.type());
   if (!array->type()->Equals(*wanted)) {
+    // A driver that reads types off rows knows none of a column of NULLs.
+    if (array->null_count() == array->length()) {
+      auto nulls = arrow::MakeArrayOfNull(wanted, array->length());
+      if (!nulls.ok()) return absl::ResourceExhaustedError(nulls.status().message());
+      return *std::move(nulls);
+    }
+    if (!Spells(*array->type(), column.type()))
+      return Refuse(column, absl::StrCat("the driver now gives it as ", array->type()->ToString()));
     const auto cast = arrow::compute::Cast(*array, wanted, arrow::compute::CastOptions::Safe());
     if (!cast.ok()) return Refuse(column, cast.status().message());
     array = *cast;
@@ -213,6 +236,20 @@ std::optional<v1::LogicalType> LogicalTypeOf(const arrow::DataType& type) {
     default:
       return std::nullopt;
   }
+}
+
+absl::StatusOr<v1::TableSchema> SchemaOf(const arrow::Schema& schema) {
+  v1::TableSchema columns;
+  for (const auto& field : schema.fields()) {
+    v1::Column* column = columns.add_columns();
+    column->set_name(field->name());
+    column->set_native_type(field->type()->ToString());
+    column->set_nullable(true);
+    const auto type = LogicalTypeOf(*field->type());
+    if (!type) return Refuse(*column, "no type of Tidemark's stands for it");
+    *column->mutable_type() = *type;
+  }
+  return columns;
 }
 
 std::unique_ptr<ChunkReader> ReadChunks(std::unique_ptr<BatchReader> reader, const v1::TableSchema& schema) {

@@ -67,7 +67,7 @@ std::shared_ptr<arrow::Array> As(const std::shared_ptr<arrow::Array>& array,
   return *cast;
 }
 
-v1::TableSchema SchemaOf(const Type& type) {
+v1::TableSchema SchemaFor(const Type& type) {
   v1::TableSchema schema;
   v1::Column* column = schema.add_columns();
   column->set_name("v");
@@ -81,7 +81,7 @@ v1::TableSchema SchemaOf(const Type& type) {
 absl::StatusOr<std::vector<std::string>> Read(const std::shared_ptr<arrow::Array>& array,
                                               std::optional<Type> type = std::nullopt) {
   if (!type) type = LogicalTypeOf(*array->type());
-  const auto reader = ReadChunks(std::make_unique<Batches>(std::vector{BatchOf(array)}), SchemaOf(*type));
+  const auto reader = ReadChunks(std::make_unique<Batches>(std::vector{BatchOf(array)}), SchemaFor(*type));
   const auto chunk = reader->Next();
   if (!chunk.ok()) return chunk.status();
   EXPECT_TRUE((*chunk)->arrow()->ValidateFull().ok());
@@ -135,6 +135,17 @@ TEST(ArrowChunkReader, TextsBecomeTheDecimalsTheyAre) {
               ElementsAre("170141183460469231731687303715884105727", "null"));
 }
 
+TEST(ArrowChunkReader, AColumnThatIsOfAnotherTypeByNowIsRefused) {
+  Type type;
+  type.set_kind(Type::KIND_STRING);
+  EXPECT_TRUE(absl::IsInvalidArgument(Read(Longs({1}), type).status()));
+  type.set_kind(Type::KIND_FLOAT64);
+  EXPECT_TRUE(absl::IsInvalidArgument(Read(Longs({1}), type).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(Read(Texts({"1"}), type).status()));
+  EXPECT_THAT(*Read(Texts({}), type), ElementsAre("null"));
+  EXPECT_FALSE(SchemaOf(*arrow::schema({arrow::field("l", arrow::list(arrow::int32()))})).ok());
+}
+
 TEST(ArrowChunkReader, SixteenBytesAreAUuid) {
   Type uuid;
   uuid.set_kind(Type::KIND_UUID);
@@ -158,7 +169,7 @@ TEST(ArrowChunkReader, ChunksAreOfAboutAMegabyte) {
   batches.push_back(text(50, 1 << 18));
   int64_t expected = 0;
   for (const auto& batch : batches) expected += batch->num_rows();
-  const auto reader = ReadChunks(std::make_unique<Batches>(batches), SchemaOf(*LogicalTypeOf(*arrow::utf8())));
+  const auto reader = ReadChunks(std::make_unique<Batches>(batches), SchemaFor(*LogicalTypeOf(*arrow::utf8())));
   int64_t rows = 0;
   while (true) {
     const auto chunk = reader->Next();
